@@ -1,0 +1,47 @@
+# Every target sets up what it needs; `make test` on a fresh clone is enough.
+VENV ?= .venv
+PYTHON ?= python3
+# A folder of wheels with torch-scatter and torch-sparse, which are optional: PyG's own NeighborLoader wants them.
+WHEELS ?= ../shared/wheels
+
+PY := $(VENV)/bin/python
+PIP := $(PY) -m pip install --quiet --disable-pip-version-check
+STAMP := $(VENV)/.installed
+
+.PHONY: install demo test lint types format clean
+
+install: $(STAMP)
+
+# torch goes first and by its exact version, so that no later package can choose another build of it.
+$(STAMP): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "micgraph needs Python 3.11 or newer: make PYTHON=python3.11")'
+	@test -x $(PY) || $(PYTHON) -m venv $(VENV)
+	@echo "installing micgraph into $(VENV) (a few minutes on a fresh machine)"
+	@$(PIP) --constraint constraints.txt "$$(grep '^torch==' constraints.txt)"
+	@$(PIP) --constraint constraints.txt --editable '.[cpu,report,demo,dev]'
+	@if [ -d "$(WHEELS)" ]; then \
+	  $(PIP) --no-index --no-deps --find-links "$(WHEELS)" torch-scatter torch-sparse >/dev/null 2>&1 \
+	  && ! $(PY) -c 'import torch_sparse' >/dev/null 2>&1 \
+	  && $(PY) -m pip uninstall --quiet --yes torch-scatter torch-sparse; true; fi
+	@touch $@
+
+demo: install
+	@$(PY) examples/quickstart.py
+
+test: install
+	@$(PY) -m pytest
+
+lint: install
+	@$(PY) -m ruff check .
+	@$(PY) -m ruff format --check .
+
+types: install
+	@$(PY) -m mypy
+
+format: install
+	@$(PY) -m ruff check --fix .
+	@$(PY) -m ruff format .
+
+clean:
+	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
