@@ -1,0 +1,157 @@
+"""Directories that are whole or absent: graphs, checkpoints and serving exports are saved through here.
+
+A saved directory looks like this::
+
+    graph/
+      current            JSON: kind, format version, name of the live version, checksum of its manifest
+      0001-9f3a.../      the files of one version, and manifest.json with their SHA-256 sums
+
+A new version is written beside the old one and becomes visible by one atomic rename of ``current``,
+so a reader (or a crash) sees the old version or the new one and never a mixture.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import uuid
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from micgraph.schema import ArtifactError
+
+POINTER, MANIFEST = "current", "manifest.json"
+
+
+def publish(path: str | Path, kind: str, version: int, write: Callable[[Path], None], keep: int = 1) -> Path:
+    """Write a new version of the artifact at ``path`` and make it the live one.
+
+    Args:
+        path: the artifact's directory; made where missing. An existing directory must be an artifact of
+            the same kind, or empty: anything else is left untouched.
+        kind: what the artifact is, such as ``"graph"``; checked at load.
+        version: the format version of this kind.
+        write: receives an empty folder and writes the files into it. If it raises, the earlier version
+            stays live and nothing is left behind.
+        keep: how many versions stay on disk, the new one included.
+
+    Returns:
+        The folder of the new version.
+
+    Raises:
+        ArtifactError: ``path`` holds something that is not such an artifact.
+    """
+    root = Path(path)
+    _refuse_foreign(root, kind)
+    root.mkdir(parents=True, exist_ok=True)
+    serial = max((_serial(p) for p in root.iterdir()), default=0) + 1
+    folder = root / f"{serial:04d}-{uuid.uuid4().hex[:8]}"
+    folder.mkdir()
+    try:
+        write(folder)
+        sums = {str(p.relative_to(folder)): _sha256(p) for p in sorted(folder.rglob("*")) if p.is_file()}
+        manifest = json.dumps({"kind": kind, "format": version, "files": sums}, indent=1, sort_keys=True)
+        _write_durably(folder / MANIFEST, manifest)
+        digest = hashlib.sha256(manifest.encode()).hexdigest()
+        pointer = {"kind": kind, "format": version, "folder": folder.name, "manifest": digest}
+        _write_durably(root / f"{POINTER}.{uuid.uuid4().hex[:8]}", json.dumps(pointer, sort_keys=True), root / POINTER)
+    except BaseException:
+        shutil.rmtree(folder, ignore_errors=True)
+        raise
+    for old in sorted(root.iterdir()):
+        stale_pointer = old.name.startswith(f"{POINTER}.")
+        if stale_pointer:
+            old.unlink(missing_ok=True)
+        elif old.is_dir() and _serial(old) and _serial(old) <= serial - keep:
+            shutil.rmtree(old, ignore_errors=True)
+    return folder
+
+
+def exists(path: str | Path) -> bool:
+    """Whether an artifact (of any kind) has been published at ``path``."""
+    return (Path(path) / POINTER).is_file()
+
+
+def resolve(path: str | Path, kind: str, version: int) -> Path:
+    """The verified folder of the live version.
+
+    Raises:
+        ArtifactError: nothing there, another kind, another format version, a file missing or a byte changed.
+    """
+    root = Path(path)
+    pointer = _pointer(root)
+    if pointer["kind"] != kind:
+        raise ArtifactError(str(root), f"a saved {kind}", f"a saved {pointer['kind']}", f"pass the path of a {kind}")
+    if pointer["format"] != version:
+        raise ArtifactError(
+            str(root),
+            f"{kind} format {version}",
+            f"format {pointer['format']}",
+            f"make the {kind} again with this version of micgraph, or read it with the version that wrote it",
+        )
+    folder = root / str(pointer["folder"])
+    _verify(root, folder, str(pointer["manifest"]))
+    return folder
+
+
+def _verify(root: Path, folder: Path, digest: str) -> None:
+    remedy = "restore the directory from a copy or make it again"
+    manifest = folder / MANIFEST
+    if not manifest.is_file():
+        raise ArtifactError(str(root), f"the file {folder.name}/{MANIFEST}", "no such file", remedy)
+    text = manifest.read_bytes()
+    if hashlib.sha256(text).hexdigest() != digest:
+        raise ArtifactError(str(manifest), "the checksum that was saved", "a changed file", remedy)
+    for name, expected in json.loads(text)["files"].items():
+        if not (folder / name).is_file():
+            raise ArtifactError(str(root), f"the file {folder.name}/{name}", "no such file", remedy)
+        if _sha256(folder / name) != expected:
+            raise ArtifactError(str(folder / name), "the checksum that was saved", "a changed file", remedy)
+
+
+def _pointer(root: Path) -> dict[str, Any]:
+    remedy = "check the path, or make the directory again"
+    if not (root / POINTER).is_file():
+        got = "a directory without the file 'current'" if root.is_dir() else "no such directory"
+        raise ArtifactError(str(root), "a directory saved by micgraph", got, remedy)
+    try:
+        pointer = json.loads((root / POINTER).read_bytes())
+        if {"kind", "format", "folder", "manifest"} <= set(pointer):
+            return dict(pointer)
+    except (ValueError, TypeError):
+        pass
+    raise ArtifactError(str(root / POINTER), "the JSON that micgraph wrote", "a changed file", remedy)
+
+
+def _refuse_foreign(root: Path, kind: str) -> None:
+    remedy = "choose another path, or remove what is there"
+    if root.exists() and not root.is_dir():
+        raise ArtifactError(str(root), "a directory or a new path", "a file", remedy)
+    if exists(root):
+        found = _pointer(root)["kind"]
+        if found != kind:
+            raise ArtifactError(str(root), f"a saved {kind} or a new path", f"a saved {found}", remedy)
+    elif root.is_dir() and any(not _serial(p) and not p.name.startswith(POINTER) for p in root.iterdir()):
+        raise ArtifactError(str(root), f"a saved {kind} or an empty directory", "other files", remedy)
+
+
+def _serial(path: Path) -> int:
+    head, _, tail = path.name.partition("-")
+    return int(head) if head.isdigit() and len(tail) == 8 else 0
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _write_durably(path: Path, text: str, rename_to: Path | None = None) -> None:
+    with path.open("w", encoding="utf-8") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+    if rename_to is not None:
+        os.replace(path, rename_to)

@@ -1,0 +1,70 @@
+"""What a query encoder reads, and what every query encoder must offer."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+
+@dataclass(frozen=True)
+class QueryInput:
+    """B histories, already looked up in the items that the step has encoded.
+
+    Attributes:
+        vectors: float [B, T, d], the item tower's vectors of the history, oldest first, valid ones first.
+        fields: float [B, T, F, d_f], the raw field embeddings of the same items.
+        mask: bool [B, T].
+        user: float [B, W], the user's field embeddings laid end to end; W = 0 where no user field is read.
+    """
+
+    vectors: Tensor
+    fields: Tensor
+    mask: Tensor
+    user: Tensor
+
+
+class QueryEncoder(nn.Module):
+    """Base of the user towers: a history and user fields in, one vector out.
+
+    Subclasses set ``every_position`` if :meth:`positions` scores each prefix of a history in one pass, and
+    ``reads_fields`` if they need ``QueryInput.fields`` (it is empty otherwise, which saves memory).
+    """
+
+    every_position = False
+    reads_fields = False
+
+    def forward(self, query: QueryInput) -> Tensor:
+        """float [B, d], the vector of each whole history."""
+        raise NotImplementedError
+
+    def positions(self, query: QueryInput) -> Tensor:
+        """float [B, T, d]: at t, the vector of a history that ends with item t (only with ``every_position``)."""
+        raise NotImplementedError
+
+
+def masked_mean(x: Tensor, mask: Tensor) -> Tensor:
+    """Mean of ``x`` [B, T, ...] over the valid places of ``mask`` [B, T]; zeros where there is none."""
+    weight = mask.to(x.dtype).view(*mask.shape, *(1,) * (x.dim() - 2))
+    return (x * weight).sum(1) / weight.sum(1).clamp(min=1)
+
+
+def mlp(sizes: list[int], activation: type[nn.Module], last_linear: bool = True, dropout: float = 0.0) -> nn.Sequential:
+    """A stack of linear layers ``sizes[0] -> ... -> sizes[-1]``, the last one without activation by default."""
+    layers: list[nn.Module] = []
+    for i, (n_in, n_out) in enumerate(zip(sizes[:-1], sizes[1:], strict=True)):
+        layers.append(nn.Linear(n_in, n_out))
+        if i < len(sizes) - 2 or not last_linear:
+            layers.append(activation())
+            if dropout:
+                layers.append(nn.Dropout(dropout))
+    return nn.Sequential(*layers)
+
+
+def last_valid(states: Tensor, mask: Tensor) -> Tensor:
+    """The state at the last valid place of each line: [B, T, d] and [B, T] -> [B, d]; zeros where there is none."""
+    length = mask.sum(1)
+    at = (length - 1).clamp(min=0)
+    picked = states[torch.arange(len(at), device=at.device), at]
+    return picked * (length > 0)[:, None].to(picked.dtype)
