@@ -1,0 +1,51 @@
+"""Points in time and lengths of time, as whole microseconds: the one unit that logs are kept in."""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC, date, datetime, timedelta
+
+from micgraph.schema import InputError
+
+SECOND = 1_000_000
+_UNITS = {"us": 1, "ms": 1_000, "s": SECOND, "m": 60 * SECOND, "h": 3_600 * SECOND, "d": 86_400 * SECOND}
+_UNITS["w"] = 7 * _UNITS["d"]
+_LENGTH = re.compile(r"\s*(\d+(?:\.\d+)?)\s*(us|ms|s|m|h|d|w)\s*")
+
+
+def duration(value: str | timedelta, argument: str = "duration") -> int:
+    """A length of time in microseconds, from ``"2d"``, ``"12h"``, ``"30m"``, ``"45s"``, ``"1w"`` or a timedelta.
+
+    Raises:
+        InputError: ``value`` is neither, or is not longer than nothing.
+    """
+    length = 0
+    if isinstance(value, timedelta):
+        length = value // timedelta(microseconds=1)
+    elif isinstance(value, str) and (match := _LENGTH.fullmatch(value)):
+        length = round(float(match[1]) * _UNITS[match[2]])
+    if length <= 0:
+        raise InputError(argument, "a length of time above zero", repr(value), 'write it as "2d", "12h" or "30m"')
+    return length
+
+
+def instant(value: str | date | datetime | int | float, argument: str = "time") -> int:
+    """A point in time in microseconds since 1970 UTC.
+
+    Args:
+        value: ISO text, a date or a datetime (UTC where no zone is given), or a number of seconds since 1970.
+
+    Raises:
+        InputError: ``value`` is none of these.
+    """
+    try:
+        if isinstance(value, (int, float)) and not isinstance(value, bool):
+            return round(value * SECOND)
+        if isinstance(value, date) and not isinstance(value, datetime):
+            value = datetime(value.year, value.month, value.day)
+        moment = value if isinstance(value, datetime) else datetime.fromisoformat(value)
+        moment = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+        return (moment - datetime(1970, 1, 1, tzinfo=UTC)) // timedelta(microseconds=1)
+    except (TypeError, ValueError, OverflowError) as error:
+        remedy = 'write it as "2017-10-16 12:00" or pass a datetime'
+        raise InputError(argument, "a point in time", repr(value), remedy) from error
