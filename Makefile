@@ -5,7 +5,7 @@ PYTHON ?= python3
 WHEELS ?= ../shared/wheels
 
 PY := $(VENV)/bin/python
-PIP := $(PY) -m pip install --quiet --disable-pip-version-check
+PIP := $(PY) -m pip install -qq --disable-pip-version-check
 STAMP := $(VENV)/.installed
 
 .PHONY: install demo test lint types format clean

@@ -1,0 +1,76 @@
+"""micgraph: from behaviour logs to a heterogeneous graph, two towers trained on it, and recalls with their reasons.
+
+The public names below are imported when they are first used, so that ``import micgraph`` loads neither torch
+nor torch-geometric.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from micgraph.graph.builder import BuildConfig, build
+    from micgraph.graph.events import Log, read_log
+    from micgraph.graph.recgraph import RecGraph
+    from micgraph.graph.split import Holdout, Split, split
+    from micgraph.pipeline import Run, evaluate, load_run, train
+    from micgraph.retrieval.recommender import Recommender
+    from micgraph.schema import (
+        ArtifactError,
+        ConfigError,
+        InputError,
+        LeakageError,
+        MicgraphError,
+        MissingExtraError,
+        SchemaError,
+        UnknownIdError,
+    )
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "ArtifactError",
+    "BuildConfig",
+    "ConfigError",
+    "Holdout",
+    "InputError",
+    "LeakageError",
+    "Log",
+    "MicgraphError",
+    "MissingExtraError",
+    "RecGraph",
+    "Recommender",
+    "Run",
+    "SchemaError",
+    "Split",
+    "UnknownIdError",
+    "build",
+    "evaluate",
+    "load_run",
+    "read_log",
+    "split",
+    "train",
+]
+
+_HOMES = {
+    "graph.builder": ("BuildConfig", "build"),
+    "graph.events": ("Log", "read_log"),
+    "graph.recgraph": ("RecGraph",),
+    "graph.split": ("Holdout", "Split", "split"),
+    "pipeline": ("Run", "evaluate", "load_run", "train"),
+    "retrieval.recommender": ("Recommender",),
+}
+_HOME = {name: module for module, names in _HOMES.items() for name in names}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in __all__:
+        raise AttributeError(f"module 'micgraph' has no attribute {name!r}")
+    value = getattr(import_module(f"micgraph.{_HOME.get(name, 'schema')}"), name)
+    globals()[name] = value  # the next access is an ordinary one
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

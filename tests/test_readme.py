@@ -1,0 +1,47 @@
+"""The Python code of README.md and docs/*.md runs: top to bottom, one namespace a file, in a folder with a small log.
+
+A block that cannot run in a test has the line ``<!-- not run: reason -->`` before it.
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+REPOSITORY = Path(__file__).resolve().parents[1]
+PAGES = [REPOSITORY / "README.md", *sorted((REPOSITORY / "docs").glob("*.md"))]
+_BLOCK = re.compile(r"^(?P<skip><!-- not run: \S.*? -->\n\s*)?^```python *\n(?P<code>.*?)^``` *$", re.M | re.S)
+
+
+def _blocks(text: str) -> list[tuple[int, str]]:
+    """(first line, code) of each Python block that is to be run."""
+    return [
+        (text.count("\n", 0, match.start("code")) + 1, match["code"])
+        for match in _BLOCK.finditer(text)
+        if not match["skip"]
+    ]
+
+
+def test_blocks_are_found_and_marked_ones_left_out() -> None:
+    text = (
+        "# A\n```python\nx = 1\n```\n"
+        "<!-- not run: needs a GPU -->\n```python\nx = 2\n```\n"
+        "<!-- not run: needs a server -->\n\n```python\nx = 3\n```\n"
+        "```bash\nls\n```\n<!-- a note -->\n```python\nx += 4\n\nx\n```\n"
+    )
+    assert _blocks(text) == [(3, "x = 1\n"), (19, "x += 4\n\nx\n")]
+
+
+def test_readme_has_code_to_run() -> None:
+    assert _blocks(PAGES[0].read_text(encoding="utf-8"))
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_code_runs(page: Path, tiny_files: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tiny_files)
+    namespace: dict[str, object] = {"__name__": "__main__"}
+    for line, code in _blocks(page.read_text(encoding="utf-8")):
+        # blank lines put the code where it stands in the page, so that a traceback names the page's own line
+        exec(compile("\n" * (line - 1) + code, str(page), "exec"), namespace)
