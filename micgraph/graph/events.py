@@ -7,18 +7,18 @@ everywhere, so nothing depends on the order of rows or files, or on the number o
 
 from __future__ import annotations
 
-import itertools
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any
 
 import duckdb
 import pyarrow as pa
 
 from micgraph.graph import ingest
+from micgraph.graph.ingest import Source, TimeUnit
 from micgraph.schema import (
     DURATION,
+    EVENT,
     ITEM_ID,
     ORDINAL,
     SESSION_ID,
@@ -26,13 +26,14 @@ from micgraph.schema import (
     USER_ID,
     WEIGHT,
     InputError,
+    SchemaError,
 )
 
 EVENT_COLUMNS = (USER_ID, ITEM_ID, TIMESTAMP, ORDINAL, SESSION_ID, DURATION, WEIGHT)
 SECOND_SQL = "CAST(FLOOR(timestamp / 1000000.0) AS BIGINT)"
 """The whole second of an event: what a graph keeps of its time."""
 
-_names = itertools.count()
+DUPLICATE = "duplicate (same user, item and second)"
 
 
 @dataclass(frozen=True)
@@ -62,7 +63,8 @@ class Log:
     @property
     def columns(self) -> tuple[str, ...]:
         """The event columns that are present, in the order of ``EVENT_COLUMNS``."""
-        return ingest.present(self.con, self.table, EVENT_COLUMNS)
+        found = ingest.types(self.con, self.table)
+        return tuple(name for name in EVENT_COLUMNS if name in found)
 
     def sql(self, query: str, **parameters: Any) -> pa.Table:
         """Run a query whose ``{events}``, ``{items}`` and ``{users}`` stand for this log's tables.
@@ -73,18 +75,18 @@ class Log:
         Raises:
             InputError: the query reads a feature table that the log does not have.
         """
-        return self._run(query, parameters).to_arrow_table()
+        return self._relation(query, parameters).to_arrow_table()
 
     def scalar(self, query: str, **parameters: Any) -> Any:
         """The one value of a query with one row and one column; placeholders as in :meth:`sql`."""
-        row = self._run(query, parameters).fetchone()
+        row = self._relation(query, parameters).fetchone()
         return None if row is None else row[0]
 
     def filter(self, where: str, manifest: dict[str, Any] | None = None) -> Log:
         """The events for which the SQL condition ``where`` holds, as a new log on the same connection."""
-        name = fresh("events")
+        name = ingest.fresh("events")
         columns = ", ".join(self.columns)
-        self._run(f"CREATE TABLE {name} AS SELECT {columns} FROM {{events}} AS e WHERE {where}", {})
+        self.con.execute(self._named(f"CREATE TABLE {name} AS SELECT {columns} FROM {{events}} AS e WHERE {where}"))
         return replace(self, table=name, manifest=manifest)
 
     def arrow(self) -> pa.Table:
@@ -104,10 +106,10 @@ class Log:
         return counts
 
     def __repr__(self) -> str:
-        query = "SELECT count(*), count(DISTINCT user_id), count(DISTINCT item_id), min({t}), max({t}) FROM {events}"
-        moment = "strftime(make_timestamp(timestamp), '%Y-%m-%d %H:%M:%S')"
-        row = self._run(query.replace("{t}", moment), {}).fetchone()
-        events, users, items, first, last = row if row is not None else (0, 0, 0, None, None)
+        moment = "strftime(make_timestamp({}(timestamp)), '%Y-%m-%d %H:%M:%S')"
+        counts = "count(*), count(DISTINCT user_id), count(DISTINCT item_id)"
+        query = f"SELECT {counts}, {moment.format('min')}, {moment.format('max')} FROM {{events}}"
+        events, users, items, first, last = self._relation(query, {}).fetchall()[0]
         lines = [f"Log: {events:,} events, {users:,} users, {items:,} items", f"  time     {first} to {last} (UTC)"]
         lines.append(f"  columns  {', '.join(self.columns)}")
         for name in ("items", "users"):
@@ -117,26 +119,141 @@ class Log:
         lines += [f"  refused  {count:,} ({reason})" for reason, count in self.refused.items()]
         return "\n".join(lines)
 
-    def _run(self, query: str, parameters: dict[str, Any]) -> duckdb.DuckDBPyConnection:
+    def _relation(self, query: str, parameters: dict[str, Any]) -> duckdb.DuckDBPyRelation:
+        return self.con.sql(self._named(query), params=parameters or None)
+
+    def _named(self, query: str) -> str:
         for name in ("items", "users"):
             if f"{{{name}}}" in query and getattr(self, name) is None:
                 raise InputError(name, f"a table of {name}", "none", f"read the log with {name}=")
             query = query.replace(f"{{{name}}}", str(getattr(self, name)))
-        return self.con.execute(query.replace("{events}", self.table), parameters or None)
-
-
-def fresh(prefix: str) -> str:
-    """A table name that nothing else on any connection uses."""
-    return f"{prefix}_{next(_names)}"
+        return query.replace("{events}", self.table)
 
 
 def read_log(
-    source: ingest.Source,
-    items: ingest.Source | None = None,
-    users: ingest.Source | None = None,
+    source: Source,
+    items: Source | None = None,
+    users: Source | None = None,
     columns: Mapping[str, str] | None = None,
     positive_events: Sequence[Any] | None = None,
-    time_unit: Literal["auto", "s", "ms", "us", "ns"] = "auto",
+    time_unit: TimeUnit = "auto",
 ) -> Log:
-    """Read and validate a log."""
-    raise NotImplementedError
+    """Read and validate an interaction log.
+
+    Rows that cannot be events are dropped and counted in ``Log.refused``: null ids or times, times that cannot be
+    parsed, events that are not positive, weights that are not above zero, and all but the first of the rows that
+    share user, item and whole second.
+
+    Args:
+        source: path, glob or list of paths to Parquet or CSV files, or a pandas, polars or Arrow table, with columns
+            ``user_id, item_id, timestamp`` and optionally ``ordinal, session_id, duration, weight, event``.
+        items: feature table, one row an ``item_id``, with any columns. Further rows of one id are dropped and counted.
+        users: feature table, one row a ``user_id``.
+        columns: our name -> the name in the tables, such as ``{"item_id": "click_article_id"}``.
+        positive_events: values of ``event`` that count; all rows count where it is None.
+        time_unit: of numeric timestamps; ``"auto"`` tells it from their magnitude.
+
+    Raises:
+        InputError: a source cannot be read, or nothing usable is in it.
+        SchemaError: a column is missing, has a type that cannot mean what it should, or mixes units of time.
+    """
+    con, columns, refused = ingest.connect(), dict(columns or {}), {}
+    ids = (USER_ID, ITEM_ID, SESSION_ID)
+    with ingest.opened(con, "log", source, columns, ids) as (view, kind):
+        types = ingest.types(con, view)
+        _require(types, "log", (USER_ID, ITEM_ID, TIMESTAMP), columns)
+        _require(types, "log", [name for name in (*EVENT_COLUMNS, EVENT) if name in columns], columns)
+        with ingest.readable("log"):
+            staged = _stage(con, view, types, positive_events, time_unit)
+    refused |= dict(con.execute(f"SELECT reason, count(*) FROM {staged} WHERE reason IS NOT NULL GROUP BY 1").fetchall())
+    table = _first_of_each_second(con, staged, refused)
+    log = Log(con, table, refused=refused, source_kind=kind)
+    for name, key, given in (("items", ITEM_ID, items), ("users", USER_ID, users)):
+        if given is not None:
+            log = replace(log, **{name: _read_features(log, name, key, given, columns)})
+    return log
+
+
+def _require(types: Mapping[str, str], argument: str, names: Sequence[str], columns: Mapping[str, str]) -> None:
+    for name in names:
+        if name not in types:
+            expected = f"a column {columns.get(name, name)!r}"
+            remedy = f'name it with columns={{"{name}": ...}}'
+            raise SchemaError(argument, expected, f"the columns {', '.join(types)}", remedy)
+
+
+def _stage(
+    con: duckdb.DuckDBPyConnection, view: str, types: dict[str, str], positive: Sequence[Any] | None, unit: TimeUnit
+) -> str:
+    """A table of all rows in our types, each with the reason why it is refused, or null."""
+    value = {name: ingest.id_sql(con, view, "log", name, types[name]) for name in (USER_ID, ITEM_ID)}
+    value[TIMESTAMP] = ingest.time_sql(con, view, TIMESTAMP, types[TIMESTAMP], unit)
+    value[ORDINAL] = "CAST(0 AS BIGINT)"
+    if ORDINAL in types:
+        value[ORDINAL] = f"COALESCE({ingest.number_sql('log', ORDINAL, types[ORDINAL], 'BIGINT')}, 0)"
+    if SESSION_ID in types:
+        value[SESSION_ID] = ingest.id_sql(con, view, "log", SESSION_ID, types[SESSION_ID])
+    for name in (DURATION, WEIGHT):
+        if name in types:
+            value[name] = ingest.number_sql("log", name, types[name], "DOUBLE")
+    cases = [f"WHEN {name} IS NULL THEN 'null {name}'" for name in (USER_ID, ITEM_ID)]
+    if positive is not None:
+        _require(types, "log", [EVENT], {})
+        cases.append(f"WHEN NOT COALESCE(CAST({EVENT} AS VARCHAR) IN $positive, false) THEN 'not a positive event'")
+    cases.append(f"WHEN {TIMESTAMP} IS NULL THEN 'null timestamp'")
+    cases.append(f"WHEN {value[TIMESTAMP]} IS NULL THEN 'unparsable timestamp'")
+    if WEIGHT in types:
+        cases.append(f"WHEN {value[WEIGHT]} IS NULL OR NOT {value[WEIGHT]} > 0 THEN 'weight <= 0'")
+    select = ", ".join(f"{sql} AS {name}" for name, sql in value.items())
+    staged = ingest.fresh("staged")
+    query = f"CREATE TABLE {staged} AS SELECT {select}, CASE {' '.join(cases)} END AS reason FROM {view}"
+    con.execute(query, None if positive is None else {"positive": [str(value) for value in positive]})
+    return staged
+
+
+def _first_of_each_second(con: duckdb.DuckDBPyConnection, staged: str, refused: dict[str, int]) -> str:
+    """Keep the first event of each (user, item, second); the second is what a graph keeps, so a held-out event
+    then is an edge of the graph exactly if its (user, item, second) is."""
+    columns = [name for name in ingest.types(con, staged) if name != "reason"]
+    ties = ", ".join(name for name in columns if name not in (USER_ID, ITEM_ID))
+    table = ingest.fresh("events")
+    con.execute(
+        f"CREATE TABLE {table} AS SELECT {', '.join(columns)} FROM (SELECT *, row_number() OVER "
+        f"(PARTITION BY user_id, item_id, {SECOND_SQL} ORDER BY {ties}) AS place FROM {staged} WHERE reason IS NULL) "
+        "WHERE place = 1"
+    )
+    rows = con.execute(f"SELECT (SELECT count(*) FROM {staged}), (SELECT count(*) FROM {table})").fetchone()
+    read, kept = rows if rows is not None else (0, 0)
+    con.execute(f"DROP TABLE {staged}")
+    if duplicates := read - kept - sum(refused.values()):
+        refused[DUPLICATE] = duplicates
+    if not kept:
+        got = ", ".join(f"{count} rows refused: {reason}" for reason, count in refused.items()) or "no rows"
+        raise InputError("log", "at least one usable event", got, "check the file, columns= and positive_events=")
+    return table
+
+
+def _read_features(log: Log, name: str, key: str, source: Source, columns: Mapping[str, str]) -> str:
+    """Copy a feature table, one row an id: of several the first in the order of their columns, whatever the row order."""
+    con, table = log.con, ingest.fresh(name)
+    with ingest.opened(con, name, source, columns, (key,)) as (view, _):
+        types = ingest.types(con, view)
+        _require(types, name, (key,), columns)
+        with ingest.readable(name):
+            value = ingest.id_sql(con, view, name, key, types[key])
+            others = [ingest.quoted(column) for column in types if column != key]
+            order = f" ORDER BY {', '.join(others)}" if others else ""
+            con.execute(
+                f"CREATE TABLE {table} AS SELECT {', '.join([key, *others])} FROM (SELECT * REPLACE ({value} AS {key}), "
+                f"row_number() OVER (PARTITION BY {key}{order}) AS micgraph_place FROM {view} WHERE {key} IS NOT NULL) "
+                "WHERE micgraph_place = 1"
+            )
+        read, null = con.execute(f"SELECT count(*), count(*) - count({key}) FROM {view}").fetchone() or (0, 0)
+    ours, theirs = (ingest.family(ingest.types(con, t)[key]) for t in (log.table, table))
+    kept = log.con.execute(f"SELECT count(*) FROM {table}").fetchone() or (0,)
+    if kept[0] and ours != theirs:
+        raise SchemaError(f"{name}.{key}", f"{ours} ids as in the log", f"{theirs} ids", "convert one of the two")
+    for reason, count in (("null id", null), ("duplicate id", read - null - kept[0])):
+        if count:
+            log.refused[f"{name}: {reason}"] = count
+    return table

@@ -1,16 +1,233 @@
-"""From what a caller hands in (paths or tables) to a DuckDB relation with our column names."""
+"""From what a caller hands in (paths or tables) to DuckDB relations with checked types and our column names."""
 
 from __future__ import annotations
 
-from typing import Any, Literal
+import glob
+import itertools
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Literal, get_args
 
 import duckdb
+import pyarrow as pa
+
+from micgraph.schema import InputError, SchemaError
 
 SourceKind = Literal["pandas", "polars", "arrow", "path"]
+TimeUnit = Literal["auto", "s", "ms", "us", "ns"]
 Source = Any
+"""A path, a glob or a list of paths to Parquet or CSV files, or a pandas, polars or Arrow table."""
+
+_FORMATS = {".parquet": "parquet", ".pq": "parquet", ".csv": "csv", ".tsv": "csv"}
+_INTEGERS = {f"{sign}{width}INT" for sign in ("", "U") for width in ("TINY", "SMALL", "BIG", "HUGE")}
+_INTEGERS |= {"INTEGER", "UINTEGER"}
+_FLOATS = {"FLOAT", "DOUBLE"}
+_MICROS = {"s": "1000000", "ms": "1000", "us": "1", "ns": "0.001"}
+_UNIT_FROM = {"s": "0", "ms": "1e11", "us": "1e14", "ns": "1e17"}  # smallest absolute value read as this unit
+_names = itertools.count()
 
 
-def present(con: duckdb.DuckDBPyConnection, relation: str, names: tuple[str, ...]) -> tuple[str, ...]:
-    """Which of ``names`` are columns of the relation."""
-    found = {row[0] for row in con.execute(f"DESCRIBE SELECT * FROM {relation}").fetchall()}
-    return tuple(name for name in names if name in found)
+def connect() -> duckdb.DuckDBPyConnection:
+    """A private in-memory database; times without a zone are UTC, UUIDs come back as UUIDs."""
+    con = duckdb.connect(config={"preserve_insertion_order": False, "autoinstall_known_extensions": False})
+    con.execute("SET TimeZone = 'UTC'; SET arrow_lossless_conversion = true; SET enable_progress_bar = false")
+    return con
+
+
+def fresh(prefix: str) -> str:
+    """A table name that nothing else on any connection uses."""
+    return f"{prefix}_{next(_names)}"
+
+
+def quoted(name: str) -> str:
+    """A column name as SQL."""
+    return '"' + name.replace('"', '""') + '"'
+
+
+def types(con: duckdb.DuckDBPyConnection, relation: str) -> dict[str, str]:
+    """Column name -> DuckDB type (without parameters: ENUM, DECIMAL) of a relation."""
+    rows = con.execute(f"DESCRIBE SELECT * FROM {relation}").fetchall()
+    return {str(row[0]): str(row[1]) if str(row[1]).endswith("]") else str(row[1]).split("(")[0] for row in rows}
+
+
+@contextmanager
+def readable(argument: str) -> Iterator[None]:
+    """Turn what DuckDB and Arrow say about a source that cannot be read into an InputError."""
+    try:
+        yield
+    except (duckdb.Error, pa.ArrowException) as error:
+        got = str(error).strip().split("\n")[0]
+        raise InputError(argument, "a readable table", got, "check the file or the table, and its format") from error
+
+
+@contextmanager
+def opened(
+    con: duckdb.DuckDBPyConnection, argument: str, source: Source, columns: Mapping[str, str], text: Sequence[str]
+) -> Iterator[tuple[str, SourceKind]]:
+    """A relation of the source's rows with our column names, there as long as the context is.
+
+    Args:
+        argument: how errors name the source.
+        columns: our name -> the source's name.
+        text: our names of columns that a CSV file must not guess the type of ("007" is no number); they become
+            integers only where every value is written like one.
+
+    Raises:
+        InputError: no such file, an unknown format, or it cannot be read.
+    """
+    name, view = fresh("source"), fresh("renamed")
+    try:
+        with readable(argument):
+            kind = _load(con, argument, source, name, [columns.get(column, column) for column in text])
+            found = types(con, name)
+            renames = {theirs: ours for ours, theirs in columns.items() if theirs in found}
+            kept = [column for column in found if column in renames or column not in renames.values()]
+            select = ", ".join(f"{quoted(column)} AS {quoted(renames.get(column, column))}" for column in kept)
+            con.execute(f"CREATE VIEW {view} AS SELECT {select} FROM {name}")
+        yield view, kind
+    finally:
+        con.execute(f"DROP VIEW IF EXISTS {view}")
+        con.unregister(name)
+        for what in ("VIEW", "TABLE"):
+            if _exists(con, what, name):
+                con.execute(f"DROP {what} {name}")
+
+
+def _exists(con: duckdb.DuckDBPyConnection, what: str, name: str) -> bool:
+    query = f"SELECT count(*) FROM duckdb_{what.lower()}s() WHERE {what.lower()}_name = $name"
+    row = con.execute(query, {"name": name}).fetchone()
+    return bool(row and row[0])
+
+
+def _load(con: duckdb.DuckDBPyConnection, argument: str, source: Source, name: str, text: Sequence[str]) -> SourceKind:
+    if isinstance(source, (str, Path)) or (isinstance(source, Sequence) and not hasattr(source, "columns")):
+        _load_files(con, argument, source, name, text)
+        return "path"
+    library = type(source).__module__.split(".")[0]
+    if library == "pandas" and hasattr(source, "columns"):
+        con.register(name, pa.Table.from_pandas(source, preserve_index=False))
+        return "pandas"
+    if library == "polars" and hasattr(source, "to_arrow") and hasattr(source, "columns"):
+        con.register(name, source.to_arrow())
+        return "polars"
+    if isinstance(source, (pa.Table, pa.RecordBatch)):
+        con.register(name, source)
+        return "arrow"
+    remedy = "pass one of these"
+    raise InputError(argument, "a path, or a pandas, polars or Arrow table", type(source).__name__, remedy)
+
+
+def _load_files(con: duckdb.DuckDBPyConnection, argument: str, source: Any, name: str, text: Sequence[str]) -> None:
+    patterns = [source] if isinstance(source, (str, Path)) else list(source)
+    files = sorted({file for pattern in patterns for file in _expand(argument, pattern)})
+    formats = {_FORMATS.get(Path(file.removesuffix(".gz")).suffix.lower()) for file in files}
+    if len(formats) != 1 or None in formats:
+        suffixes = sorted({"".join(Path(file).suffixes[-2:]) or "no suffix" for file in files})
+        got = ", ".join(suffixes) or "an empty list"
+        raise InputError(argument, "files of one kind, .parquet or .csv", got, "convert or rename the files")
+    listed = "[" + ", ".join("'" + file.replace("'", "''") + "'" for file in files) + "]"
+    if formats == {"parquet"}:
+        con.execute(f"CREATE VIEW {name} AS SELECT * FROM read_parquet({listed}, union_by_name = true)")
+        return
+    reader = f"read_csv({listed}, union_by_name = true, sample_size = -1"
+    found = types(con, f"{reader})")
+    forced = ", ".join(f"'{c.replace(chr(39), chr(39) * 2)}': 'VARCHAR'" for c in text if c in found)
+    con.execute(f"CREATE TABLE {name} AS SELECT * FROM {reader}{', types = {' + forced + '}' if forced else ''})")
+    for column in (c for c in text if c in found):
+        _restore_integers(con, name, quoted(column))
+
+
+def _expand(argument: str, pattern: str | Path) -> list[str]:
+    files = [str(pattern)] if Path(pattern).is_file() else glob.glob(str(pattern), recursive=True)
+    if not files:
+        raise InputError(argument, "an existing file", str(pattern), "check the path")
+    return files
+
+
+def _restore_integers(con: duckdb.DuckDBPyConnection, table: str, column: str) -> None:
+    written = f"CAST(TRY_CAST({column} AS BIGINT) AS VARCHAR) IS NOT DISTINCT FROM {column}"
+    row = con.execute(f"SELECT bool_and({written}) FROM {table}").fetchone()
+    if row and row[0]:
+        con.execute(f"ALTER TABLE {table} ALTER {column} TYPE BIGINT")
+
+
+def id_sql(con: duckdb.DuckDBPyConnection, view: str, argument: str, name: str, kind: str) -> str:
+    """SQL for an id column: integers, strings and UUIDs as they are, categories as text, whole floats as integers.
+
+    Raises:
+        SchemaError: the column has another type.
+    """
+    if kind in _INTEGERS or kind in ("VARCHAR", "UUID"):
+        return name
+    if kind == "ENUM":
+        return f"CAST({name} AS VARCHAR)"
+    if kind == '"NULL"' or kind == "NULL":
+        return f"CAST({name} AS BIGINT)"
+    if kind in _FLOATS:  # what pandas makes of integers with gaps
+        query = f"SELECT bool_and({name} IS NULL OR ({name} = floor({name}) AND abs({name}) < 9e15)) FROM {view}"
+        row = con.execute(query).fetchone()
+        if row is None or row[0] is not False:
+            return f"CAST({name} AS BIGINT)"
+    raise SchemaError(f"{argument}.{name}", "integers, strings or UUIDs", kind, "convert the column")
+
+
+def family(kind: str) -> str:
+    """The family of an id type; ids of one family can be equal."""
+    return "integer" if kind in _INTEGERS else {"VARCHAR": "text"}.get(kind, kind)
+
+
+def number_sql(argument: str, name: str, kind: str, target: str) -> str:
+    """SQL for a numeric column as ``target`` (BIGINT or DOUBLE).
+
+    Raises:
+        SchemaError: the column is not numeric.
+    """
+    if kind in _INTEGERS or kind in _FLOATS or kind in ("DECIMAL", '"NULL"', "NULL"):
+        return f"TRY_CAST({name} AS {target})"
+    raise SchemaError(f"{argument}.{name}", "numbers", kind, "convert the column")
+
+
+def time_sql(con: duckdb.DuckDBPyConnection, view: str, name: str, kind: str, unit: TimeUnit) -> str:
+    """SQL for a time column as microseconds since 1970 UTC, null where it cannot be parsed.
+
+    Numbers are read in the given unit, or in the one that their magnitude tells; text may hold numbers or ISO times;
+    times without a zone are UTC.
+
+    Raises:
+        SchemaError: the column has a type without times, mixes units, or nothing in it can be parsed.
+    """
+    if unit not in get_args(TimeUnit):
+        raise InputError("time_unit", f"one of {', '.join(get_args(TimeUnit))}", repr(unit), "choose one of these")
+    number, moment = "NULL", "NULL"
+    if kind in _INTEGERS or kind in _FLOATS or kind in ("DECIMAL", "VARCHAR", "ENUM", '"NULL"', "NULL"):
+        number = f"TRY_CAST({name} AS DECIMAL(28, 6))"
+    if kind.startswith("TIMESTAMP") or kind in ("DATE", "VARCHAR", "ENUM"):
+        text = f"CAST({name} AS VARCHAR)" if kind == "ENUM" else name
+        moment = f"epoch_us(TRY_CAST({text} AS TIMESTAMPTZ))"
+    if number == moment:
+        raise SchemaError(f"log.{name}", "times, numbers or text", kind, "convert the column")
+    if number == "NULL":
+        return moment
+    unit = _unit(con, view, name, number) if unit == "auto" else unit
+    parsed = f"COALESCE(TRY_CAST({number} * {_MICROS[unit]} AS BIGINT), {moment})"
+    row = con.execute(f"SELECT count({name}), count({parsed}) FROM {view}").fetchone()
+    if row and row[0] and not row[1]:
+        got = con.execute(f"SELECT CAST(min({name}) AS VARCHAR) FROM {view}").fetchone()
+        raise SchemaError(f"log.{name}", "times that can be parsed", f"such as {got and got[0]!r}", "write ISO times")
+    return parsed
+
+
+def _unit(con: duckdb.DuckDBPyConnection, view: str, name: str, number: str) -> TimeUnit:
+    """The unit that the numbers' magnitude tells; zero is the same time in every unit."""
+    units = list(_UNIT_FROM)
+    bounds = [*_UNIT_FROM.values(), "1e22"]
+    ranges = [f"abs({number}) >= {low} AND abs({number}) < {high}" for low, high in itertools.pairwise(bounds)]
+    counts = ", ".join(f"count(*) FILTER ({number} <> 0 AND {condition})" for condition in ranges)
+    row = con.execute(f"SELECT {counts} FROM {view}").fetchone()
+    seen = {unit: count for unit, count in zip(units, row or (), strict=False) if count}
+    if len(seen) > 1:
+        got = " and ".join(f"{count} that look like {unit}" for unit, count in seen.items())
+        remedy = "bring them to one unit, or name it with time_unit="
+        raise SchemaError(f"log.{name}", "numbers in one unit", got, remedy)
+    return next(iter(seen), "s")  # type: ignore[return-value]
