@@ -50,6 +50,13 @@ class Field:
         place = torch.arange(len(owner), device=index.device) - offsets[:-1][owner] + start[owner]
         return replace(self, values=self.values[place], offsets=offsets)
 
+    def first(self) -> Tensor:
+        """One code a node, the first of several: int64 [N], 0 where there is none (categorical and multi)."""
+        if self.offsets is None:
+            return self.values.long()
+        padded = torch.cat([self.values, self.values.new_zeros(1)]).long()
+        return torch.where(self.offsets[1:] > self.offsets[:-1], padded[self.offsets[:-1]], 0)
+
     def to(self, device: torch.device | str) -> Field:
         """The same field on another device."""
         offsets = None if self.offsets is None else self.offsets.to(device)

@@ -1,0 +1,216 @@
+"""build: from a log to a RecGraph."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from micgraph.graph import sessions
+from micgraph.graph.catalog import Encoded, encode_fields
+from micgraph.graph.cooccurrence import co_occurrences
+from micgraph.graph.events import Log, read_log
+from micgraph.graph.recgraph import RecGraph
+from micgraph.graph.relation import Relation
+from micgraph.graph.semantic import SOURCES, similar
+from micgraph.graph.times import duration
+from micgraph.ids import IdMap
+from micgraph.schema import (
+    CATEGORY,
+    CLICKS,
+    CO_OCCURS,
+    CONTAINS,
+    HAS,
+    ITEM_ID,
+    SESSION_ID,
+    SIMILAR,
+    TAGS,
+    TITLE,
+    USER_ID,
+    ConfigError,
+    InputError,
+)
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+MICROS = 1_000_000
+
+_IDS = "SELECT DISTINCT {key} FROM {{events}} ORDER BY {key}"
+_EVENTS = """
+WITH u AS (SELECT user_id, row_number() OVER (ORDER BY user_id) - 1 AS n
+           FROM (SELECT DISTINCT user_id FROM {{events}})),
+     i AS (SELECT item_id, row_number() OVER (ORDER BY item_id) - 1 AS n
+           FROM (SELECT DISTINCT item_id FROM {{events}}))
+SELECT u.n AS user_index, i.n AS item_index, e.timestamp AS micros {session}
+FROM {{events}} AS e JOIN u ON e.user_id = u.user_id JOIN i ON e.item_id = i.item_id
+ORDER BY u.n, e.timestamp, e.ordinal, i.n
+"""
+
+
+@dataclass(frozen=True)
+class BuildConfig:
+    """Settings of :func:`build`.
+
+    Attributes:
+        session_gap: a longer pause ends a session, where the log gives none.
+        session_span: no session lasts longer than this.
+        co_occurs_top_k: keep each item's largest co-occurrence counts only; all by default.
+        semantic: where similarity edges come from: any of "embedding", "title", "tags", "category"; ``"auto"``
+            takes those the items have, with the category only where there are no tags.
+        encode: how titles become vectors: "tfidf", "wordllama" or a callable (list of texts -> array).
+        semantic_k: similar items per item and source.
+    """
+
+    __pydantic_config__: ClassVar[dict[str, str]] = {"extra": "forbid"}
+
+    session_gap: str = "1h"
+    session_span: str = "1h"
+    co_occurs_top_k: int | None = None
+    semantic: str | tuple[str, ...] = "auto"
+    encode: Any = "tfidf"
+    semantic_k: int = 10
+
+    def __post_init__(self) -> None:
+        duration(self.session_gap, "session_gap")
+        duration(self.session_span, "session_span")
+        for name in ("co_occurs_top_k", "semantic_k"):
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise ConfigError(name, "at least 1", value, "give a positive number")
+        unknown = set(() if self.semantic == "auto" else self.semantic) - set(SOURCES)
+        if isinstance(self.semantic, str) and self.semantic != "auto" or unknown:
+            raise ConfigError("semantic", f"'auto' or a list of {SOURCES}", repr(self.semantic), "name some of these")
+        if not callable(self.encode) and self.encode not in ("tfidf", "wordllama"):
+            raise ConfigError("encode", "'tfidf', 'wordllama' or a callable", repr(self.encode), "choose one of them")
+
+
+def build(log: Any, config: BuildConfig | None = None, out: str | Path | None = None) -> RecGraph:
+    """Build a graph from a log's events.
+
+    Args:
+        log: a :class:`Log`, or what :func:`read_log` takes: a path or a table. Split first, and build from
+            ``split.train``: whatever is in the log is in the graph.
+        config: settings.
+        out: a directory to save the graph to, once it is whole.
+
+    Returns:
+        The graph. Nodes are numbered in the order of their external ids; the rows of ``clicks`` and ``contains``
+        are ordered by (timestamp, ordinal, item id).
+
+    Raises:
+        InputError: the log has no event, or its times span more than 68 years.
+        SchemaError: a feature column has a type that cannot be a feature.
+    """
+    config = config or BuildConfig()
+    log = log if isinstance(log, Log) else read_log(log)
+    events = _events(log)
+    users, items = (IdMap(_column(log.sql(_IDS.format(key=key)), key)) for key in (USER_ID, ITEM_ID))
+    relations, epoch = _interactions(events, len(users), len(items), config)
+    relations[CO_OCCURS] = co_occurrences(relations[CONTAINS], config.co_occurs_top_k)
+    catalogue = encode_fields(_table(log, "items"), items, ITEM_ID)
+    people = encode_fields(_table(log, "users"), users, USER_ID)
+    if sources := _sources(catalogue, config):
+        relations[SIMILAR] = similar(catalogue.fields, _titles(catalogue), sources, config.encode, config.semantic_k)
+    graph = RecGraph(
+        relations=relations,
+        item_fields=catalogue.fields,
+        user_fields=people.fields,
+        users=users,
+        items=items,
+        item_vocab=catalogue.vocab,
+        user_vocab=people.vocab,
+        items_table=catalogue.table,
+        epoch=epoch,
+        refused=dict(log.refused) | _notes("item", catalogue) | _notes("user", people),
+        config=_settings(config),
+        manifest=log.manifest,
+    )
+    if out is not None:
+        graph.save(out)
+    return graph
+
+
+def _events(log: Log) -> pa.Table:
+    session = ", e.session_id" if SESSION_ID in log.columns else ""
+    events = log.sql(_EVENTS.format(session=session))
+    if not len(events):
+        got = f"none ({', '.join(f'{n:,} {reason}' for reason, n in log.refused.items()) or 'an empty source'})"
+        raise InputError("log", "at least one event", got, "check the source, positive_events and the split")
+    return events
+
+
+def _interactions(events: pa.Table, n_users: int, n_items: int, config: BuildConfig) -> tuple[dict[str, Relation], int]:
+    """clicks, has and contains, and the epoch in seconds."""
+    user, item, micros = (_numpy(events, name) for name in ("user_index", "item_index", "micros"))
+    second = micros // MICROS
+    epoch = int(second.min())
+    if int(second.max()) - epoch >= 2**31:
+        raise InputError("timestamp", "times within 68 years", "a longer span", "check time_unit, or filter the log")
+    time = torch.from_numpy((second - epoch).astype(np.int32))
+    col = torch.from_numpy(item.astype(np.int32))
+    given = events[SESSION_ID] if SESSION_ID in events.column_names else None
+    gap, span = duration(config.session_gap), duration(config.session_span)
+    session = sessions.assign(user, micros, given, gap, span)
+    order = np.argsort(session, kind="stable")
+    first = order[np.flatnonzero(np.diff(session[order], prepend=-1))]
+    count, by_session = len(first), torch.from_numpy(order)
+    has_col = torch.arange(count, dtype=torch.int32)
+    return {
+        CLICKS: Relation(_indptr(user, n_users), col, n_items, time=time),
+        HAS: Relation(_indptr(user[first], n_users), has_col, count, time=time[torch.from_numpy(first)]),
+        CONTAINS: Relation(_indptr(session, count), col[by_session], n_items, time=time[by_session]),
+    }, epoch
+
+
+def _sources(catalogue: Encoded, config: BuildConfig) -> tuple[str, ...]:
+    if config.semantic != "auto":
+        return tuple(config.semantic)
+    found = [
+        source for source in SOURCES if source in catalogue.fields or (source == TITLE and any(_titles(catalogue)))
+    ]
+    if TAGS in found and CATEGORY in found:
+        found.remove(CATEGORY)
+    return tuple(found)
+
+
+def _titles(catalogue: Encoded) -> list[str | None]:
+    if catalogue.table is None or TITLE not in catalogue.table.column_names:
+        return []
+    return [None if text is None else str(text) for text in catalogue.table[TITLE].to_pylist()]
+
+
+def _notes(kind: str, encoded: Encoded) -> dict[str, int]:
+    if encoded.table is None:
+        return {}
+    notes = {
+        f"{kind} row: its id has no event": encoded.unknown,
+        f"{kind} row: its id came before": encoded.duplicate,
+        f"{kind} without a row: features unknown": encoded.missing,
+    }
+    return {reason: count for reason, count in notes.items() if count}
+
+
+def _settings(config: BuildConfig) -> dict[str, Any]:
+    encode = config.encode if isinstance(config.encode, str) else getattr(config.encode, "__qualname__", "callable")
+    return asdict(config) | {"encode": encode}
+
+
+def _table(log: Log, name: str) -> pa.Table | None:
+    return None if getattr(log, name) is None else log.sql(f"SELECT * FROM {{{name}}}")
+
+
+def _column(table: pa.Table, name: str) -> pa.Array:
+    return table[name].combine_chunks()
+
+
+def _numpy(table: pa.Table, name: str) -> NDArray[np.int64]:
+    return np.asarray(table[name].to_numpy(), dtype=np.int64)
+
+
+def _indptr(rows: NDArray[np.int64], n: int) -> torch.Tensor:
+    return torch.from_numpy(np.concatenate([[0], np.cumsum(np.bincount(rows, minlength=n))]))

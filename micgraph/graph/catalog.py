@@ -1,0 +1,194 @@
+"""Feature tables of items and users as :class:`Fields`, and the vocabularies to encode newcomers the same way."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from micgraph.graph.fields import Field, Fields, Kind
+from micgraph.schema import CATEGORY, EMBEDDING, PROVIDER, TITLE, SchemaError
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from micgraph.ids import IdMap
+
+Vocab = dict[str, "pa.Array"]
+"""Column -> its sorted values, code = place + 1 (categorical, multi); or [mean, standard deviation] (dense)."""
+
+
+@dataclass(frozen=True)
+class Encoded:
+    """A feature table in the graph's order.
+
+    Attributes:
+        fields: the id first, then the table's columns in their order.
+        vocab: what :func:`encode_rows` needs.
+        table: the raw rows, one a node (nulls where the table had none), or None.
+        unknown: rows whose id the graph does not have.
+        duplicate: rows whose id came before.
+        missing: nodes without a row.
+    """
+
+    fields: Fields
+    vocab: Vocab = field(default_factory=dict)
+    table: pa.Table | None = None
+    unknown: int = 0
+    duplicate: int = 0
+    missing: int = 0
+
+
+def encode_fields(table: pa.Table | None, ids: IdMap, id_name: str) -> Encoded:
+    """Encode a feature table for all nodes of ``ids``.
+
+    Strings, booleans and the columns ``category`` and ``provider`` become categorical fields, lists of them
+    multi-valued, other numbers and times dense, lists of floats embeddings. ``title`` is text, not a field. A
+    column without any value is no field.
+
+    Args:
+        table: any columns beside ``id_name``; or None: the id is the only field.
+        ids: the graph's nodes.
+        id_name: ``"item_id"`` or ``"user_id"``.
+
+    Raises:
+        SchemaError: the id column is missing, or a column has a type that cannot be a feature.
+    """
+    import pyarrow as pa
+
+    identity = _identity(id_name, np.arange(len(ids)), len(ids))
+    if table is None:
+        return Encoded({id_name: identity}, missing=len(ids))
+    if id_name not in table.column_names:
+        raise SchemaError(id_name, f"a column {id_name!r}", table.column_names, "name it through columns={...}")
+    index = ids.index(table[id_name])
+    rows = np.flatnonzero(index >= 0)
+    known, first = np.unique(index[rows], return_index=True)
+    place = np.full(len(ids), -1, dtype=np.int64)
+    place[known] = rows[first]
+    aligned = table.take(pa.array(place, mask=place < 0))
+    aligned = aligned.set_column(aligned.column_names.index(id_name), id_name, ids.ids(np.arange(len(ids))))
+    fields: Fields = {id_name: identity}
+    vocab: Vocab = {}
+    for name in (c for c in table.column_names if c not in (id_name, TITLE)):
+        kind = _kind(name, table[name].type)
+        values = _plain(aligned[name], kind)
+        if values.null_count < len(values):
+            if kind != "embedding":
+                vocab[name] = _learn(values, kind)
+            fields[name] = _encode(name, kind, values, vocab.get(name), _width(name, kind, values, vocab))
+    unknown, duplicate = len(index) - len(rows), len(rows) - len(known)
+    return Encoded(fields, vocab, aligned, unknown, duplicate, len(ids) - len(known))
+
+
+def encode_rows(table: pa.Table, fields: Fields, vocab: Vocab, ids: IdMap, id_name: str) -> Fields:
+    """Encode rows as the graph's fields are: users or items that the graph may never have seen.
+
+    Args:
+        table: [B] rows; columns may be missing, and values that the graph does not know get code 0.
+        fields, vocab: the graph's.
+
+    Returns:
+        The same fields in the same order, of B nodes.
+    """
+    import pyarrow as pa
+
+    index = ids.index(table[id_name]) if id_name in table.column_names else np.full(len(table), -1)
+    new: Fields = {id_name: _identity(id_name, index, len(ids))}
+    for name, old in list(fields.items())[1:]:
+        values = table[name] if name in table.column_names else pa.nulls(len(table))
+        new[name] = _encode(name, old.kind, _plain(values, old.kind), vocab.get(name), old.size)
+    return new
+
+
+def _identity(name: str, index: np.ndarray[Any, Any], size: int) -> Field:
+    return Field(name, "categorical", size + 1, torch.from_numpy((index + 1).astype(np.int32)))
+
+
+def _kind(name: str, kind: pa.DataType) -> Kind:
+    import pyarrow.types as t
+
+    if t.is_dictionary(kind):
+        kind = kind.value_type
+    if t.is_list(kind) or t.is_large_list(kind) or t.is_fixed_size_list(kind):
+        return "embedding" if name == EMBEDDING or t.is_floating(kind.value_type) else "multi"
+    text = t.is_string(kind) or t.is_large_string(kind) or t.is_string_view(kind)
+    if name in (CATEGORY, PROVIDER) or text or t.is_boolean(kind) or t.is_null(kind):
+        return "categorical"
+    if t.is_integer(kind) or t.is_floating(kind) or t.is_decimal(kind) or t.is_timestamp(kind) or t.is_date(kind):
+        return "dense"
+    raise SchemaError(name, "text, a number, a boolean, a time or a list of them", str(kind), "drop or cast the column")
+
+
+def _plain(column: Any, kind: Kind) -> pa.Array:
+    """One array of a type that the kind's encoder reads: strings, lists of strings, doubles, lists of floats."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+    import pyarrow.types as t
+
+    values = column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column
+    if t.is_dictionary(values.type):
+        values = values.dictionary_decode()
+    if kind == "dense":
+        if t.is_timestamp(values.type) or t.is_date(values.type):
+            values = values.cast(pa.timestamp("us")).cast(pa.int64())
+        values = values.cast(pa.float64())
+        return pc.if_else(pc.is_finite(values), values, None)
+    inner = {"categorical": pa.large_string(), "multi": pa.list_(pa.large_string())}
+    return values.cast(inner.get(kind, pa.list_(pa.float32())))
+
+
+def _learn(values: pa.Array, kind: Kind) -> pa.Array:
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    if kind == "dense":
+        known = values.drop_null().to_numpy()
+        return pa.array([known.mean(), known.std() or 1.0])
+    distinct = pc.unique(values.flatten() if kind == "multi" else values).drop_null()
+    return distinct.take(pc.sort_indices(distinct))
+
+
+def _width(name: str, kind: Kind, values: pa.Array, vocab: Vocab) -> int:
+    import pyarrow.compute as pc
+
+    if kind != "embedding":
+        return 1 if kind == "dense" else len(vocab[name]) + 1
+    lengths = pc.unique(pc.list_value_length(values).drop_null()).to_pylist()
+    if len(lengths) != 1 or not lengths[0]:
+        raise SchemaError(name, "vectors of one length", f"lengths {sorted(lengths)[:5]}", "pad or drop the others")
+    return int(lengths[0])
+
+
+def _encode(name: str, kind: Kind, values: pa.Array, vocab: pa.Array | None, size: int) -> Field:
+    import pyarrow.compute as pc
+
+    if kind == "categorical":
+        return Field(name, kind, size, _codes(values, vocab))
+    if kind == "multi":
+        length = pc.fill_null(pc.list_value_length(values), 0).to_numpy(zero_copy_only=False)
+        offsets = torch.from_numpy(np.concatenate([[0], np.cumsum(length, dtype=np.int64)]))
+        return Field(name, kind, size, _codes(values.flatten(), vocab), offsets)
+    if kind == "dense":
+        assert vocab is not None
+        mean, deviation = vocab.to_pylist()
+        standard = (values.to_numpy(zero_copy_only=False).astype(np.float64) - mean) / deviation
+        return Field(name, kind, 1, torch.from_numpy(np.nan_to_num(standard).astype(np.float32)[:, None]))
+    lengths = pc.list_value_length(values)
+    given = pc.fill_null(pc.equal(lengths, size), False).to_numpy(zero_copy_only=False)
+    if pc.any(pc.not_equal(lengths, size)).as_py():
+        raise SchemaError(name, f"vectors of length {size}", "another length", "encode them with the graph's model")
+    matrix = np.zeros((len(values), size), dtype=np.float32)
+    matrix[given] = np.nan_to_num(values.flatten().to_numpy(zero_copy_only=False)).reshape(-1, size)
+    return Field(name, kind, size, torch.from_numpy(matrix))
+
+
+def _codes(values: pa.Array, vocab: pa.Array | None) -> Tensor:
+    """int32 [len(values)], 0 for a null or a value that the vocabulary lacks."""
+    import pyarrow.compute as pc
+
+    place = pc.index_in(values, value_set=vocab)
+    return torch.from_numpy(pc.fill_null(place, -1).to_numpy(zero_copy_only=False).astype(np.int32) + 1)

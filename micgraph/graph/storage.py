@@ -1,0 +1,124 @@
+"""A RecGraph on disk: safetensors for tensors, Parquet for ids, vocabularies and raw features, JSON for the rest."""
+
+from __future__ import annotations
+
+import json
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from micgraph import artifact
+from micgraph.graph.fields import Field, Fields
+from micgraph.graph.recgraph import RecGraph
+from micgraph.graph.relation import Relation
+from micgraph.schema import ITEM, USER
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+KIND, FORMAT = "graph", 1
+
+
+def save(graph: RecGraph, path: str | Path) -> None:
+    """Publish ``graph`` at ``path``; see :meth:`RecGraph.save`."""
+
+    def write(folder: Path) -> None:
+        tensors = {f"{n}.{part}": t for n, rel in graph.relations.items() for part, t in rel.tensors().items()}
+        _save_tensors(tensors, folder / "relations.safetensors")
+        for kind, fields in ((ITEM, graph.item_fields), (USER, graph.user_fields)):
+            _save_tensors(_field_tensors(fields), folder / f"{kind}_fields.safetensors")
+        _save_tables(graph, folder)
+        (folder / "graph.json").write_text(json.dumps(_describe(graph), indent=1), encoding="utf-8")
+
+    artifact.publish(path, KIND, FORMAT, write)
+
+
+def load(path: str | Path) -> RecGraph:
+    """Read what :func:`save` wrote; without pyarrow the graph has no ids, vocabularies and names."""
+    folder = artifact.resolve(path, KIND, FORMAT)
+    about = json.loads((folder / "graph.json").read_text(encoding="utf-8"))
+    tensors = load_file(folder / "relations.safetensors")
+    relations = {}
+    for name, n_cols in about["relations"].items():
+        parts = {key.split(".")[1]: value for key, value in tensors.items() if key.split(".")[0] == name}
+        relations[name] = Relation(n_cols=n_cols, **parts)
+    fields = {k: _load_fields(about["fields"][k], folder / f"{k}_fields.safetensors") for k in (ITEM, USER)}
+    graph = RecGraph(relations, fields[ITEM], fields[USER])
+    graph.epoch, graph.refused = about["epoch"], about["refused"]
+    graph.config, graph.manifest = about["config"], about["manifest"]
+    if find_spec("pyarrow") is not None:
+        _load_tables(graph, folder)
+    return graph
+
+
+def _describe(graph: RecGraph) -> dict[str, Any]:
+    fields = {ITEM: graph.item_fields, USER: graph.user_fields}
+    return {
+        "relations": {name: rel.n_cols for name, rel in graph.relations.items()},
+        "fields": {
+            k: [{"name": f.name, "kind": f.kind, "size": f.size} for f in fs.values()] for k, fs in fields.items()
+        },
+        "epoch": graph.epoch,
+        "refused": graph.refused,
+        "config": graph.config,
+        "manifest": graph.manifest,
+    }
+
+
+def _save_tensors(tensors: dict[str, Tensor], path: Path) -> None:
+    save_file({name: tensor.cpu().contiguous() for name, tensor in tensors.items()}, path)
+
+
+def _field_tensors(fields: Fields) -> dict[str, Tensor]:
+    """By the field's place: a column's name may hold anything."""
+    tensors = {f"{i}.values": f.values for i, f in enumerate(fields.values())}
+    return tensors | {f"{i}.offsets": f.offsets for i, f in enumerate(fields.values()) if f.offsets is not None}
+
+
+def _load_fields(about: list[dict[str, Any]], path: Path) -> Fields:
+    tensors = load_file(path)
+    return {
+        f["name"]: Field(**f, values=tensors[f"{i}.values"], offsets=tensors.get(f"{i}.offsets"))
+        for i, f in enumerate(about)
+    }
+
+
+def _save_tables(graph: RecGraph, folder: Path) -> None:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    if graph.items is None or graph.users is None:
+        return
+    graph.items.save(folder / "items.parquet")
+    graph.users.save(folder / "users.parquet")
+    for kind, vocab in ((ITEM, graph.item_vocab), (USER, graph.user_vocab)):
+        pq.write_table(
+            pa.table({name: _one_list(values) for name, values in vocab.items()}), folder / f"{kind}_vocab.parquet"
+        )
+    if graph.items_table is not None:
+        pq.write_table(graph.items_table, folder / "items_table.parquet")
+
+
+def _load_tables(graph: RecGraph, folder: Path) -> None:
+    import pyarrow.parquet as pq
+
+    from micgraph.ids import IdMap
+
+    if not (folder / "items.parquet").exists():
+        return
+    graph.items, graph.users = IdMap.load(folder / "items.parquet"), IdMap.load(folder / "users.parquet")
+    for kind in (ITEM, USER):
+        table = pq.read_table(folder / f"{kind}_vocab.parquet")
+        vocab = {name: table[name].combine_chunks().flatten() for name in table.column_names}
+        setattr(graph, f"{kind}_vocab", vocab)
+    if (folder / "items_table.parquet").exists():
+        graph.items_table = pq.read_table(folder / "items_table.parquet")
+
+
+def _one_list(values: pa.Array) -> pa.Array:
+    import pyarrow as pa
+
+    return pa.LargeListArray.from_arrays([0, len(values)], values)
