@@ -79,8 +79,7 @@ class Log:
 
     def scalar(self, query: str, **parameters: Any) -> Any:
         """The one value of a query with one row and one column; placeholders as in :meth:`sql`."""
-        row = self._relation(query, parameters).fetchone()
-        return None if row is None else row[0]
+        return self._relation(query, parameters).fetchall()[0][0]
 
     def filter(self, where: str, manifest: dict[str, Any] | None = None) -> Log:
         """The events for which the SQL condition ``where`` holds, as a new log on the same connection."""

@@ -20,11 +20,12 @@ Source = Any
 """A path, a glob or a list of paths to Parquet or CSV files, or a pandas, polars or Arrow table."""
 
 _FORMATS = {".parquet": "parquet", ".pq": "parquet", ".csv": "csv", ".tsv": "csv"}
-_INTEGERS = {f"{sign}{width}INT" for sign in ("", "U") for width in ("TINY", "SMALL", "BIG", "HUGE")}
+_INTEGERS = {f"{sign}{width}INT" for sign in ("", "U") for width in ("TINY", "SMALL", "BIG")}
 _INTEGERS |= {"INTEGER", "UINTEGER"}
 _FLOATS = {"FLOAT", "DOUBLE"}
-_MICROS = {"s": "1000000", "ms": "1000", "us": "1", "ns": "0.001"}
-_UNIT_FROM = {"s": "0", "ms": "1e11", "us": "1e14", "ns": "1e17"}  # smallest absolute value read as this unit
+_NULLS = {"NULL", '"NULL"'}
+_TO_MICROS = {"s": "* 1000000", "ms": "* 1000", "us": "* 1", "ns": "/ 1000"}
+_LEAST: dict[TimeUnit, float] = {"ns": 1e17, "us": 1e14, "ms": 1e11, "s": 0}  # least size that is read as this unit
 _names = itertools.count()
 
 
@@ -162,7 +163,7 @@ def id_sql(con: duckdb.DuckDBPyConnection, view: str, argument: str, name: str, 
         return name
     if kind == "ENUM":
         return f"CAST({name} AS VARCHAR)"
-    if kind == '"NULL"' or kind == "NULL":
+    if kind in _NULLS:
         return f"CAST({name} AS BIGINT)"
     if kind in _FLOATS:  # what pandas makes of integers with gaps
         query = f"SELECT bool_and({name} IS NULL OR ({name} = floor({name}) AND abs({name}) < 9e15)) FROM {view}"
@@ -183,7 +184,7 @@ def number_sql(argument: str, name: str, kind: str, target: str) -> str:
     Raises:
         SchemaError: the column is not numeric.
     """
-    if kind in _INTEGERS or kind in _FLOATS or kind in ("DECIMAL", '"NULL"', "NULL"):
+    if kind in _INTEGERS or kind in _FLOATS or kind == "DECIMAL" or kind in _NULLS:
         return f"TRY_CAST({name} AS {target})"
     raise SchemaError(f"{argument}.{name}", "numbers", kind, "convert the column")
 
@@ -199,35 +200,39 @@ def time_sql(con: duckdb.DuckDBPyConnection, view: str, name: str, kind: str, un
     """
     if unit not in get_args(TimeUnit):
         raise InputError("time_unit", f"one of {', '.join(get_args(TimeUnit))}", repr(unit), "choose one of these")
-    number, moment = "NULL", "NULL"
-    if kind in _INTEGERS or kind in _FLOATS or kind in ("DECIMAL", "VARCHAR", "ENUM", '"NULL"', "NULL"):
+    if kind.startswith("TIMESTAMP") or kind == "DATE":
+        return f"epoch_us(TRY_CAST({name} AS TIMESTAMPTZ))"
+    if kind in _INTEGERS or kind in _NULLS:
+        number = f"CAST({name} AS HUGEINT)"
+    elif kind in _FLOATS or kind == "DECIMAL":
+        number = f"CAST({name} AS DOUBLE)"
+    elif kind == "VARCHAR":
         number = f"TRY_CAST({name} AS DECIMAL(28, 6))"
-    if kind.startswith("TIMESTAMP") or kind in ("DATE", "VARCHAR", "ENUM"):
-        text = f"CAST({name} AS VARCHAR)" if kind == "ENUM" else name
-        moment = f"epoch_us(TRY_CAST({text} AS TIMESTAMPTZ))"
-    if number == moment:
+    else:
         raise SchemaError(f"log.{name}", "times, numbers or text", kind, "convert the column")
-    if number == "NULL":
-        return moment
     unit = _unit(con, view, name, number) if unit == "auto" else unit
-    parsed = f"COALESCE(TRY_CAST({number} * {_MICROS[unit]} AS BIGINT), {moment})"
-    row = con.execute(f"SELECT count({name}), count({parsed}) FROM {view}").fetchone()
-    if row and row[0] and not row[1]:
-        got = con.execute(f"SELECT CAST(min({name}) AS VARCHAR) FROM {view}").fetchone()
-        raise SchemaError(f"log.{name}", "times that can be parsed", f"such as {got and got[0]!r}", "write ISO times")
+    scaled = f"TRY_CAST({number} {_TO_MICROS[unit]} AS BIGINT)"
+    if kind != "VARCHAR":
+        return scaled
+    parsed = f"COALESCE({scaled}, epoch_us(TRY_CAST({name} AS TIMESTAMPTZ)))"
+    given, readable_ones, example = con.execute(
+        f"SELECT count({name}), count({parsed}), min({name}) FROM {view}"
+    ).fetchall()[0]
+    if given and not readable_ones:
+        raise SchemaError(f"log.{name}", "times that can be parsed", f"text such as {example!r}", "write ISO times")
     return parsed
 
 
 def _unit(con: duckdb.DuckDBPyConnection, view: str, name: str, number: str) -> TimeUnit:
     """The unit that the numbers' magnitude tells; zero is the same time in every unit."""
-    units = list(_UNIT_FROM)
-    bounds = [*_UNIT_FROM.values(), "1e22"]
-    ranges = [f"abs({number}) >= {low} AND abs({number}) < {high}" for low, high in itertools.pairwise(bounds)]
-    counts = ", ".join(f"count(*) FILTER ({number} <> 0 AND {condition})" for condition in ranges)
-    row = con.execute(f"SELECT {counts} FROM {view}").fetchone()
-    seen = {unit: count for unit, count in zip(units, row or (), strict=False) if count}
-    if len(seen) > 1:
-        got = " and ".join(f"{count} that look like {unit}" for unit, count in seen.items())
+    size = f"CAST(abs({number}) AS DOUBLE)"
+    query = f"SELECT min({size}), max({size}) FROM {view} WHERE {number} <> 0 AND {size} < 1e22"
+    low, high = con.execute(query).fetchall()[0]
+    if low is None:
+        return "s"
+    first, last = (next(unit for unit, least in _LEAST.items() if value >= least) for value in (low, high))
+    if first != last:
+        got = f"some that look like {first} ({low:.0f}) and some that look like {last} ({high:.0f})"
         remedy = "bring them to one unit, or name it with time_unit="
         raise SchemaError(f"log.{name}", "numbers in one unit", got, remedy)
-    return next(iter(seen), "s")  # type: ignore[return-value]
+    return first
