@@ -1,0 +1,205 @@
+"""Reference rows that every table shows: popularity, item-based neighbours and EASE.
+
+All three answer from the history they are given ("fold-in"), so a user that the graph never saw gets the same
+service as one that it knows. Equal scores go to the more popular item, then to the smaller index: a user with an
+empty history, of whom the models know nothing, gets the popularity list, and no order of rows leaks into a ranking.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Self
+
+import numpy as np
+import scipy.linalg
+import scipy.sparse as sp
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from micgraph.graph.sparse import gram
+from micgraph.graph.times import SECOND, duration
+from micgraph.knn import Ragged
+from micgraph.schema import CLICKS, ConfigError, InputError
+
+if TYPE_CHECKING:
+    from micgraph.graph.recgraph import RecGraph
+
+BLOCK_CELLS = 2**25
+"""Scores held at once while ranking; a block has this many cells, so about 0.5 GB with its sort keys."""
+
+
+class Popularity:
+    """The most clicked items, the same for everybody.
+
+    Args:
+        window: how long before the graph's last click to count, such as ``"6h"`` or ``"2d"``; the whole graph by
+            default. Items without a click in the window follow in the order of all clicks.
+    """
+
+    def __init__(self, window: str | None = None) -> None:
+        self.window = window
+        self.name = "popularity" if window is None else f"popularity {window}"
+        self._seconds = None if window is None else duration(window, "window") // SECOND
+
+    def fit(self, graph: RecGraph) -> Self:
+        """Count the clicks of ``graph``."""
+        since = None if self._seconds is None else graph.last_time - self._seconds
+        self._order = _by_popularity(graph, since)
+        return self
+
+    def rank(self, histories: Ragged, users: Tensor, k: int, exclude: Ragged | None = None) -> Tensor:
+        """The k most popular items that are not excluded.
+
+        Args:
+            histories: items of each user, oldest first; not read.
+            users: int64 [B], not read.
+            k: length of the lists.
+            exclude: items that a user must not be shown.
+
+        Returns:
+            int64 [B, k], -1 where fewer than k items are left.
+        """
+        scores = sp.csr_matrix((len(users), len(self._order)), dtype=np.float32)
+        return _rank(lambda begin, end: scores[begin:end].toarray(), len(users), self._order, k, exclude)
+
+
+class _LinearScores:
+    """Ranking by ``history @ weights``; subclasses fit the item-item weights [n_items, n_items]."""
+
+    _order: NDArray[np.int64]
+    _weights: Any
+
+    def rank(self, histories: Ragged, users: Tensor, k: int, exclude: Ragged | None = None) -> Tensor:
+        """The k items with the highest score for each history.
+
+        Args:
+            histories: items of each user; how often and in which order they were clicked is not read.
+            users: int64 [B], not read.
+            k: length of the lists.
+            exclude: items that a user must not be shown.
+
+        Returns:
+            int64 [B, k], -1 where fewer than k items are left.
+        """
+        x = _binary(histories, len(self._order))
+
+        def scores(begin: int, end: int) -> NDArray[np.float32]:
+            product = x[begin:end] @ self._weights
+            return product.toarray() if sp.issparse(product) else np.asarray(product)
+
+        return _rank(scores, x.shape[0], self._order, k, exclude)
+
+
+class ItemKNN(_LinearScores):
+    """Cosine of co-occurrence: ``sim(i, j) = |users of both| / sqrt(|users of i| |users of j|)``, summed over the
+    history's items.
+
+    Args:
+        k: neighbours kept for each item (ties by smaller index).
+    """
+
+    name = "itemknn"
+
+    def __init__(self, k: int = 200) -> None:
+        if k < 1:
+            raise ConfigError("k", "at least 1 neighbour", k, "pass for example k=200")
+        self.k = k
+
+    def fit(self, graph: RecGraph) -> Self:
+        """Count common users of items, in blocks: memory grows with ``n_items * k``, not with all pairs."""
+        self._order = _by_popularity(graph)
+        x = _clicks(graph).T.tocsr()
+        fans = np.maximum(np.diff(x.indptr), 1).astype(np.float32)
+        row, col, cosine = gram(x, self.k, lambda i, j, common: common / np.sqrt(fans[i] * fans[j]))
+        self._weights = sp.csr_matrix((cosine, (row, col)), (x.shape[0], x.shape[0]))
+        return self
+
+
+class EASE(_LinearScores):
+    """Embarrassingly shallow autoencoder (Steck 2019): ``B = -P / diag(P)`` with ``P = (XᵀX + l2 I)⁻¹`` and a zero
+    diagonal, X the binary user-item matrix.
+
+    Args:
+        l2: the ridge; 1000 suits MovieLens-1M.
+    """
+
+    name = "ease"
+    MAX_ITEMS = 20_000
+
+    def __init__(self, l2: float = 1000.0) -> None:
+        if l2 <= 0:
+            raise ConfigError("l2", "a ridge above 0", l2, "pass for example l2=1000")
+        self.l2 = l2
+
+    def fit(self, graph: RecGraph) -> Self:
+        """Invert the dense item-item matrix.
+
+        Raises:
+            InputError: more than ``MAX_ITEMS`` items.
+        """
+        n = graph.n_items
+        if n > self.MAX_ITEMS:
+            need = f"{n:,} items: two dense matrices of {n * n * 4 / 2**30:.0f} GiB, and time that grows with the cube"
+            remedy = "use the baseline itemknn, or split a log without the rarest items"
+            raise InputError("graph", f"at most {self.MAX_ITEMS:,} items for EASE", need, remedy)
+        self._order = _by_popularity(graph)
+        x = _clicks(graph)
+        gram = (x.T @ x).toarray(order="F").astype(np.float32)
+        gram[np.diag_indices(n)] += self.l2
+        factor = scipy.linalg.cho_factor(gram, lower=True, overwrite_a=True, check_finite=False)
+        inverse = scipy.linalg.cho_solve(factor, np.eye(n, dtype=np.float32), overwrite_b=True, check_finite=False)
+        weights = inverse / -np.diag(inverse)
+        weights[np.diag_indices(n)] = 0
+        self._weights = np.ascontiguousarray(weights)
+        return self
+
+
+def _clicks(graph: RecGraph) -> sp.csr_matrix:
+    """Who clicked what, as ones: float32 [n_users, n_items]."""
+    rel = graph.relation(CLICKS)
+    return _binary(Ragged(rel.indptr.cpu(), rel.col.cpu().long()), rel.n_cols)
+
+
+def _binary(rows: Ragged, n_items: int) -> sp.csr_matrix:
+    known = rows.items >= 0
+    place = (rows.owner()[known].numpy(), rows.items[known].numpy())
+    matrix = sp.csr_matrix((np.ones(len(place[0]), np.float32), place), (rows.n_rows, n_items))
+    matrix.data[:] = 1  # building it summed what was there twice
+    return matrix
+
+
+def _by_popularity(graph: RecGraph, since: int | None = None) -> NDArray[np.int64]:
+    """Items by clicks since a time (seconds since the graph's epoch), then by all clicks, then by index: [n_items]."""
+    total = graph.popularity().cpu().numpy()
+    recent = graph.popularity(since).cpu().numpy()
+    return np.lexsort((np.arange(len(total)), -total, -recent))
+
+
+def _rank(scores: Any, n_users: int, order: NDArray[np.int64], k: int, exclude: Ragged | None) -> Tensor:
+    """Best k of each row of ``scores(begin, end)`` [end - begin, n_items] without the excluded: int64 [n_users, k]."""
+    items = torch.from_numpy(order)
+    top = torch.full((n_users, k), -1, dtype=torch.int64)
+    step = max(BLOCK_CELLS // max(len(items), 1), 1)
+    for begin in range(0, n_users, step):
+        end = min(begin + step, n_users)
+        block = torch.from_numpy(scores(begin, end))
+        if exclude is not None:
+            out = exclude.rows(begin, end)
+            known = out.items >= 0
+            block[out.owner()[known], out.items[known]] = -torch.inf
+        best = _first(block[:, items], min(k, len(items)))
+        top[begin:end, : best.shape[1]] = torch.where(best >= 0, items[best.clamp(min=0)], -1)
+    return top
+
+
+def _first(scores: Tensor, k: int) -> Tensor:
+    """Columns of the k largest finite scores of each row, ties by smaller column, -1 for the rest: int64 [B, k].
+
+    ``torch.topk`` orders ties as it pleases. Here a score and its column make one integer that is larger for the
+    better of two: an IEEE float's bits, read as an integer with the sign undone, sort like the float.
+    """
+    bits = (scores + 0.0).contiguous().view(torch.int32)  # + 0.0 turns -0.0, which has other bits, into 0.0
+    rising = (bits ^ ((bits >> 31) & 0x7FFFFFFF)).long()
+    key = (rising << 32) | (scores.shape[1] - torch.arange(scores.shape[1]))
+    best = scores.shape[1] - (torch.topk(key, k, dim=1).values & 0xFFFFFFFF)
+    return torch.where(scores.gather(1, best) > -torch.inf, best, -1)
