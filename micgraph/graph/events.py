@@ -58,7 +58,7 @@ class Log:
     source_kind: ingest.SourceKind = "path"
 
     def __len__(self) -> int:
-        return self.scalar("SELECT count(*) FROM {events}")
+        return int(self.scalar("SELECT count(*) FROM {events}"))
 
     @property
     def columns(self) -> tuple[str, ...]:
@@ -156,7 +156,7 @@ def read_log(
         InputError: a source cannot be read, or nothing usable is in it.
         SchemaError: a column is missing, has a type that cannot mean what it should, or mixes units of time.
     """
-    con, columns, refused = ingest.connect(), dict(columns or {}), {}
+    con, columns = ingest.connect(), dict(columns or {})
     ids = (USER_ID, ITEM_ID, SESSION_ID)
     with ingest.opened(con, "log", source, columns, ids) as (view, kind):
         types = ingest.types(con, view)
@@ -164,13 +164,12 @@ def read_log(
         _require(types, "log", [name for name in (*EVENT_COLUMNS, EVENT) if name in columns], columns)
         with ingest.readable("log"):
             staged = _stage(con, view, types, positive_events, time_unit)
-    refused |= dict(con.execute(f"SELECT reason, count(*) FROM {staged} WHERE reason IS NOT NULL GROUP BY 1").fetchall())
+    refused = _count_reasons(con, staged)
     table = _first_of_each_second(con, staged, refused)
     log = Log(con, table, refused=refused, source_kind=kind)
-    for name, key, given in (("items", ITEM_ID, items), ("users", USER_ID, users)):
-        if given is not None:
-            log = replace(log, **{name: _read_features(log, name, key, given, columns)})
-    return log
+    item_table = None if items is None else _read_features(log, "items", ITEM_ID, items, columns)
+    user_table = None if users is None else _read_features(log, "users", USER_ID, users, columns)
+    return replace(log, items=item_table, users=user_table)
 
 
 def _require(types: Mapping[str, str], argument: str, names: Sequence[str], columns: Mapping[str, str]) -> None:
@@ -210,6 +209,11 @@ def _stage(
     return staged
 
 
+def _count_reasons(con: duckdb.DuckDBPyConnection, staged: str) -> dict[str, int]:
+    query = f"SELECT reason, count(*) FROM {staged} WHERE reason IS NOT NULL GROUP BY reason ORDER BY reason"
+    return dict(con.execute(query).fetchall())
+
+
 def _first_of_each_second(con: duckdb.DuckDBPyConnection, staged: str, refused: dict[str, int]) -> str:
     """Keep the first event of each (user, item, second); the second is what a graph keeps, so a held-out event
     then is an edge of the graph exactly if its (user, item, second) is."""
@@ -221,8 +225,7 @@ def _first_of_each_second(con: duckdb.DuckDBPyConnection, staged: str, refused: 
         f"(PARTITION BY user_id, item_id, {SECOND_SQL} ORDER BY {ties}) AS place FROM {staged} WHERE reason IS NULL) "
         "WHERE place = 1"
     )
-    rows = con.execute(f"SELECT (SELECT count(*) FROM {staged}), (SELECT count(*) FROM {table})").fetchone()
-    read, kept = rows if rows is not None else (0, 0)
+    read, kept = (len(Log(con, name)) for name in (staged, table))
     con.execute(f"DROP TABLE {staged}")
     if duplicates := read - kept - sum(refused.values()):
         refused[DUPLICATE] = duplicates
@@ -233,7 +236,7 @@ def _first_of_each_second(con: duckdb.DuckDBPyConnection, staged: str, refused: 
 
 
 def _read_features(log: Log, name: str, key: str, source: Source, columns: Mapping[str, str]) -> str:
-    """Copy a feature table, one row an id: of several the first in the order of their columns, whatever the row order."""
+    """Copy a feature table, one row an id: the first in the order of the columns, whatever the order of rows."""
     con, table = log.con, ingest.fresh(name)
     with ingest.opened(con, name, source, columns, (key,)) as (view, _):
         types = ingest.types(con, view)
@@ -242,17 +245,16 @@ def _read_features(log: Log, name: str, key: str, source: Source, columns: Mappi
             value = ingest.id_sql(con, view, name, key, types[key])
             others = [ingest.quoted(column) for column in types if column != key]
             order = f" ORDER BY {', '.join(others)}" if others else ""
-            con.execute(
-                f"CREATE TABLE {table} AS SELECT {', '.join([key, *others])} FROM (SELECT * REPLACE ({value} AS {key}), "
-                f"row_number() OVER (PARTITION BY {key}{order}) AS micgraph_place FROM {view} WHERE {key} IS NOT NULL) "
-                "WHERE micgraph_place = 1"
-            )
-        read, null = con.execute(f"SELECT count(*), count(*) - count({key}) FROM {view}").fetchone() or (0, 0)
+            place = f"row_number() OVER (PARTITION BY {key}{order}) AS micgraph_place"
+            ranked = f"SELECT * REPLACE ({value} AS {key}), {place} FROM {view} WHERE {key} IS NOT NULL"
+            chosen = f"SELECT {', '.join([key, *others])} FROM ({ranked}) WHERE micgraph_place = 1"
+            con.execute(f"CREATE TABLE {table} AS {chosen}")
+        read, null = con.execute(f"SELECT count(*), count(*) - count({key}) FROM {view}").fetchall()[0]
     ours, theirs = (ingest.family(ingest.types(con, t)[key]) for t in (log.table, table))
-    kept = log.con.execute(f"SELECT count(*) FROM {table}").fetchone() or (0,)
-    if kept[0] and ours != theirs:
+    kept = len(Log(con, table))
+    if kept and ours != theirs:
         raise SchemaError(f"{name}.{key}", f"{ours} ids as in the log", f"{theirs} ids", "convert one of the two")
-    for reason, count in (("null id", null), ("duplicate id", read - null - kept[0])):
+    for reason, count in (("null id", null), ("duplicate id", read - null - kept)):
         if count:
             log.refused[f"{name}: {reason}"] = count
     return table

@@ -96,9 +96,8 @@ def opened(
 
 
 def _exists(con: duckdb.DuckDBPyConnection, what: str, name: str) -> bool:
-    query = f"SELECT count(*) FROM duckdb_{what.lower()}s() WHERE {what.lower()}_name = $name"
-    row = con.execute(query, {"name": name}).fetchone()
-    return bool(row and row[0])
+    query = f"SELECT * FROM duckdb_{what.lower()}s() WHERE {what.lower()}_name = $name"
+    return bool(con.execute(query, {"name": name}).fetchall())
 
 
 def _load(con: duckdb.DuckDBPyConnection, argument: str, source: Source, name: str, text: Sequence[str]) -> SourceKind:
@@ -148,8 +147,7 @@ def _expand(argument: str, pattern: str | Path) -> list[str]:
 
 def _restore_integers(con: duckdb.DuckDBPyConnection, table: str, column: str) -> None:
     written = f"CAST(TRY_CAST({column} AS BIGINT) AS VARCHAR) IS NOT DISTINCT FROM {column}"
-    row = con.execute(f"SELECT bool_and({written}) FROM {table}").fetchone()
-    if row and row[0]:
+    if con.execute(f"SELECT bool_and({written}) FROM {table}").fetchall()[0][0]:
         con.execute(f"ALTER TABLE {table} ALTER {column} TYPE BIGINT")
 
 
@@ -167,8 +165,7 @@ def id_sql(con: duckdb.DuckDBPyConnection, view: str, argument: str, name: str, 
         return f"CAST({name} AS BIGINT)"
     if kind in _FLOATS:  # what pandas makes of integers with gaps
         query = f"SELECT bool_and({name} IS NULL OR ({name} = floor({name}) AND abs({name}) < 9e15)) FROM {view}"
-        row = con.execute(query).fetchone()
-        if row is None or row[0] is not False:
+        if con.execute(query).fetchall()[0][0] is not False:
             return f"CAST({name} AS BIGINT)"
     raise SchemaError(f"{argument}.{name}", "integers, strings or UUIDs", kind, "convert the column")
 

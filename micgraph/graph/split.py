@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import inspect
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import date, timedelta
 from typing import Any, Literal
@@ -79,7 +79,11 @@ def split(log: Log, kind: Kind, **params: Any) -> Split:
         ConfigError: an unknown kind or parameter, or a value out of range.
         InputError: a part that is needed would be empty.
     """
-    kinds = {"temporal": temporal, "user_holdout": user_holdout, "leave_last_out": leave_last_out}
+    kinds: dict[str, Callable[..., Split]] = {
+        "temporal": temporal,
+        "user_holdout": user_holdout,
+        "leave_last_out": leave_last_out,
+    }
     if kind not in kinds:
         raise ConfigError("kind", f"one of {', '.join(kinds)}", repr(kind), "choose one of these")
     accepted = list(inspect.signature(kinds[kind]).parameters)[1:]
@@ -157,23 +161,24 @@ def user_holdout(
     shares = [float(share) for share in fractions]
     params = {"seed": seed, "fractions": shares, "min_item": min_item, "min_user": min_user, "history": history}
     manifest = _manifest(log, "user_holdout", params)
-    by_item = "e.item_id IN (SELECT item_id FROM {events} GROUP BY item_id HAVING count(*) >= %d)" % min_item
-    kept = log.filter(by_item)
-    users = "e.user_id IN (SELECT user_id FROM {events} GROUP BY user_id HAVING count(*) >= %d)" % min_user
-    ranked = _ranked(kept.filter(users))
+    kept = _frequent(log, "item_id", min_item)
+    ranked = _ranked(_frequent(kept, "user_id", min_user))
     dropped = {
         f"items with fewer than {min_item} events": len(log) - len(kept),
         f"users with fewer than {min_user} events": len(kept) - len(ranked),
     }
     assigned = _assign_users(ranked, seed, shares)
-    mine = "user_id IN (SELECT user_id FROM " + assigned + " WHERE part = '%s')"
+    mine = {
+        name: f"user_id IN (SELECT user_id FROM {assigned} WHERE part = '{name}')"
+        for name in ("train", "valid", "test")
+    }
     early = f"place <= CAST(floor({history!r}::DOUBLE * size + 1e-9) AS BIGINT)"
-    train = _part(ranked, mine % "train", manifest, "train", "lower min_item or min_user")
+    train = _part(ranked, mine["train"], manifest, "train", "lower min_item or min_user")
     parts = {}
     for name, share in (("valid", shares[1]), ("test", shares[2])):
         if name == "test" or share:
-            targets = _part(ranked, f"{mine % name} AND NOT {early}", manifest, name, "read more users")
-            parts[name] = _holdout(ranked, f"{mine % name} AND {early}", targets, manifest, name)
+            targets = _part(ranked, f"{mine[name]} AND NOT {early}", manifest, name, "read more users")
+            parts[name] = _holdout(ranked, f"{mine[name]} AND {early}", targets, manifest, name)
     return Split(train, parts.get("valid"), parts["test"], manifest, {k: n for k, n in dropped.items() if n})
 
 
@@ -210,6 +215,11 @@ def _part(log: Log, where: str, manifest: dict[str, Any], name: str, remedy: str
 def _holdout(log: Log, where: str, targets: Log, manifest: dict[str, Any], name: str) -> Holdout:
     manifest = {**manifest, "part": name}
     return Holdout(log.filter(where, manifest), targets, manifest)
+
+
+def _frequent(log: Log, key: str, least: int) -> Log:
+    """The events whose ``key`` occurs at least so often."""
+    return log.filter(f"{key} IN (SELECT {key} FROM {{events}} GROUP BY {key} HAVING count(*) >= {int(least)})")
 
 
 def _ranked(log: Log) -> Log:
