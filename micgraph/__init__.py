@@ -14,8 +14,9 @@ if TYPE_CHECKING:
     from micgraph.graph.events import Log, read_log
     from micgraph.graph.recgraph import RecGraph
     from micgraph.graph.split import Holdout, Split, split
-    from micgraph.pipeline import Run, evaluate, load_run, train
+    from micgraph.pipeline import evaluate, train
     from micgraph.retrieval.recommender import Recommender
+    from micgraph.run import Run, load_run
     from micgraph.schema import (
         ArtifactError,
         ConfigError,
@@ -58,8 +59,9 @@ _HOMES = {
     "graph.events": ("Log", "read_log"),
     "graph.recgraph": ("RecGraph",),
     "graph.split": ("Holdout", "Split", "split"),
-    "pipeline": ("Run", "evaluate", "load_run", "train"),
+    "pipeline": ("evaluate", "train"),
     "retrieval.recommender": ("Recommender",),
+    "run": ("Run", "load_run"),
 }
 _HOME = {name: module for module, names in _HOMES.items() for name in names}
 

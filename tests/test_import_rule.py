@@ -25,7 +25,7 @@ LAYERS: list[set[str | tuple[str, ...]]] = [
     {"tasks"},
     {"training", "retrieval", "metrics"},
     {("evaluation", "baselines", "significance")},
-    {"pipeline"},
+    {("pipeline", "presets", "run")},
     {"report", "cli"},
 ]
 # What runs on a machine that has only these beside the standard library, their own imports included.
