@@ -15,6 +15,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import shutil
 import uuid
 from collections.abc import Callable
@@ -24,6 +25,7 @@ from typing import Any
 from micgraph.schema import ArtifactError
 
 POINTER, MANIFEST = "current", "manifest.json"
+_VERSION = re.compile(r"(\d{4,})-[0-9a-f]{8}")
 
 
 def publish(path: str | Path, kind: str, version: int, write: Callable[[Path], None], keep: int = 1) -> Path:
@@ -134,13 +136,14 @@ def _refuse_foreign(root: Path, kind: str) -> None:
         found = _pointer(root)["kind"]
         if found != kind:
             raise ArtifactError(str(root), f"a saved {kind} or a new path", f"a saved {found}", remedy)
-    elif root.is_dir() and any(not _serial(p) and not p.name.startswith(POINTER) for p in root.iterdir()):
+    elif root.is_dir() and any(not _serial(p) and not p.name.startswith(f"{POINTER}.") for p in root.iterdir()):
         raise ArtifactError(str(root), f"a saved {kind} or an empty directory", "other files", remedy)
 
 
 def _serial(path: Path) -> int:
-    head, _, tail = path.name.partition("-")
-    return int(head) if head.isdigit() and len(tail) == 8 else 0
+    """The number in a version folder's name, 0 for anything else: what is not surely ours is never removed."""
+    found = _VERSION.fullmatch(path.name)
+    return int(found[1]) if found and path.is_dir() else 0
 
 
 def _sha256(path: Path) -> str:

@@ -64,6 +64,7 @@ def encode_fields(table: pa.Table | None, ids: IdMap, id_name: str) -> Encoded:
         return Encoded({id_name: identity}, missing=len(ids))
     if id_name not in table.column_names:
         raise SchemaError(id_name, f"a column {id_name!r}", table.column_names, "name it through columns={...}")
+    table = _without_bool8(table)
     index = ids.index(table[id_name])
     rows = np.flatnonzero(index >= 0)
     known, first = np.unique(index[rows], return_index=True)
@@ -96,6 +97,7 @@ def encode_rows(table: pa.Table, fields: Fields, vocab: Vocab, ids: IdMap, id_na
     """
     import pyarrow as pa
 
+    table = _without_bool8(table)
     index = ids.index(table[id_name]) if id_name in table.column_names else np.full(len(table), -1)
     new: Fields = {id_name: _identity(id_name, index, len(ids))}
     for name, old in list(fields.items())[1:]:
@@ -106,6 +108,14 @@ def encode_rows(table: pa.Table, fields: Fields, vocab: Vocab, ids: IdMap, id_na
 
 def _identity(name: str, index: np.ndarray[Any, Any], size: int) -> Field:
     return Field(name, "categorical", size + 1, torch.from_numpy((index + 1).astype(np.int32)))
+
+
+def _without_bool8(table: pa.Table) -> pa.Table:
+    """DuckDB hands booleans out as an extension type that few of Arrow's functions know."""
+    import pyarrow as pa
+
+    schema = [f.with_type(pa.bool_()) if str(f.type) == "extension<arrow.bool8>" else f for f in table.schema]
+    return table.cast(pa.schema(schema))
 
 
 def _kind(name: str, kind: pa.DataType) -> Kind:

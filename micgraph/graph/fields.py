@@ -43,7 +43,8 @@ class Field:
                 return replace(self, values=self.values.new_zeros((len(index), *self.values.shape[1:])))
             return replace(self, values=torch.where(known.view(shape), self.values[at], 0))
         start = self.offsets[at]
-        length = torch.where(known, self.offsets[at + 1] - start, 0)
+        end = self.offsets[(at + 1).clamp(max=len(self))]
+        length = torch.where(known, end - start, 0)
         offsets = torch.zeros(len(index) + 1, dtype=torch.int64, device=index.device)
         torch.cumsum(length, 0, out=offsets[1:])
         owner = torch.repeat_interleave(torch.arange(len(index), device=index.device), length)

@@ -57,7 +57,7 @@ def cut(user: Array, micros: Array, gap: int, span: int) -> Array:
         return np.zeros(0, dtype=np.int64)
     starts = np.ones(len(user), dtype=bool)
     starts[1:] = (user[1:] != user[:-1]) | (np.diff(micros) > gap)
-    time = torch.from_numpy(micros)
+    time = torch.from_numpy(np.require(micros, requirements="W"))  # torch warns about what it cannot write to
     first = torch.from_numpy(np.flatnonzero(starts))
     end = torch.cat([first[1:], torch.tensor([len(user)])])
     while len(first):  # one round per session of the busiest stretch; a round costs what is left of the stretches
