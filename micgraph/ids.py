@@ -27,9 +27,7 @@ class IdMap:
     values: pa.Array
 
     def __post_init__(self) -> None:
-        import pyarrow.compute as pc
-
-        nulls, distinct = self.values.null_count, pc.count_distinct(_storage(self.values)).as_py()
+        nulls, distinct = self.values.null_count, len(_storage(self.values).unique())
         if nulls or distinct != len(self.values):
             got = f"{len(self.values)} ids, {nulls} null and {distinct} distinct"
             raise InputError("values", "distinct ids without nulls", got, "drop nulls and duplicates first")

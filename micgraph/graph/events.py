@@ -158,7 +158,7 @@ def read_log(
     """
     con, columns = ingest.connect(), dict(columns or {})
     ids = (USER_ID, ITEM_ID, SESSION_ID)
-    with ingest.opened(con, "log", source, columns, ids) as (view, kind):
+    with ingest.opened(con, "log", source, columns, ids, strict=True) as (view, kind):
         types = ingest.types(con, view)
         _require(types, "log", (USER_ID, ITEM_ID, TIMESTAMP), columns)
         _require(types, "log", [name for name in (*EVENT_COLUMNS, EVENT) if name in columns], columns)

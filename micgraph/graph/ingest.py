@@ -64,7 +64,12 @@ def readable(argument: str) -> Iterator[None]:
 
 @contextmanager
 def opened(
-    con: duckdb.DuckDBPyConnection, argument: str, source: Source, columns: Mapping[str, str], text: Sequence[str]
+    con: duckdb.DuckDBPyConnection,
+    argument: str,
+    source: Source,
+    columns: Mapping[str, str],
+    text: Sequence[str],
+    strict: bool = False,
 ) -> Iterator[tuple[str, SourceKind]]:
     """A relation of the source's rows with our column names, there as long as the context is.
 
@@ -73,6 +78,7 @@ def opened(
         columns: our name -> the source's name.
         text: our names of columns that a CSV file must not guess the type of ("007" is no number); they become
             integers only where every value is written like one.
+        strict: a column that ``columns`` looks for under another name is not taken under its own.
 
     Raises:
         InputError: no such file, an unknown format, or it cannot be read.
@@ -83,7 +89,8 @@ def opened(
             kind = _load(con, argument, source, name, [columns.get(column, column) for column in text])
             found = types(con, name)
             renames = {theirs: ours for ours, theirs in columns.items() if theirs in found}
-            kept = [column for column in found if column in renames or column not in renames.values()]
+            hidden = set(columns) if strict else set(renames.values())
+            kept = [column for column in found if column in renames or column not in hidden]
             select = ", ".join(f"{quoted(column)} AS {quoted(renames.get(column, column))}" for column in kept)
             con.execute(f"CREATE VIEW {view} AS SELECT {select} FROM {name}")
         yield view, kind

@@ -124,7 +124,7 @@ def temporal(
         for name, (begin, end) in edges.items()
     }
     parts = {}
-    for name in ("valid", "test") if ahead else ("test",):
+    for name in ("test", "valid") if ahead else ("test",):
         targets = _part(log, where[name], manifest, name, "move the cut or the window")
         mine = f"timestamp < {edges[name][0]} AND user_id IN (SELECT user_id FROM {targets.table})"
         parts[name] = _holdout(log, mine, targets, manifest, name)
@@ -175,10 +175,11 @@ def user_holdout(
     early = f"place <= CAST(floor({history!r}::DOUBLE * size + 1e-9) AS BIGINT)"
     train = _part(ranked, mine["train"], manifest, "train", "lower min_item or min_user")
     parts = {}
-    for name, share in (("valid", shares[1]), ("test", shares[2])):
+    for name, share in (("test", shares[2]), ("valid", shares[1])):
         if name == "test" or share:
             targets = _part(ranked, f"{mine[name]} AND NOT {early}", manifest, name, "read more users")
             parts[name] = _holdout(ranked, f"{mine[name]} AND {early}", targets, manifest, name)
+    _drop(log, kept.table, ranked.table, assigned)
     return Split(train, parts.get("valid"), parts["test"], manifest, {k: n for k, n in dropped.items() if n})
 
 
@@ -191,9 +192,10 @@ def leave_last_out(log: Log) -> Split:
     ranked = _ranked(log)
     train = _part(ranked, "size < 3 OR place <= size - 2", manifest, "train", "read more events")
     parts = {}
-    for name, back in (("valid", 1), ("test", 0)):
+    for name, back in (("test", 0), ("valid", 1)):
         targets = _part(ranked, f"size >= 3 AND place = size - {back}", manifest, name, "read users with 3 events")
         parts[name] = _holdout(ranked, f"size >= 3 AND place < size - {back}", targets, manifest, name)
+    _drop(log, ranked.table)
     return Split(train, parts["valid"], parts["test"], manifest, {})
 
 
@@ -230,6 +232,11 @@ def _ranked(log: Log) -> Log:
         f"CREATE TABLE {table} AS SELECT *, {over}, count(*) OVER (PARTITION BY user_id) AS size FROM {log.table}"
     )
     return replace(log, table=table)
+
+
+def _drop(log: Log, *tables: str) -> None:
+    for table in tables:
+        log.con.execute(f"DROP TABLE {table}")
 
 
 def _assign_users(log: Log, seed: int, shares: Sequence[float]) -> str:

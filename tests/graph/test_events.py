@@ -1,0 +1,339 @@
+"""What any log becomes: checked, in one order, every refused row counted."""
+
+from __future__ import annotations
+
+import uuid
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import duckdb
+import numpy as np
+import pandas as pd
+import polars as pl
+import pyarrow as pa
+import pyarrow.csv
+import pyarrow.parquet as pq
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from micgraph.graph import ingest, times
+from micgraph.graph.events import DUPLICATE, Log, read_log
+from micgraph.schema import InputError, SchemaError
+
+DAY = 1_577_836_800  # 2020-01-01 UTC
+
+
+def table(**columns: object) -> pa.Table:
+    base = {"user_id": [1, 1, 2], "item_id": ["a", "b", "a"], "timestamp": [DAY, DAY + 1, DAY + 2]}
+    return pa.table({**base, **columns})
+
+
+def seconds(log: Log) -> list[float]:
+    return sorted((log.arrow()["timestamp"].to_numpy() / 1e6).tolist())
+
+
+# Sources
+
+
+@pytest.mark.parametrize("kind", ["pandas", "polars", "arrow", "parquet", "csv", "csv.gz", "list", "glob"])
+def test_every_source_gives_the_same_events(kind: str, tmp_path: Path) -> None:
+    rows = table()
+    sources = {"pandas": rows.to_pandas, "polars": lambda: pl.from_arrow(rows), "arrow": lambda: rows}
+    if kind in sources:
+        source = sources[kind]()
+    else:
+        pq.write_table(rows.slice(0, 1), tmp_path / "b.parquet")
+        pq.write_table(rows.slice(1), tmp_path / "a.parquet")
+        pq.write_table(rows, tmp_path / "all.pq")
+        rows.to_pandas().to_csv(tmp_path / "all.csv", index=False)
+        rows.to_pandas().to_csv(tmp_path / "all.csv.gz", index=False)
+        names = {"parquet": "all.pq", "csv": "all.csv", "csv.gz": "all.csv.gz", "glob": "*.parquet"}
+        source = [tmp_path / "a.parquet", tmp_path / "b.parquet"] if kind == "list" else str(tmp_path / names[kind])
+    log = read_log(source)
+    assert log.arrow().to_pydict() == {
+        "user_id": [1, 1, 2],
+        "item_id": ["a", "b", "a"],
+        "timestamp": [(DAY + i) * 1_000_000 for i in range(3)],
+        "ordinal": [0, 0, 0],
+    }
+    assert log.source_kind == (kind if kind in sources else "path") and log.refused == {}
+
+
+def test_columns_rename_ours_from_theirs() -> None:
+    rows = pa.table({"who": [1], "click_article_id": [7], "when": [DAY], "item_id": ["another column"]})
+    log = read_log(rows, columns={"user_id": "who", "item_id": "click_article_id", "timestamp": "when"})
+    assert log.arrow().to_pylist() == [{"user_id": 1, "item_id": 7, "timestamp": DAY * 1_000_000, "ordinal": 0}]
+
+
+@pytest.mark.parametrize(
+    "ids",
+    [
+        pa.array([-5, 0, 2**62], pa.int64()),
+        pa.array([-5, 0, 7], pa.int16()),
+        pa.array(["été", "日本", "a b"]),
+        pa.array([uuid.UUID(int=n) for n in (1, 2**127 + 3, 9)]),
+    ],
+    ids=["int64", "int16", "text", "uuid"],
+)
+def test_ids_come_back_as_given(ids: pa.Array) -> None:
+    log = read_log(table(user_id=ids, item_id=ids))
+    events = log.arrow().sort_by("timestamp")
+    for name in ("user_id", "item_id"):
+        assert events.schema.field(name).type == ids.type
+        assert events[name].to_pylist() == ids.to_pylist()
+
+
+def test_categories_are_text_and_pandas_integers_with_gaps_are_integers() -> None:
+    rows = pd.DataFrame(
+        {"user_id": [1.0, 2.0, None], "item_id": pd.Categorical(["x", "y", "x"]), "timestamp": [1, 2, 3]}
+    )
+    log = read_log(rows)
+    assert log.arrow().to_pydict()["user_id"] == [1, 2] and log.arrow().to_pydict()["item_id"] == ["x", "y"]
+    assert log.refused == {"null user_id": 1}
+
+
+def test_csv_ids_with_leading_zeros_stay_text(tmp_path: Path) -> None:
+    (tmp_path / "log.csv").write_text("user_id,item_id,timestamp\n007,12,2020-01-01\n8,13,2020-01-02\n")
+    rows = read_log(tmp_path / "log.csv").arrow()
+    assert rows["user_id"].to_pylist() == ["007", "8"] and rows["item_id"].to_pylist() == [12, 13]
+
+
+# Times
+
+
+@pytest.mark.parametrize("unit", ["s", "ms", "us", "ns"])
+@pytest.mark.parametrize("auto", [True, False])
+def test_numeric_times_in_any_unit(unit: str, auto: bool) -> None:
+    factor = {"s": 1, "ms": 10**3, "us": 10**6, "ns": 10**9}[unit]
+    rows = table(timestamp=[DAY * factor, (DAY + 1) * factor, 0])
+    assert seconds(read_log(rows, time_unit="auto" if auto else unit)) == [0, DAY, DAY + 1]
+
+
+def test_times_of_every_type_are_utc() -> None:
+    moments = [datetime(2020, 1, 1), datetime(2020, 1, 1, 0, 0, 1), datetime(2020, 1, 1, 0, 0, 2, 500_000)]
+    zone = pd.Series(moments).dt.tz_localize("UTC").dt.tz_convert("America/Sao_Paulo")
+    for column in (moments, zone, pa.array(moments, pa.timestamp("ns")), [str(m) for m in moments]):
+        frame = pd.DataFrame({"user_id": 1, "item_id": 2, "timestamp": column})
+        assert seconds(read_log(frame)) == [DAY, DAY + 1, DAY + 2.5]
+    text = ["2020-01-01T03:00:00+03:00", str(DAY + 1), f"{DAY + 2}.5"]
+    assert seconds(read_log(table(timestamp=text))) == [DAY, DAY + 1, DAY + 2.5]
+    assert seconds(read_log(table(timestamp=[DAY + 0.25, DAY + 1, -1.5]))) == [-1.5, DAY + 0.25, DAY + 1]
+
+
+def test_mixed_units_are_refused_with_the_remedy() -> None:
+    rows = table(timestamp=[DAY, DAY * 1000, DAY])
+    with pytest.raises(SchemaError, match="numbers in one unit.*look like s .*look like ms .*time_unit="):
+        read_log(rows)
+    assert len(read_log(rows, time_unit="ms")) == 3
+
+
+def test_unparsable_times_are_counted_unless_all_are(tmp_path: Path) -> None:
+    log = read_log(table(timestamp=["2020-01-01", "yesterday", None]))
+    assert log.refused == {"null timestamp": 1, "unparsable timestamp": 1} and len(log) == 1
+    with pytest.raises(SchemaError, match="times that can be parsed"):
+        read_log(table(timestamp=["x", "y", "z"]))
+    lines = ["1,2,2020-01-01"] * 30_000 + ["1,2,never"]  # beyond any sample
+    (tmp_path / "late.csv").write_text("user_id,item_id,timestamp\n" + "\n".join(lines))
+    assert read_log(tmp_path / "late.csv").refused == {"unparsable timestamp": 1, DUPLICATE: 29_999}
+
+
+@pytest.mark.parametrize("value", ["2d", timedelta(days=2), "48 h", "2880m"])
+def test_durations(value: object) -> None:
+    assert times.duration(value) == 2 * 86_400 * 10**6
+
+
+@pytest.mark.parametrize("value", ["2 fortnights", "0s", "-1h", 5, None, timedelta(0)])
+def test_bad_durations(value: object) -> None:
+    with pytest.raises(InputError, match="length of time"):
+        times.duration(value)
+
+
+def test_instants() -> None:
+    same = [DAY, "2020-01-01", "2020-01-01T01:00+01:00", datetime(2020, 1, 1), datetime(2020, 1, 1, tzinfo=UTC).date()]
+    assert {times.instant(value) for value in same} == {DAY * 10**6}
+    with pytest.raises(InputError, match="point in time"):
+        times.instant("noon")
+
+
+# Refusals
+
+
+@pytest.mark.parametrize("name", ["user_id", "item_id", "timestamp"])
+def test_missing_columns(name: str) -> None:
+    with pytest.raises(SchemaError, match=f"a column '{name}'.*columns="):
+        read_log(table().drop_columns(name))
+    with pytest.raises(SchemaError, match="a column 'click'"):
+        read_log(table(), columns={name: "click"})
+
+
+@pytest.mark.parametrize(
+    ("name", "values"),
+    [
+        ("user_id", [[1], [2], [3]]),
+        ("item_id", [1.5, 2.0, 3.0]),
+        ("user_id", [True, False, True]),
+        ("timestamp", [True, False, True]),
+        ("timestamp", [[1], [2], [3]]),
+        ("ordinal", ["first", "second", "third"]),
+        ("weight", ["a", "b", "c"]),
+        ("duration", [[1.0], [2.0], [3.0]]),
+    ],
+)
+def test_wrong_types(name: str, values: list) -> None:
+    with pytest.raises(SchemaError, match=f"log.{name}"):
+        read_log(table(**{name: values}))
+
+
+def test_mixed_types_in_a_pandas_column() -> None:
+    with pytest.raises(InputError, match="log: expected a readable table"):
+        read_log(pd.DataFrame({"user_id": [1, "a"], "item_id": [1, 2], "timestamp": [1, 2]}))
+
+
+def test_each_refused_row_has_one_reason() -> None:
+    rows = pa.table(
+        {
+            "user_id": [None, 1, 1, 1, 1, 1, 1],
+            "item_id": ["a", None, "a", "a", "a", "a", "a"],
+            "timestamp": [None, DAY, None, DAY, DAY, DAY, DAY + 1],
+            "event": ["click", "click", "click", "view", None, "click", "buy"],
+            "weight": [1.0, 1.0, 1.0, 1.0, 1.0, 0.0, 2.0],
+        }
+    )
+    log = read_log(rows, positive_events=["click", "buy"])
+    expected = {"null user_id": 1, "null item_id": 1, "null timestamp": 1, "not a positive event": 2, "weight <= 0": 1}
+    assert log.refused == expected
+    assert log.arrow().to_pylist() == [
+        {"user_id": 1, "item_id": "a", "timestamp": (DAY + 1) * 10**6, "ordinal": 0, "weight": 2.0}
+    ]
+    with pytest.raises(SchemaError, match="a column 'event'"):
+        read_log(table(), positive_events=["click"])
+
+
+def test_one_event_stays_of_each_user_item_and_second() -> None:
+    rows = pa.table(
+        {
+            "user_id": [1, 1, 1, 1, 2, 1],
+            "item_id": [5, 5, 5, 5, 5, 5],
+            "timestamp": [DAY + 0.9, DAY + 0.1, DAY + 0.1, DAY + 1.0, DAY + 0.1, -0.5],
+            "ordinal": [0, 2, 1, 0, 0, 0],
+        }
+    )
+    log = read_log(rows)
+    kept = [(r["user_id"], r["timestamp"] / 1e6, r["ordinal"]) for r in log.arrow().to_pylist()]
+    assert kept == [(1, -0.5, 0), (1, DAY + 0.1, 1), (1, DAY + 1.0, 0), (2, DAY + 0.1, 0)]
+    assert log.refused == {DUPLICATE: 2}
+
+
+@pytest.mark.parametrize("rows", [table().slice(0, 0), table(user_id=pa.nulls(3)), pa.table(table().to_pandas()[:0])])
+def test_a_log_without_usable_rows(rows: pa.Table) -> None:
+    with pytest.raises(InputError, match="at least one usable event"):
+        read_log(rows)
+
+
+def test_one_user_and_one_item() -> None:
+    log = read_log(pa.table({"user_id": [1], "item_id": [2], "timestamp": [DAY]}))
+    assert len(log) == 1 and "1 events, 1 users, 1 items" in repr(log)
+
+
+def test_unreadable_files(tmp_path: Path) -> None:
+    good, broken, unknown = tmp_path / "good.parquet", tmp_path / "broken.parquet", tmp_path / "log.xlsx"
+    pq.write_table(pa.table({name: np.arange(5_000) for name in ("user_id", "item_id", "timestamp")}), good)
+    half = good.read_bytes()
+    broken.write_bytes(half[: len(half) // 2])
+    damaged = tmp_path / "damaged.parquet"
+    damaged.write_bytes(half[:4] + b"\xff" * 2_000 + half[2_004:])
+    unknown.write_bytes(b"x")
+    for path in (broken, damaged, unknown, tmp_path / "missing.parquet", tmp_path / "*.csv", 5, [], [good, unknown]):
+        with pytest.raises(InputError) as caught:
+            read_log(path)
+        assert not isinstance(caught.value, duckdb.Error) and "log" in str(caught.value)
+    with pytest.raises(InputError, match="items: expected an existing file"):
+        read_log(good, items=tmp_path / "missing.parquet")
+
+
+# Feature tables
+
+
+def test_feature_tables_keep_one_row_an_id_and_count_the_rest() -> None:
+    items = pa.table({"item_id": ["b", "a", "a", None, "unknown"], "title": ["B", "2", "1", "?", "U"]})
+    for rows in (items, items.take([4, 3, 2, 1, 0])):
+        log = read_log(table(item_id=["a", "b", "c"]), items=rows)
+        found = dict(zip(*log.sql("SELECT * FROM {items}").to_pydict().values(), strict=True))
+        assert found == {"a": "1", "b": "B", "unknown": "U"}
+        assert log.refused == {"items: null id": 1, "items: duplicate id": 1}
+        assert log.unmatched() == {"items: rows without events": 1, "items: ids without a row": 1}
+
+
+def test_feature_ids_must_be_comparable_to_the_logs() -> None:
+    with pytest.raises(SchemaError, match=r"users.user_id: expected integer ids as in the log, got text ids"):
+        read_log(table(), users=pa.table({"user_id": ["1"], "age": [3]}))
+    with pytest.raises(SchemaError, match="users: expected a column 'user_id'"):
+        read_log(table(), users=pa.table({"uid": [1]}))
+    narrow = read_log(table(), users=pa.table({"user_id": pa.array([1], pa.int8()), "age": [3]}))
+    assert narrow.unmatched() == {"users: rows without events": 0, "users: ids without a row": 1}
+
+
+def test_a_query_needs_its_table() -> None:
+    with pytest.raises(InputError, match="items="):
+        read_log(table()).sql("SELECT * FROM {items}")
+
+
+def test_filter_and_parameters() -> None:
+    log = read_log(table(session_id=["s", "s", "t"], duration=[1, 2, 3], extra=[0, 0, 0]))
+    assert log.columns == ("user_id", "item_id", "timestamp", "ordinal", "session_id", "duration")
+    part = log.filter("e.session_id = 's'", {"part": "train"})
+    assert len(part) == 2 and len(log) == 3 and part.manifest == {"part": "train"} and log.manifest is None
+    assert part.scalar("SELECT count(*) FROM {events} WHERE item_id = $item", item="b") == 1
+
+
+# Order
+
+ROWS = st.lists(
+    st.tuples(st.integers(0, 3), st.sampled_from("abc"), st.integers(0, 8), st.integers(0, 2), st.integers(0, 3)),
+    min_size=1,
+    max_size=30,
+)
+
+
+@settings(max_examples=12)
+@given(rows=ROWS, random=st.randoms(), threads=st.integers(1, 3))
+def test_events_do_not_depend_on_the_order_of_rows_files_or_threads(
+    tmp_path_factory: pytest.TempPathFactory, rows: list[tuple], random, threads: int
+) -> None:
+    expected = first_of_each_second(rows)
+    random.shuffle(rows)
+    folder, names = tmp_path_factory.mktemp("files"), ["x.parquet", "y.parquet"]
+    random.shuffle(names)
+    half = random.randrange(len(rows) + 1)
+    for name, part in zip(names, (rows[:half], rows[half:]), strict=True):
+        pq.write_table(quarter_seconds(part), folder / name)
+    connect = ingest.connect
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(ingest, "connect", lambda: connect_with(connect, threads))
+        log = read_log(str(folder / "*.parquet"))
+    events = log.arrow()
+    found = zip(*(events[name].to_pylist() for name in ("user_id", "item_id", "timestamp", "ordinal")), strict=True)
+    assert [(*row, session) for row, session in zip(found, events["session_id"].to_pylist(), strict=True)] == expected
+
+
+def connect_with(connect, threads: int) -> duckdb.DuckDBPyConnection:
+    con = connect()
+    con.execute(f"SET threads = {threads}")
+    return con
+
+
+def quarter_seconds(rows: list[tuple]) -> pa.Table:
+    names = ("user_id", "item_id", "timestamp", "ordinal", "session_id")
+    kinds = (pa.int64(), pa.string(), pa.float64(), pa.int64(), pa.int64())
+    columns = list(zip(*[(u, i, t / 4, o, s) for u, i, t, o, s in rows], strict=True)) or [()] * 5
+    return pa.table({n: pa.array(c, k) for n, c, k in zip(names, columns, kinds, strict=True)})
+
+
+def first_of_each_second(rows: list[tuple]) -> list[tuple]:
+    first: dict[tuple, tuple] = {}
+    for user, item, quarter, ordinal, session in rows:
+        key, value = (user, item, quarter // 4), (quarter * 250_000, ordinal, session)
+        first[key] = min(value, first.get(key, value))
+    events = [(user, item, *value) for (user, item, _), value in first.items()]
+    return sorted(events, key=lambda e: (e[0], e[2], e[3], e[1]))
