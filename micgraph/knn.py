@@ -1,7 +1,4 @@
-"""The k nearest vectors by inner product or cosine: exact search with torch, or a flat FAISS index.
-
-The metric travels with the vectors: a :class:`VectorIndex` knows how it must be searched, also after it was saved.
-"""
+"""The k nearest vectors by inner product or cosine, with torch or FAISS; the metric travels with the vectors."""
 
 from __future__ import annotations
 
@@ -101,10 +98,10 @@ def topk(
     queries, base = _prepare(queries, metric), _prepare(base, metric)
     if backend == "faiss":
         return _search_faiss(_flat_index(base), queries, len(base), k, exclude)
-    parts = [
-        _pad(*_best(_scores(queries[start:stop], base, exclude.rows(start, stop) if exclude else None), k), k)
-        for start, stop in _blocks(queries, len(base), chunk)
-    ]
+    parts = []
+    for start, stop in _blocks(queries, len(base), chunk):
+        left_out = None if exclude is None else exclude.rows(start, stop)
+        parts.append(_pad(*_best(_scores(queries[start:stop], base, left_out), k), k))
     return torch.cat([p[0] for p in parts]), torch.cat([p[1] for p in parts])
 
 
@@ -211,9 +208,8 @@ def _check(queries: Tensor, dim: int, k: int, metric: str) -> None:
     if metric not in get_args(Metric):
         raise InputError("metric", "'ip' or 'cosine'", repr(metric), "pass one of them")
     if queries.dim() not in (2, 3) or queries.shape[-1] != dim:
-        raise InputError(
-            "queries", f"shape [B, {dim}] or [B, K, {dim}]", tuple(queries.shape), "use vectors of the same model"
-        )
+        shape = f"shape [B, {dim}] or [B, K, {dim}]"
+        raise InputError("queries", shape, tuple(queries.shape), "use vectors of the same model")
 
 
 def _prepare(vectors: Tensor, metric: str) -> Tensor:
@@ -250,10 +246,6 @@ def _best(scores: Tensor, k: int) -> tuple[Tensor, Tensor]:
             above, level = rows > cut, rows == cut
             room = k - above.sum(1, keepdim=True)
             ids[torn] = (above | (level & (level.cumsum(1) <= room))).nonzero()[:, 1].view(-1, k)
-    return _by_score(scores, ids)
-
-
-def _by_score(scores: Tensor, ids: Tensor) -> tuple[Tensor, Tensor]:
     ids = torch.sort(ids, dim=1).values
     value, order = torch.sort(scores.gather(1, ids), dim=1, descending=True, stable=True)
     return value, ids.gather(1, order)
@@ -267,22 +259,15 @@ def _pad(value: Tensor, ids: Tensor, k: int) -> tuple[Tensor, Tensor]:
 
 
 def _search_among(
-    queries: Tensor,
-    base: Tensor,
-    k: int,
-    metric: Metric,
-    exclude: Ragged | None,
-    among: Tensor,
-    backend: Backend,
-    chunk: int,
+    queries: Tensor, base: Tensor, k: int, metric: Metric, exclude: Ragged | None, among: Tensor, *rest: Any
 ) -> tuple[Tensor, Tensor]:
     among = torch.unique(among)
     if exclude is not None:
         place = torch.full((len(base) + 1,), -1, device=among.device)  # the last one is for the id -1
         place[among] = torch.arange(len(among), device=among.device)
         exclude = Ragged(exclude.indptr, place[exclude.items])
-    value, ids = topk(queries, base[among], k, metric, exclude, None, backend, chunk)
-    return value, torch.where(ids >= 0, torch.cat([among, among.new_full((1,), -1)])[ids], -1)
+    value, ids = topk(queries, base[among], k, metric, exclude, None, *rest)
+    return value, torch.cat([among, among.new_full((1,), -1)])[ids]
 
 
 def _flat_index(base: Tensor) -> Any:

@@ -1,0 +1,234 @@
+"""The three channels of MIC (2.2, 2.8): items near the user, items of similar users, items similar to the history."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, Protocol
+
+import torch
+from torch import Tensor
+from torch.nn.functional import normalize
+
+from micgraph.graph.fields import Fields
+from micgraph.graph.relation import Relation, window
+from micgraph.knn import Metric, NeighborTable, Ragged, VectorIndex, topk
+
+ChannelName = Literal["u2i", "u2u", "i2i"]
+CHANNELS: tuple[ChannelName, ...] = ("u2i", "u2u", "i2i")
+
+
+class RetrievalModel(Protocol):
+    """What retrieval asks of a trained model. All ids are the graph's internal ones."""
+
+    @property
+    def metric(self) -> str:
+        """``"ip"`` or ``"cosine"``: how search vectors are compared."""
+
+    @property
+    def history(self) -> int:
+        """T, the longest history that the encoder reads."""
+
+    @property
+    def device(self) -> torch.device:
+        """Where the model lies and expects its input."""
+
+    def encode_queries(
+        self, items: Tensor, mask: Tensor, user: Tensor, fields: Fields | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """Encode histories int64 [B, T] (oldest first, valid ones first, -1 an unknown item) of users int64 [B].
+
+        Returns:
+            search [B, d], or [B, K, d] with several interests, which finds items; own [B, d'], which finds users.
+        """
+
+    def save(self, path: Path) -> None:
+        """Write the model into the folder ``path``, for the loader that ``Recommender.load`` is given."""
+
+    def item_vectors(self) -> tuple[Tensor, Tensor]:
+        """search [N, d], what a query's search vector is compared with; own [N, d'], what items are compared by."""
+
+
+@dataclass(frozen=True)
+class Queries:
+    """B encoded users.
+
+    Attributes:
+        items: int64 [B, M], the latest clicks, oldest first, valid ones first; -1 is an unknown item.
+        mask: bool [B, M].
+        user: int64 [B], -1 for somebody the graph does not know.
+        search: float [B, d] or [B, K, d].
+        own: float [B, d'].
+        exclude: items that a user must not get, or None.
+    """
+
+    items: Tensor
+    mask: Tensor
+    user: Tensor
+    search: Tensor
+    own: Tensor
+    exclude: Ragged | None = None
+
+    def __len__(self) -> int:
+        return len(self.user)
+
+
+@dataclass(frozen=True)
+class Candidates:
+    """What one channel found: every occurrence of an item stands for itself.
+
+    Attributes:
+        items: int64 [B, C].
+        mask: bool [B, C], which places are filled.
+        weight: float32 [B, C]: the score of the search (U2I), or the similarity of what brought the item.
+        trigger: int64 [B, C], the similar user (U2U) or the item of the history (I2I) that brought it; -1 in U2I.
+    """
+
+    items: Tensor
+    mask: Tensor
+    weight: Tensor
+    trigger: Tensor
+
+
+class Channel(Protocol):
+    """One way from a user to items."""
+
+    def find(self, queries: Queries, allowed: Tensor | None = None) -> Candidates:
+        """Candidates of every user, without what it must not get.
+
+        Args:
+            queries: the users.
+            allowed: bool [N], which items may be found; all by default.
+        """
+
+
+@dataclass(frozen=True)
+class U2I:
+    """The ``k1`` items nearest to the user's search vector."""
+
+    index: VectorIndex
+    k1: int
+
+    def find(self, queries: Queries, allowed: Tensor | None = None) -> Candidates:
+        """See :meth:`Channel.find`; the search itself leaves out what must not be found, so ``k1`` items remain."""
+        among = None if allowed is None else allowed.nonzero()[:, 0]
+        score, items = self.index.search(queries.search, self.k1, queries.exclude, among)
+        found = items >= 0
+        return Candidates(items.clamp(min=0), found, torch.where(found, score, 0.0), torch.full_like(items, -1))
+
+
+@dataclass(frozen=True)
+class U2U:
+    """The latest ``m2`` clicks of each of the ``m1`` users whose own vectors are most similar (cosine).
+
+    Attributes:
+        users: float [U, d'], the own vectors of the graph's users.
+        clicks: user -> item.
+    """
+
+    users: Tensor
+    clicks: Relation
+    m1: int
+    m2: int
+
+    def find(self, queries: Queries, allowed: Tensor | None = None) -> Candidates:
+        """See :meth:`Channel.find`; a user is never similar to itself."""
+        itself = Ragged(torch.arange(len(queries) + 1, device=queries.user.device), queries.user)
+        weight, alike = topk(queries.own, self.users, self.m1, "cosine", exclude=itself)
+        found, rows = alike >= 0, alike.clamp(min=0).reshape(-1)
+        edge, valid = window(self.clicks, rows, self.clicks.indptr[rows + 1], self.m2)
+        items = _gather(self.clicks.col, edge).view(*alike.shape, self.m2)
+        mask = valid.view(items.shape) & found[:, :, None]
+        weight = torch.where(found, weight, 0.0)
+        return _lay_out(items, mask, weight[:, :, None], alike[:, :, None], queries, allowed)
+
+
+@dataclass(frozen=True)
+class I2I:
+    """The neighbours of each of the user's latest ``m`` clicks, the latest click first.
+
+    Attributes:
+        table: the neighbours of every item.
+    """
+
+    table: NeighborTable
+    m: int
+
+    def find(self, queries: Queries, allowed: Tensor | None = None) -> Candidates:
+        """See :meth:`Channel.find`; an unknown item has no neighbours."""
+        back = queries.mask.sum(1, keepdim=True) - 1 - torch.arange(self.m, device=queries.items.device)
+        clicked = torch.where(back >= 0, _gather_row(queries.items, back.clamp(min=0)), -1)
+        known, rows = clicked >= 0, clicked.clamp(min=0)
+        items = self.table.col[rows].long()
+        mask = known[:, :, None] & (items >= 0)
+        weight = self.table.score[rows].float()
+        return _lay_out(items, mask, weight, clicked[:, :, None], queries, allowed)
+
+
+def strongest(relation: Relation, k: int, version: int = 0) -> NeighborTable:
+    """The ``k`` strongest edges of each row of an item relation, ties by smaller id.
+
+    Args:
+        relation: ``co_occurs`` (strength = count divided by the row's largest count) or ``similar`` (its score).
+
+    Returns:
+        The table of the N rows, its score in [0, 1] for counts.
+    """
+    row, size = relation.row_index(), relation.n_rows
+    if relation.score is not None:
+        strength = relation.score.float()
+    else:
+        strength = relation.weight().float()
+        largest = torch.zeros(size, device=relation.device).scatter_reduce(0, row, strength, "amax")
+        strength = strength / largest[row]
+    order = torch.argsort(strength, descending=True, stable=True)  # rows are ordered by column: ties stay so
+    order = order[torch.argsort(row[order], stable=True)]
+    rank = torch.arange(len(order), device=relation.device) - relation.indptr[:-1][row]
+    kept = rank < k
+    col = torch.full((size, k), -1, dtype=torch.int32, device=relation.device)
+    score = torch.zeros((size, k), dtype=torch.float16, device=relation.device)
+    place = (row[kept], rank[kept])
+    col[place], score[place] = relation.col[order][kept], strength[order][kept].to(torch.float16)
+    return NeighborTable(col, score, version)
+
+
+def pair_scores(queries: Tensor, vectors: Tensor, items: Tensor, metric: Metric) -> Tensor:
+    """Scores of each query with its own list of items.
+
+    Args:
+        queries: float [B, d] or [B, K, d], of which the best counts.
+        vectors: float [N, d].
+        items: int64 [B, C].
+        metric: ``"ip"`` or ``"cosine"``.
+
+    Returns:
+        float32 [B, C].
+    """
+    distinct, place = torch.unique(items, return_inverse=True)
+    queries, vectors = queries.float(), vectors[distinct].float()
+    if metric == "cosine":
+        queries, vectors = normalize(queries, dim=-1), normalize(vectors, dim=-1)
+    scores = queries @ vectors.T
+    return (scores.amax(1) if scores.dim() == 3 else scores).gather(1, place)
+
+
+def _lay_out(
+    items: Tensor, mask: Tensor, weight: Tensor, trigger: Tensor, queries: Queries, allowed: Tensor | None
+) -> Candidates:
+    """Items [B, M, K] side by side, without those that the user must not get; the rest broadcasts to their shape."""
+    items, mask, weight, trigger = (x.expand_as(items).flatten(1) for x in (items, mask, weight, trigger))
+    if allowed is not None:
+        mask = mask & allowed[items.clamp(min=0)]
+    if queries.exclude is not None:
+        mask = mask & ~queries.exclude.contains(items)
+    return Candidates(torch.where(mask, items, 0), mask, weight, trigger)
+
+
+def _gather(values: Tensor, index: Tensor) -> Tensor:
+    """``values[index]`` as int64; zeros where there are no values at all."""
+    return values[index].long() if values.numel() else torch.zeros_like(index)
+
+
+def _gather_row(values: Tensor, index: Tensor) -> Tensor:
+    """``values.gather(1, index)``; -1 where the rows are empty."""
+    return values.gather(1, index) if values.shape[1] else torch.full_like(index, -1)

@@ -1,0 +1,176 @@
+"""What comes in from callers and goes back to them: containers of ids, and frames of the caller's kind."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from importlib.util import find_spec
+from typing import Any, Literal
+
+import numpy as np
+import pyarrow as pa
+import torch
+from torch import Tensor
+
+from micgraph.graph.catalog import encode_rows
+from micgraph.graph.fields import Field, Fields
+from micgraph.graph.recgraph import RecGraph
+from micgraph.ids import IdMap
+from micgraph.knn import Ragged
+from micgraph.retrieval.channels import CHANNELS
+from micgraph.retrieval.retriever import Lists
+from micgraph.schema import ITEM_ID, USER_ID, InputError, UnknownIdError
+
+POPULAR = "popular"
+FrameKind = Literal["pandas", "polars", "arrow"]
+
+
+def kind_of(given: Any) -> FrameKind:
+    """The kind of frame that answers ``given``: its own; for plain lists pandas where installed, else Arrow."""
+    module = type(given).__module__.split(".")[0]
+    if module in ("pandas", "polars"):
+        return "pandas" if module == "pandas" else "polars"
+    return "arrow" if module == "pyarrow" or find_spec("pandas") is None else "pandas"
+
+
+def frame(columns: dict[str, Any], kind: FrameKind) -> Any:
+    """A frame of these columns (Arrow or NumPy arrays)."""
+    table = pa.table(columns)
+    if kind == "pandas":
+        return table.to_pandas()
+    if kind == "polars":
+        import polars
+
+        return polars.from_arrow(table)
+    return table
+
+
+def as_list(given: Any) -> Any:
+    """A container of ids: a single id becomes a list of one."""
+    return [given] if isinstance(given, str | bytes | int | np.integer) or not hasattr(given, "__len__") else given
+
+
+def known(ids: IdMap, given: Any, argument: str, remedy: str) -> np.ndarray[Any, np.dtype[np.int64]]:
+    """Internal numbers of ids that the graph must know.
+
+    Raises:
+        UnknownIdError: one or more of them it does not know.
+        InputError: there are none at all.
+    """
+    given = as_list(given)
+    if not len(given):
+        raise InputError(argument, "at least one id", "none", "pass the ids to answer for")
+    index = ids.index(given)
+    if (index < 0).any():
+        unknown = [str(x) for x, i in zip(_plain(given), index, strict=True) if i < 0]
+        got = ", ".join(unknown[:5]) + (f" and {len(unknown) - 5:,} more" if len(unknown) > 5 else "")
+        raise UnknownIdError(argument, f"ids among the graph's {len(ids):,}", got, remedy)
+    return index
+
+
+def histories_of(given: Any, items: IdMap) -> tuple[Ragged, int]:
+    """Histories of external ids, oldest first, as internal numbers (-1 unknown), and how many are unknown.
+
+    Raises:
+        InputError: not a list of lists, or there are none.
+    """
+    remedy = "pass one list of item ids a person, such as histories=[['i7', 'i9']]"
+    rows = _plain(given) if not isinstance(given, str | bytes) else given
+    if not isinstance(rows, Iterable) or isinstance(rows, str | bytes | dict):
+        raise InputError("histories", "a list of lists of item ids", type(given).__name__, remedy)
+    rows = [row if isinstance(row, str | bytes) or not isinstance(row, Iterable) else list(row) for row in rows]
+    wrong = [type(row).__name__ for row in rows if not isinstance(row, list)]
+    if wrong or not rows:
+        got = f"a list of {wrong[0]}" if wrong else "an empty list"
+        raise InputError("histories", "a list of lists of item ids", got, remedy)
+    flat = [item for row in rows for item in row]
+    index = torch.from_numpy(items.index(flat)) if flat else torch.zeros(0, dtype=torch.int64)
+    indptr = torch.tensor([0] + [len(row) for row in rows]).cumsum(0)
+    return Ragged(indptr, index), int((index < 0).sum())
+
+
+def fields_of(given: Any, graph: RecGraph, users: IdMap, n: int) -> Fields | None:
+    """User features of ``n`` people: encoded fields as they are, or a table of the columns that the graph was given.
+
+    Raises:
+        InputError: another number of rows.
+    """
+    if given is None:
+        return None
+    if isinstance(given, dict) and given and all(isinstance(value, Field) for value in given.values()):
+        fields: Fields = given
+    else:
+        fields = encode_rows(_table(given), graph.user_fields, graph.user_vocab, users, USER_ID)
+    rows = {len(one) for one in fields.values()}
+    if rows != {n}:
+        raise InputError("fields", f"{n} rows", sorted(rows), "pass one row a person, in the same order")
+    return fields
+
+
+def recommendations(lists: Lists, ids: pa.Array, users: IdMap, items: IdMap) -> dict[str, pa.Array]:
+    """The rows of B users as Arrow columns; see ``Recommender.recommend`` for what they mean.
+
+    Args:
+        ids: [B], what the users are called.
+    """
+    fused, k = lists.fused, lists.items.shape[1]
+    there = (lists.items >= 0).cpu().numpy().reshape(-1)
+    owner = np.repeat(np.arange(len(ids)), k)[there]
+
+    def flat(values: Tensor) -> np.ndarray[Any, Any]:
+        return np.asarray(values.cpu().numpy().reshape(-1)[there])
+
+    found = flat(fused.items) >= 0
+    held = [flat(fused.held[:, channel]) for channel in range(len(CHANNELS))]
+    columns = {
+        USER_ID: ids.take(pa.array(owner)),
+        ITEM_ID: items.ids(flat(lists.items)),
+        "rank": pa.array(np.tile(np.arange(1, k + 1), len(ids))[there], pa.int32()),
+        "score": pa.array(flat(fused.score), pa.float32(), mask=~found),
+        "channels": pa.array(_labels(held, found), pa.string()),
+        "u2i_score": pa.array(flat(fused.basic), pa.float32(), mask=~found),
+    }
+    for channel in (1, 2):
+        columns[f"{CHANNELS[channel]}_count"] = pa.array(np.where(found, flat(fused.count[:, channel]), 0), pa.int32())
+    triggers = np.full(len(found), None, dtype=object)
+    for channel, prefix, known_ids in ((1, "user:", users), (2, "item:", items)):
+        here = found & (flat(fused.trigger.channel) == channel)
+        triggers[here] = _text(known_ids, flat(fused.trigger.node)[here], prefix)
+    columns["trigger"] = pa.array(triggers, pa.string())
+    columns["degraded"] = pa.array(lists.degraded.cpu().numpy()[owner])
+    return columns
+
+
+def _labels(held: list[np.ndarray[Any, Any]], found: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    """Names of the channels that hold each row, object [R]."""
+    sets = range(2 ** len(CHANNELS))
+    names = [",".join(name for bit, name in enumerate(CHANNELS) if code >> bit & 1) for code in sets]
+    code = np.sum([flags.astype(np.int64) << bit for bit, flags in enumerate(held)], axis=0)
+    return np.where(found, np.array(names, dtype=object)[code], POPULAR)
+
+
+def _text(ids: IdMap, index: np.ndarray[Any, Any], prefix: str) -> np.ndarray[Any, Any]:
+    """External ids as text behind a prefix, one for each internal number (object array)."""
+    distinct, place = np.unique(index, return_inverse=True)
+    names = [f"{prefix}{value}" for value in ids.ids(distinct).to_pylist()]
+    return np.array(names, dtype=object)[place] if names else np.zeros(0, dtype=object)
+
+
+def _plain(given: Any) -> Any:
+    for method in ("to_pylist", "to_list", "tolist"):
+        if hasattr(given, method):
+            return getattr(given, method)()
+    return given
+
+
+def _table(given: Any) -> pa.Table:
+    if isinstance(given, pa.Table):
+        return given
+    if hasattr(given, "to_arrow"):
+        return given.to_arrow()
+    if isinstance(given, dict):
+        return pa.table(given)
+    if isinstance(given, list):
+        return pa.Table.from_pylist(given)
+    if hasattr(given, "iloc"):
+        return pa.Table.from_pandas(given, preserve_index=False)
+    raise InputError("fields", "a table of user features", type(given).__name__, "pass pandas, polars, Arrow or a dict")

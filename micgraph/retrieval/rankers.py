@@ -1,0 +1,65 @@
+"""What evaluation asks of a model: lists by internal index, from the U2I search alone or from all three channels."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+
+import torch
+from torch import Tensor
+
+from micgraph.graph.recgraph import RecGraph
+from micgraph.knn import Ragged
+from micgraph.retrieval.channels import CHANNELS, ChannelName, RetrievalModel
+from micgraph.retrieval.fusion import FusionConfig
+from micgraph.retrieval.recommender import Recommender
+from micgraph.retrieval.retriever import Retriever
+
+
+class U2IRanker:
+    """The plain model: items by the score of its search vectors.
+
+    Args:
+        model: the model as it is now; make a new ranker when its weights have changed.
+        graph: what it was trained on.
+        name: what tables call it.
+    """
+
+    def __init__(self, model: RetrievalModel, graph: RecGraph, name: str = "u2i") -> None:
+        self.retriever, self.name = Retriever(model, graph, FusionConfig()), name
+
+    def rank(self, histories: Ragged, users: Tensor, k: int, exclude: Ragged | None = None) -> Tensor:
+        """The ``k`` best items of each user: int64 [B, k] on the CPU, -1 where fewer are left.
+
+        Args:
+            histories: internal items, oldest first.
+            users: int64 [B], -1 for somebody the graph does not know.
+            k: length of the lists.
+            exclude: items that each user must not get.
+        """
+        index = self.retriever.index
+        queries = self.retriever.encode(histories, users, exclude=exclude)
+        return _stack([index.search(q.search, k, q.exclude)[1] for q in queries], k)
+
+
+class FusedRanker:
+    """The fused list, as ``recommend`` gives it: popular items behind what the channels found.
+
+    Args:
+        recommender: the model with its stores.
+        channels: the channels to read.
+        name: what tables call it.
+    """
+
+    def __init__(
+        self, recommender: Recommender, channels: Collection[ChannelName] = CHANNELS, name: str = "fused"
+    ) -> None:
+        self.retriever, self.channels, self.name = recommender.retriever, tuple(channels), name
+
+    def rank(self, histories: Ragged, users: Tensor, k: int, exclude: Ragged | None = None) -> Tensor:
+        """See :meth:`U2IRanker.rank`."""
+        queries = self.retriever.encode(histories, users, exclude=exclude)
+        return _stack([self.retriever.lists(q, k, self.channels).items for q in queries], k)
+
+
+def _stack(parts: list[Tensor], k: int) -> Tensor:
+    return torch.cat([torch.zeros(0, k, dtype=torch.int64), *(part.cpu() for part in parts)])

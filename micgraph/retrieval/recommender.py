@@ -1,0 +1,275 @@
+"""Recommender: external ids in, a frame of recommendations with their reasons out; saved for serving."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Callable, Iterable
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import pyarrow as pa
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from micgraph import artifact
+from micgraph.graph.recgraph import RecGraph
+from micgraph.graph.relation import spans
+from micgraph.ids import IdMap
+from micgraph.knn import Ragged, topk
+from micgraph.retrieval import frames
+from micgraph.retrieval.channels import CHANNELS, ChannelName, RetrievalModel
+from micgraph.retrieval.fusion import FusionConfig
+from micgraph.retrieval.learned import LearnedFusion
+from micgraph.retrieval.retriever import Retriever
+from micgraph.schema import ITEM_ID, USER_ID, InputError
+
+KIND, FORMAT = "recommender", 1
+ModelLoader = Callable[[Path, RecGraph], RetrievalModel]
+_LOG = logging.getLogger(__name__)
+
+
+class TrainedRun(Protocol):
+    """What a recommender is made of; :class:`micgraph.Run` is one."""
+
+    @property
+    def graph(self) -> RecGraph:
+        """The graph that the model was trained on."""
+
+    @property
+    def model(self) -> RetrievalModel:
+        """The trained model; :meth:`Recommender.save` calls its ``save(path)``."""
+
+    @property
+    def fusion(self) -> FusionConfig:
+        """Sizes and weights."""
+
+
+class Recommender:
+    """Recommends items to users of the graph, and to anybody who brings a history.
+
+    Args:
+        run: a trained run.
+
+    Attributes:
+        retriever: the stores and channels, by internal index; rankers for evaluation are made of it.
+    """
+
+    def __init__(self, run: TrainedRun) -> None:
+        self._open(run.graph, Retriever(run.model, run.graph, run.fusion))
+
+    def _open(self, graph: RecGraph, retriever: Retriever) -> None:
+        if graph.users is None or graph.items is None:
+            remedy = "load it where pyarrow is installed"
+            raise InputError("run", "a graph with external ids", "a graph without them", remedy)
+        self.graph, self.retriever = graph, retriever
+        self.users: IdMap = graph.users
+        self.items: IdMap = graph.items
+
+    def __repr__(self) -> str:
+        config = self.retriever.config
+        return f"Recommender({len(self.users):,} users, {len(self.items):,} items, fusion={config.fusion!r})"
+
+    def recommend(
+        self,
+        users: Any = None,
+        k: int = 20,
+        histories: Any = None,
+        fields: Any = None,
+        channels: str | Iterable[str] = "all",
+        filter_seen: bool = True,
+        candidates: Any = None,
+    ) -> Any:
+        """The ``k`` best items of each user, with the reason for each.
+
+        Args:
+            users: ids of users of the graph: one, or a list, array or series.
+            k: items a user.
+            histories: instead of ``users``, one list of item ids (oldest first) a person. Ids that the graph
+                does not know are read as an unknown item, and a warning tells how many there are.
+            fields: features of these people, one row each (a table, or encoded fields), instead of the graph's.
+            channels: ``"all"``, or one or some of "u2i", "u2u", "i2i".
+            filter_seen: leave out every item of the whole history.
+            candidates: the only items that may be recommended.
+
+        Returns:
+            A frame of the kind of ``users`` or ``histories`` (for lists: pandas where installed, else Arrow), ``k``
+            rows a user in order of rank. ``user_id`` (with ``histories``: the number of the list), ``item_id``,
+            ``rank`` from 1, ``score`` (Eq. 5), ``channels`` that found the item ("u2i,i2i", or "popular": the
+            channels did not suffice, and the most clicked items fill up, without a score), ``u2i_score``,
+            ``u2u_count``, ``i2i_count`` (how often these channels found it), ``trigger`` (the click or the similar
+            user that brought it, "item:i7" or "user:u42"; null where nothing but U2I did), ``degraded`` (this
+            user's list is less than was asked for: a channel had nothing, or popular items fill up).
+            A user who has seen so much that fewer than ``k`` items are left gets those, and a warning tells.
+
+        Raises:
+            UnknownIdError: a user that the graph does not know.
+            InputError: neither or both of users and histories, k < 1 or larger than what can be recommended, no
+                candidates, an unknown channel, features of another number of people.
+        """
+        names = _channels(channels)
+        allowed = self._allowed(candidates)
+        self._check_k(k, len(self.items) if allowed is None else int(allowed.sum()))
+        ids, number, seen = self._people(users, histories)
+        encoded = frames.fields_of(fields, self.graph, self.users, len(number))
+        parts: list[dict[str, Any]] = []
+        start = 0
+        for queries in self.retriever.encode(seen, number, encoded, seen if filter_seen else None):
+            lists = self.retriever.lists(queries, k, names, allowed)
+            parts.append(frames.recommendations(lists, ids[start : start + len(queries)], self.users, self.items))
+            start += len(queries)
+        columns = {name: pa.concat_arrays([part[name] for part in parts]) for name in parts[0]}
+        if len(columns[ITEM_ID]) < k * len(number):
+            _LOG.warning("some users have seen so much that fewer than k=%d items are left for them", k)
+        return frames.frame(columns, frames.kind_of(users if users is not None else histories))
+
+    def similar_items(self, items: Any, k: int = 10) -> Any:
+        """The ``k`` nearest items of each item, by the cosine of their own vectors.
+
+        Args:
+            items: one id, or a list, array or series.
+
+        Returns:
+            A frame ``item_id, similar_id, rank, score`` of the caller's kind.
+
+        Raises:
+            UnknownIdError: an item that the graph does not know.
+            InputError: k < 1, or as many as there are items.
+        """
+        remedy = "ask for items that were clicked in the log the graph was built from"
+        index = frames.known(self.items, items, "items", remedy)
+        return self._similar(index, self.retriever.items, self.items, ITEM_ID, k, frames.kind_of(items))
+
+    def similar_users(self, users: Any, k: int = 10) -> Any:
+        """The ``k`` nearest users of each user, by the cosine of their own vectors.
+
+        Returns:
+            A frame ``user_id, similar_id, rank, score``; for the rest see :meth:`similar_items`.
+        """
+        remedy = "ask for users of the log that the graph was built from"
+        index = frames.known(self.users, users, "users", remedy)
+        return self._similar(index, self.retriever.users, self.users, USER_ID, k, frames.kind_of(users))
+
+    def fit_fusion(self, histories: Ragged, users: Tensor, targets: Ragged, filter_seen: bool = True) -> None:
+        """Fit the learned fusion on validation users (internal indices) and use it from now on.
+
+        Args:
+            histories: items that could be read, oldest first.
+            users: int64 [B], -1 for somebody the graph does not know.
+            targets: items that they went on to click.
+            filter_seen: fit it for lists without the items of the history.
+        """
+        self.retriever.fit(histories, users, targets, filter_seen)
+
+    def save(self, path: str | Path) -> None:
+        """Write everything that recommending needs to the directory ``path``: vectors, tables, graph and model."""
+
+        def write(folder: Path) -> None:
+            tensors = {name: value.cpu().contiguous() for name, value in self.retriever.tensors().items()}
+            save_file(tensors, folder / "stores.safetensors")
+            learned = self.retriever.learned
+            settings = {
+                "fusion": asdict(self.retriever.config),
+                "learned": None if learned is None else asdict(learned),
+            }
+            (folder / "fusion.json").write_text(json.dumps(settings, indent=1))
+            self.graph.save(folder / "graph")
+            self.retriever.model.save(folder / "model")
+
+        artifact.publish(path, KIND, FORMAT, write)
+
+    @classmethod
+    def load(cls, path: str | Path, load_model: ModelLoader | None = None) -> Recommender:
+        """Read what :meth:`save` wrote; nothing is computed again.
+
+        Args:
+            load_model: reads the model's folder; by default that of micgraph's own towers.
+
+        Raises:
+            ArtifactError: missing, damaged, of another kind or format version.
+        """
+        folder = artifact.resolve(path, KIND, FORMAT)
+        graph = RecGraph.load(folder / "graph")
+        model = (load_model or load_towers)(folder / "model", graph)
+        settings = json.loads((folder / "fusion.json").read_text())
+        learned = None if settings["learned"] is None else LearnedFusion(**settings["learned"])
+        stored = load_file(folder / "stores.safetensors")
+        rec = cls.__new__(cls)
+        rec._open(graph, Retriever(model, graph, FusionConfig(**settings["fusion"]), learned, stored))
+        return rec
+
+    def _people(self, users: Any, histories: Any) -> tuple[pa.Array, Tensor, Ragged]:
+        """External ids, internal numbers and whole histories of those who are asked for."""
+        if (users is None) == (histories is None):
+            got = "neither" if users is None else "both"
+            remedy = "name users of the graph, or bring histories of anybody"
+            raise InputError("users, histories", "one of the two", got, remedy)
+        if histories is not None:
+            seen, unknown = frames.histories_of(histories, self.items)
+            if unknown:
+                _LOG.warning("histories: %d of %d items are unknown to the graph", unknown, len(seen.items))
+            return pa.array(range(seen.n_rows), pa.int64()), torch.full((seen.n_rows,), -1), seen
+        remedy = "pass what the person clicked as histories=[[...]] instead"
+        number = torch.from_numpy(frames.known(self.users, users, "users", remedy))
+        clicks = self.retriever.clicks
+        start, length = clicks.indptr[number.to(clicks.device)], clicks.degree(number.to(clicks.device))
+        return self.users.ids(number.numpy()), number, _rows(clicks.col, start, length)
+
+    def _allowed(self, candidates: Any) -> Tensor | None:
+        if candidates is None:
+            return None
+        given = frames.as_list(candidates)
+        index = self.items.index(given) if len(given) else np.zeros(0, np.int64)
+        unknown = int((index < 0).sum())
+        if unknown == len(index):
+            got = f"{unknown} unknown ids" if unknown else "an empty list"
+            raise InputError("candidates", "at least one item of the graph", got, "pass None to allow every item")
+        if unknown:
+            _LOG.warning("candidates: %d of %d items are unknown to the graph", unknown, len(index))
+        allowed = torch.zeros(len(self.items), dtype=torch.bool)
+        allowed[torch.from_numpy(index[index >= 0])] = True
+        return allowed.to(self.retriever.device)
+
+    @staticmethod
+    def _check_k(k: int, available: int) -> None:
+        if isinstance(k, bool) or not isinstance(k, int | np.integer) or not 1 <= k <= available:
+            remedy = "ask for fewer items, or allow more"
+            raise InputError("k", f"a number from 1 to {available}, which is all that can be found", repr(k), remedy)
+
+    def _similar(
+        self, index: np.ndarray[Any, Any], vectors: Tensor, ids: IdMap, name: str, k: int, kind: frames.FrameKind
+    ) -> Any:
+        self._check_k(k, len(ids) - 1)
+        rows = torch.from_numpy(index).to(vectors.device)
+        itself = Ragged(torch.arange(len(rows) + 1, device=rows.device), rows)
+        score, near = topk(vectors[rows], vectors, k, "cosine", exclude=itself)
+        columns = {
+            name: ids.ids(np.repeat(index, k)),
+            "similar_id": ids.ids(near.cpu().numpy()),
+            "rank": pa.array(np.tile(np.arange(1, k + 1), len(index)), pa.int32()),
+            "score": pa.array(score.cpu().numpy().reshape(-1)),
+        }
+        return frames.frame(columns, kind)
+
+
+def load_towers(folder: Path, graph: RecGraph) -> RetrievalModel:
+    """The model that :class:`micgraph.nn.export.BoundModel` saved in ``folder``, on the graph's features."""
+    from micgraph.nn.export import BoundModel
+
+    return BoundModel.load(folder, graph.item_fields, graph.user_fields)
+
+
+def _channels(given: str | Iterable[str]) -> tuple[ChannelName, ...]:
+    wanted = CHANNELS if given == "all" else ((given,) if isinstance(given, str) else tuple(given))
+    if not wanted or not set(wanted) <= set(CHANNELS):
+        raise InputError("channels", "'all' or some of " + ", ".join(CHANNELS), repr(given), "name channels of these")
+    return tuple(name for name in CHANNELS if name in wanted)
+
+
+def _rows(values: Tensor, start: Tensor, length: Tensor) -> Ragged:
+    indptr = torch.zeros(len(length) + 1, dtype=torch.int64, device=length.device)
+    torch.cumsum(length, 0, out=indptr[1:])
+    return Ragged(indptr, values[spans(start, length)[1]].long())

@@ -1,0 +1,215 @@
+"""The stores of MIC 2.2 and the three channels over them, by internal index: from histories to fused lists."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import cast
+
+import torch
+from torch import Tensor
+
+from micgraph.graph.fields import Fields, take
+from micgraph.graph.recgraph import RecGraph
+from micgraph.graph.relation import Relation, window
+from micgraph.knn import Metric, NeighborTable, Ragged, VectorIndex, neighbors
+from micgraph.retrieval.channels import (
+    CHANNELS,
+    I2I,
+    U2I,
+    U2U,
+    Channel,
+    ChannelName,
+    Queries,
+    RetrievalModel,
+    strongest,
+)
+from micgraph.retrieval.fusion import Fused, FusionConfig, fuse, pool_scores
+from micgraph.retrieval.learned import LearnedFusion, features
+from micgraph.retrieval.pool import Pool, cut, merge
+from micgraph.schema import CLICKS
+
+BATCH = 256
+"""Users at a time: with the paper's sizes some 4,100 candidates each."""
+
+
+@dataclass(frozen=True)
+class Lists:
+    """The lists of B users, best first; the items that channels did not bring are popular ones.
+
+    Attributes:
+        fused: [B, k], see :class:`Fused`; its ``items`` are -1 where the channels did not suffice.
+        items: int64 [B, k], the final list: popular items behind the fused ones, -1 only where nothing is left.
+        degraded: bool [B], a channel had nothing to give, or popular items had to fill up.
+    """
+
+    fused: Fused
+    items: Tensor
+    degraded: Tensor
+
+
+class Retriever:
+    """User store, item store, interaction store and the channels that read them.
+
+    Vectors and tables are computed when they are first needed.
+
+    Args:
+        model: encodes histories and items.
+        graph: what happened.
+        config: sizes and weights.
+        learned: the fitted model, for ``config.fusion == "learned"``.
+        stored: vectors and tables by name, as :meth:`tensors` gave them, to use instead of computing them.
+    """
+
+    def __init__(
+        self,
+        model: RetrievalModel,
+        graph: RecGraph,
+        config: FusionConfig,
+        learned: LearnedFusion | None = None,
+        stored: dict[str, Tensor] | None = None,
+    ) -> None:
+        self.model, self.graph, self.config, self.learned = model, graph, config, learned
+        self.device = torch.device(model.device)
+        self._stored = {name: value.to(self.device) for name, value in (stored or {}).items()}
+        self.clicks: Relation = graph.relation(CLICKS).to(self.device)
+        self.category = graph.category.to(self.device)
+        popularity = graph.popularity().to(self.device)
+        self.popular = torch.sort(popularity, descending=True, stable=True).indices
+
+    def tensors(self) -> dict[str, Tensor]:
+        """Everything that is computed once: vectors of items and users, the neighbour table."""
+        table = self.table
+        named = {"search": self.index.vectors, "items": self.items, "users": self.users}
+        return {**named, "col": table.col, "score": table.score}
+
+    @cached_property
+    def index(self) -> VectorIndex:
+        """Item store: the search vectors of all items."""
+        search = self._stored["search"] if "search" in self._stored else self.model.item_vectors()[0]
+        return VectorIndex(search, cast(Metric, self.model.metric))
+
+    @cached_property
+    def items(self) -> Tensor:
+        """The items' own vectors, float32 [N, d']."""
+        return self._stored["items"] if "items" in self._stored else self.model.item_vectors()[1].detach().float()
+
+    @cached_property
+    def users(self) -> Tensor:
+        """User store: the own vectors of the graph's users, float32 [U, d']."""
+        if "users" in self._stored:
+            return self._stored["users"]
+        everyone = torch.arange(self.graph.n_users, device=self.device)
+        histories = Ragged(self.clicks.indptr, self.clicks.col.long())
+        return torch.cat([q.own.float() for q in self.encode(histories, everyone)])
+
+    @cached_property
+    def table(self) -> NeighborTable:
+        """The neighbours that I2I reads, as ``config.neighbors`` says."""
+        if "col" in self._stored:
+            return NeighborTable(self._stored["col"], self._stored["score"])
+        if self.config.neighbors == "near":
+            return neighbors(self.items, self.config.m3, "cosine")
+        return strongest(self.graph.relation(self.config.neighbors).to(self.device), self.config.m3)
+
+    def encode(
+        self, histories: Ragged, users: Tensor, fields: Fields | None = None, exclude: Ragged | None = None
+    ) -> Iterator[Queries]:
+        """Encode users batch by batch.
+
+        Args:
+            histories: whole histories, oldest first; -1 is an unknown item.
+            users: int64 [B], -1 for somebody unknown.
+            fields: user features to read instead of the graph's, B nodes.
+            exclude: items that each user must not get.
+        """
+        histories, users = Ragged(*(x.to(self.device) for x in histories)), users.to(self.device)
+        exclude = None if exclude is None else Ragged(*(x.to(self.device) for x in exclude))
+        for start in range(0, len(users), BATCH):
+            stop = min(start + BATCH, len(users))
+            rows = histories.rows(start, stop)
+            at = torch.arange(start, stop)
+            own_fields = None if fields is None else {n: f.to(self.device) for n, f in take(fields, at).items()}
+            history, mask = latest(rows, self.model.history)
+            search, own = self.model.encode_queries(history, mask, users[start:stop], own_fields)
+            left_out = None if exclude is None else exclude.rows(start, stop)
+            yield Queries(*latest(rows, self.config.m), users[start:stop], search, own, left_out)
+
+    def pool(self, queries: Queries, channels: Collection[ChannelName], allowed: Tensor | None, k: int) -> Pool:
+        """The distinct candidates of these channels."""
+        config = self.config
+        ways: dict[ChannelName, Channel] = {}
+        if "u2i" in channels:
+            ways["u2i"] = U2I(self.index, max(config.k1, k))
+        if "u2u" in channels:
+            ways["u2u"] = U2U(self.users, self.clicks, config.m1, config.m2)
+        if "i2i" in channels:
+            ways["i2i"] = I2I(self.table, config.m)
+        return merge({name: way.find(queries, allowed) for name, way in ways.items()})
+
+    def lists(
+        self, queries: Queries, k: int, channels: Collection[ChannelName] = CHANNELS, allowed: Tensor | None = None
+    ) -> Lists:
+        """The ``k`` best items of each user.
+
+        Args:
+            allowed: bool [N], which items may be recommended; all by default.
+        """
+        pool = self.pool(queries, channels, allowed, k)
+        fused = fuse(pool, queries.search, self.index, self.category, k, self.config, self.learned)
+        popular = self.popular if allowed is None else self.popular[allowed[self.popular]]
+        items = fill(fused.items, popular, queries.exclude)
+        asked = [CHANNELS.index(name) for name in channels]
+        silent = (pool.count[:, asked].sum(2) == 0).any(1)
+        return Lists(fused, items, silent | (fused.items < 0).any(1))
+
+    def fit(self, histories: Ragged, users: Tensor, targets: Ragged, filter_seen: bool = True) -> None:
+        """Fit the learned fusion on users whose next clicks are known, and use it from now on.
+
+        Args:
+            histories: what could be read of each user.
+            users: int64 [B].
+            targets: what the user went on to click.
+        """
+        rows, labels, start = [], [], 0
+        for queries in self.encode(histories, users, exclude=histories if filter_seen else None):
+            pool = self.pool(queries, CHANNELS, None, self.config.k1)
+            basic, cosine = pool_scores(pool, queries.search, self.index)
+            held = cut(pool, cosine, self.config.k2, self.config.k3)
+            hits = Ragged(*(x.to(self.device) for x in targets.rows(start, start + len(queries))))
+            rows.append(features(pool, held, basic)[held.any(1)])
+            labels.append(hits.contains(pool.items)[held.any(1)])
+            start += len(queries)
+        self.learned = LearnedFusion.fit(torch.cat(rows), torch.cat(labels))
+        self.config = replace(self.config, fusion="learned")
+
+
+def latest(histories: Ragged, size: int) -> tuple[Tensor, Tensor]:
+    """The last ``size`` items of each history, oldest first: int64 [B, T] and mask bool [B, T], T <= ``size``."""
+    longest = int((histories.indptr[1:] - histories.indptr[:-1]).max()) if histories.n_rows else 0
+    rel = Relation(histories.indptr, histories.items, 0)
+    rows = torch.arange(histories.n_rows, device=rel.device)
+    eid, mask = window(rel, rows, histories.indptr[1:], max(1, min(size, longest)))
+    return (rel.col[eid] if rel.n_edges else torch.full_like(eid, -1)), mask
+
+
+def fill(items: Tensor, popular: Tensor, exclude: Ragged | None) -> Tensor:
+    """Put popular items where ``items`` int64 [B, k] has -1, each item once and nothing excluded.
+
+    Args:
+        popular: int64 [C], what may be used, the best first.
+
+    Returns:
+        int64 [B, k]; -1 only where ``popular`` is used up.
+    """
+    k = items.shape[1]
+    if not bool((items < 0).any()):
+        return items
+    longest = 0 if exclude is None else int((exclude.indptr[1:] - exclude.indptr[:-1]).max())
+    spare = popular[: 2 * k + longest].expand(len(items), -1)  # at most k + longest of them cannot be used
+    taken = Ragged(torch.arange(len(items) + 1, device=items.device) * k, items.reshape(-1)).contains(spare)
+    if exclude is not None:
+        taken |= exclude.contains(spare)
+    row = torch.cat([items, torch.where(taken, -1, spare)], dim=1)
+    return row.gather(1, torch.sort((row < 0).byte(), dim=1, stable=True).indices[:, :k])
