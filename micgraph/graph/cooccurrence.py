@@ -23,8 +23,8 @@ def co_occurrences(contains: Relation, top_k: int | None = None) -> Relation:
     """
     shape = (contains.n_rows, contains.n_cols)
     ones = np.ones(contains.n_edges, dtype=np.int32)
-    sessions = sparse.csr_matrix((ones, contains.col.numpy(), contains.indptr.numpy()), shape=shape)
-    sessions.sum_duplicates()
+    sessions = sparse.csr_matrix((ones, contains.col.numpy(), contains.indptr.numpy()), shape=shape, copy=True)
+    sessions.sum_duplicates()  # in place, hence the copy
     sessions.data[:] = 1
     row, col, count = gram(sessions.T.tocsr(), top_k)
     indptr = torch.zeros(shape[1] + 1, dtype=torch.int64)

@@ -77,8 +77,8 @@ def by_tags(field: Field, k: int) -> Edges:
     assert field.offsets is not None
     shape = (len(field), field.size)
     ones = np.ones(len(field.values), dtype=np.float32)
-    tags = sparse.csr_matrix((ones, field.values.numpy(), field.offsets.numpy()), shape=shape)
-    tags.sum_duplicates()
+    tags = sparse.csr_matrix((ones, field.values.numpy(), field.offsets.numpy()), shape=shape, copy=True)
+    tags.sum_duplicates()  # in place, hence the copy
     tags.data[:] = tags.indices > 0  # code 0 is a missing tag: two of them are nothing in common
     tags.eliminate_zeros()
     size = np.diff(tags.indptr)
