@@ -41,7 +41,9 @@ class FieldEncoder(nn.Module):
         Returns:
             float [n, F, dim].
         """
-        columns = [self._encode(fields[name], None if keep is None else keep[:, i]) for i, name in enumerate(self.names)]
+        columns = [
+            self._encode(fields[name], None if keep is None else keep[:, i]) for i, name in enumerate(self.names)
+        ]
         return torch.stack(columns, dim=1)
 
     def _encode(self, field: Field, keep: Tensor | None) -> Tensor:
@@ -61,9 +63,7 @@ def _pool(layer: nn.EmbeddingBag, field: Field) -> Tensor:
     """Mean over each node's codes; a node without any gets row 0, as a missing category does."""
     assert field.offsets is not None
     empty = field.offsets[1:] == field.offsets[:-1]
-    pooled = F.embedding_bag(
-        field.values.long(), layer.weight, field.offsets, mode="mean", include_last_offset=True
-    )
+    pooled = F.embedding_bag(field.values.long(), layer.weight, field.offsets, mode="mean", include_last_offset=True)
     return torch.where(empty[:, None], layer.weight[0], pooled)
 
 
@@ -71,5 +71,7 @@ def _embedding(field: Field, dim: int) -> nn.Module:
     if field.kind in ("categorical", "multi"):
         table = nn.Embedding(field.size, dim) if field.kind == "categorical" else nn.EmbeddingBag(field.size, dim)
         nn.init.normal_(table.weight, std=dim**-0.5)
+        with torch.no_grad():
+            table.weight[0] = 0.0  # "missing" says nothing until a perturbation has trained it
         return table
     return nn.Linear(field.size, dim)

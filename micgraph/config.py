@@ -1,0 +1,105 @@
+"""Configurations: read from YAML, merged, overridden by dotted names, and checked against the dataclass that each
+stage keeps beside its code."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Mapping
+from dataclasses import fields, is_dataclass
+from pathlib import Path
+from typing import Any, TypeVar, get_type_hints
+
+from micgraph.schema import ConfigError
+
+T = TypeVar("T")
+
+
+def read_yaml(path: str | Path) -> dict[str, Any]:
+    """The mapping in a YAML file.
+
+    Raises:
+        ConfigError: no such file, no YAML, or no mapping at its top.
+    """
+    import yaml
+
+    remedy = "give the path of a YAML file such as those under configs/"
+    try:
+        text = Path(path).read_text(encoding="utf-8")
+        values = yaml.safe_load(text)
+    except OSError as error:
+        raise ConfigError("config", "a readable file", f"{path}: {error.strerror}", remedy) from error
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ConfigError("config", "YAML", f"{path}: {' '.join(str(error).split())}", remedy) from error
+    if values is None:
+        return {}
+    if not isinstance(values, dict) or not all(isinstance(key, str) for key in values):
+        raise ConfigError("config", "a mapping of names to values", f"{path}: {type(values).__name__}", remedy)
+    return values
+
+
+def merge(*layers: Mapping[str, Any]) -> dict[str, Any]:
+    """One mapping of several; later ones win, nested mappings are merged key by key."""
+    merged: dict[str, Any] = {}
+    for layer in layers:
+        for key, value in layer.items():
+            old = merged.get(key)
+            both = isinstance(old, Mapping) and isinstance(value, Mapping)
+            merged[key] = merge(old, value) if both else value  # type: ignore[arg-type]
+    return merged
+
+
+def dotted(settings: Iterable[str]) -> dict[str, Any]:
+    """Overrides as typed on a command line: ``["training.epochs=3"]`` -> ``{"training": {"epochs": 3}}``.
+
+    Raises:
+        ConfigError: an entry without ``=`` or with an empty name.
+    """
+    import yaml
+
+    values: dict[str, Any] = {}
+    for setting in settings:
+        name, equals, text = setting.partition("=")
+        if not equals or not all(name.split(".")):
+            raise ConfigError("--set", "name=value", repr(setting), "write it as training.epochs=3")
+        try:
+            nested: Any = yaml.safe_load(text)
+        except yaml.YAMLError as error:
+            raise ConfigError("--set", "a YAML value", repr(setting), "quote the value") from error
+        for part in reversed(name.split(".")):
+            nested = {part: nested}
+        values = merge(values, nested)
+    return values
+
+
+def parse(kind: type[T], values: Mapping[str, Any], where: str = "") -> T:
+    """A config object from plain values.
+
+    Args:
+        kind: a dataclass; nested dataclasses are parsed too, and names they do not have are refused.
+        values: plain values, as YAML gives them.
+        where: dotted name of the place in the whole configuration, for messages.
+
+    Raises:
+        ConfigError: an unknown name (with the nearest known one) or a value of the wrong type or range.
+    """
+    from pydantic import TypeAdapter, ValidationError
+
+    try:
+        return TypeAdapter(kind).validate_python(dict(values))
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = [str(part) for part in first["loc"]]
+        name = ".".join([*filter(None, [where]), *place]) or kind.__name__
+        if first["type"] in ("unexpected_keyword_argument", "extra_forbidden"):
+            known = _names(kind, place[:-1])
+            close = difflib.get_close_matches(place[-1], known, n=1)
+            remedy = f"did you mean {close[0]!r}?" if close else "remove it"
+            raise ConfigError(name, f"one of {known}", repr(place[-1]), remedy) from error
+        raise ConfigError(name, first["msg"].lower(), repr(first["input"]), "correct the value") from error
+
+
+def _names(kind: Any, path: list[str]) -> list[str]:
+    """The field names of the dataclass that lies at ``path`` inside ``kind``."""
+    for part in path:
+        kind = get_type_hints(kind).get(part) if is_dataclass(kind) else None
+    return [f.name for f in fields(kind)] if is_dataclass(kind) else []

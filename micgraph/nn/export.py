@@ -1,0 +1,90 @@
+"""A trained model bound to a graph's features: what retrieval and evaluation ask for vectors."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from micgraph.graph.fields import Fields, take
+from micgraph.nn.towers import ItemReps, TwoTower
+
+
+class BoundModel:
+    """Encodes queries and items by internal index, in evaluation mode and without gradients.
+
+    Args:
+        towers: the model.
+        item_fields, user_fields: features of every node, on the model's device.
+    """
+
+    def __init__(self, towers: TwoTower, item_fields: Fields, user_fields: Fields) -> None:
+        self.towers = towers
+        self.fields = {"item": item_fields, "user": user_fields}
+        self._items: ItemReps | None = None
+
+    @property
+    def metric(self) -> str:
+        """How search vectors are compared: ``ip`` or ``cosine``."""
+        return "cosine" if self.towers.config.similarity == "cosine" else "ip"
+
+    @property
+    def history(self) -> int:
+        """T, the longest history that the encoder reads."""
+        return self.towers.config.history
+
+    @property
+    def device(self) -> torch.device:
+        return next(self.towers.parameters()).device
+
+    def refresh(self) -> None:
+        """Forget encoded items; call it after the weights have changed."""
+        self._items = None
+
+    def items(self) -> ItemReps:
+        """Every item encoded, and the unknown one last."""
+        if self._items is None:
+            with torch.no_grad():
+                training = self.towers.training
+                self._items = self.towers.eval().items(self.fields["item"])
+                self.towers.train(training)
+        return self._items
+
+    def item_vectors(self) -> tuple[Tensor, Tensor]:
+        """(search [N, d], own [N, d]): what U2I searches, and the items' own space, which I2I compares."""
+        own = self.items().vectors[:-1]
+        with torch.no_grad():
+            return self.towers.search_items(own), own
+
+    def encode_queries(
+        self, items: Tensor, mask: Tensor, user: Tensor, fields: Fields | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """Encode histories.
+
+        Args:
+            items: int64 [B, T], item indices oldest first, valid ones first; -1 is an unknown item.
+            mask: bool [B, T].
+            user: int64 [B], user indices; -1 is an unknown user.
+            fields: user fields to use instead of the graph's.
+
+        Returns:
+            (search [B, d], own [B, d]).
+        """
+        encoded = self.items()
+        if items.shape[1] > self.history:
+            items, mask = _latest(items, mask, self.history)
+        training = self.towers.training
+        with torch.no_grad():
+            self.towers.eval()
+            user_fields = take(self.fields["user"], user) if fields is None else fields
+            history = torch.where(mask, items, -1)
+            own = self.towers.encoder(self.towers.query_input(encoded, history, mask, user_fields))
+            self.towers.train(training)
+            return self.towers.search_queries(own), own
+
+
+def _latest(items: Tensor, mask: Tensor, size: int) -> tuple[Tensor, Tensor]:
+    """The last ``size`` valid places of each line."""
+    length = mask.sum(1, keepdim=True)
+    start = (length - size).clamp(min=0)
+    at = start + torch.arange(size, device=items.device)
+    return items.gather(1, at.clamp(max=items.shape[1] - 1)), at < length

@@ -1,0 +1,52 @@
+"""Query encoders by name. A new encoder is one class and one entry here."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from micgraph.nn.query import QueryEncoder
+from micgraph.nn.sequential import ICAN, GRU4Rec, PooledMLP
+from micgraph.schema import ConfigError
+
+if TYPE_CHECKING:
+    from micgraph.nn.towers import ModelConfig
+
+
+def _gru4rec(config: ModelConfig, user_width: int, field_dim: int, n_fields: int) -> QueryEncoder:
+    return GRU4Rec(config.dim, user_width, dropout=config.dropout, **config.options)
+
+
+def _mic_dnn(config: ModelConfig, user_width: int, field_dim: int, n_fields: int) -> QueryEncoder:
+    return PooledMLP(config.dim, user_width, dropout=config.dropout, **config.options)
+
+
+def _youtube_dnn(config: ModelConfig, user_width: int, field_dim: int, n_fields: int) -> QueryEncoder:
+    options: dict[str, Any] = {"hidden": (128, 64), **config.options}
+    return PooledMLP(config.dim, user_width, dropout=config.dropout, **options)
+
+
+def _ican(config: ModelConfig, user_width: int, field_dim: int, n_fields: int) -> QueryEncoder:
+    return ICAN(config.dim, user_width, field_dim, n_fields, config.history, dropout=config.dropout, **config.options)
+
+
+ENCODERS: dict[str, Callable[[ModelConfig, int, int, int], QueryEncoder]] = {
+    "gru4rec": _gru4rec,
+    "ican": _ican,
+    "mic_dnn": _mic_dnn,
+    "youtube_dnn": _youtube_dnn,
+}
+
+
+def make_encoder(config: ModelConfig, user_width: int, field_dim: int, n_fields: int) -> QueryEncoder:
+    """The query encoder that a config names.
+
+    Raises:
+        ConfigError: no such encoder, or an option that it does not have.
+    """
+    if config.encoder not in ENCODERS:
+        raise ConfigError("model.encoder", f"one of {sorted(ENCODERS)}", repr(config.encoder), "choose one of these")
+    try:
+        return ENCODERS[config.encoder](config, user_width, field_dim, n_fields)
+    except TypeError as error:
+        raise ConfigError("model.options", f"arguments of {config.encoder}", str(error), "see its docstring") from error

@@ -1,0 +1,216 @@
+"""The two towers: items from their fields, queries from histories and user fields, and the space they meet in."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any, ClassVar, Literal
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from micgraph.graph.fields import Field, Fields
+from micgraph.nn.fields import FieldEncoder
+from micgraph.nn.query import QueryEncoder, QueryInput, mlp
+from micgraph.nn.registry import make_encoder
+from micgraph.schema import USER_ID, ConfigError
+
+
+@dataclass(frozen=True)
+class ModelConfig:
+    """Both towers.
+
+    Attributes:
+        encoder: name of the query encoder, see :mod:`micgraph.nn.registry`.
+        dim: d, width of the vectors that are compared.
+        field_dim: d_f, width of a field embedding; ``dim`` by default.
+        item_hidden: widths of the item tower's MLP before its output (MicRec: 128, 64, over all fields laid end to
+            end); None sums the field embeddings instead, which needs ``field_dim == dim``.
+        item_fields, user_fields: names of the fields that are read; None reads every one (of users: all but the id).
+        similarity: ``dot`` or ``cosine``.
+        temperature: scores are divided by it (with cosine; MIC: 0.1).
+        dropout: inside the query encoder.
+        shared_space: queries and items meet behind a non-linear head each (DECISIONS 23); set by the user-item task.
+        history: T, the longest history that is read.
+        options: more arguments of the encoder, by name.
+    """
+
+    __pydantic_config__: ClassVar = {"extra": "forbid"}
+
+    encoder: str = "gru4rec"
+    dim: int = 64
+    field_dim: int | None = None
+    item_hidden: tuple[int, ...] | None = None
+    item_fields: tuple[str, ...] | None = None
+    user_fields: tuple[str, ...] | None = None
+    similarity: Literal["dot", "cosine"] = "dot"
+    temperature: float = 1.0
+    dropout: float = 0.0
+    shared_space: bool = False
+    history: int = 50
+    options: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class ItemReps:
+    """Encoded items, and in the last row the item that nobody knows (so index -1 reads it).
+
+    Attributes:
+        fields: float [U + 1, F, d_f], raw field embeddings (f_i of MicRec 3.3).
+        vectors: float [U + 1, d], the item tower's output (the items' own space).
+    """
+
+    fields: Tensor
+    vectors: Tensor
+
+
+class SharedHead(nn.Module):
+    """Non-linear projection into the space where queries meet items (MIC 2.4.2, DECISIONS 23); starts near identity."""
+
+    def __init__(self, dim: int) -> None:
+        super().__init__()
+        self.layers = mlp([dim, dim, dim], nn.ReLU)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x + self.layers(x)  # type: ignore[no-any-return]
+
+
+class TwoTower(nn.Module):
+    """An item tower and a query tower.
+
+    Args:
+        config: both towers.
+        item_fields, user_fields: examples of the fields (name, kind, size); no tensor of theirs is kept.
+    """
+
+    def __init__(self, config: ModelConfig, item_fields: Fields, user_fields: Fields) -> None:
+        super().__init__()
+        self.config = config
+        width = config.field_dim or config.dim
+        self.item_fields = FieldEncoder(_chosen(item_fields, config.item_fields), width)
+        names = config.user_fields
+        if names is None:
+            names = tuple(name for name in user_fields if name != USER_ID)
+        self.user_fields = FieldEncoder(_chosen(user_fields, names), width)
+        self.item_layers = _item_layers(config, self.item_fields.width)
+        self.encoder: QueryEncoder = make_encoder(config, self.user_fields.width, width, len(self.item_fields.names))
+        heads = {"query": SharedHead(config.dim), "item": SharedHead(config.dim)} if config.shared_space else {}
+        self.heads = nn.ModuleDict(heads)
+
+    @property
+    def query_width(self) -> int:
+        """Number of user fields that the query tower reads."""
+        return len(self.user_fields.names)
+
+    def items(self, fields: Fields, keep: Tensor | None = None, dropout: float = 0.0) -> ItemReps:
+        """Encode n items and, last, the unknown one.
+
+        Args:
+            fields: n items.
+            keep: bool [n, F], fields that are not masked (default: all).
+            dropout: on the field embeddings (MIC 2.4.1).
+        """
+        extended = {name: _with_unknown(fields[name]) for name in self.item_fields.names}
+        if keep is not None:
+            keep = torch.cat([keep, keep.new_ones(1, keep.shape[1])])
+        raw = self.item_fields(extended, keep)
+        used = F.dropout(raw, dropout) if dropout else raw
+        vectors = used.sum(1) if self.item_layers is None else self.item_layers(used.flatten(1))
+        return ItemReps(raw, vectors)
+
+    def query_input(
+        self, items: ItemReps, history: Tensor, mask: Tensor, user: Fields, user_keep: Tensor | None = None
+    ) -> QueryInput:
+        """Look histories up among encoded items.
+
+        Args:
+            history: int64 [B, T], rows of ``items`` (-1: unknown).
+            mask: bool [B, T].
+            user: the users' fields, B of each.
+            user_keep: bool [B, F_user], user fields that are not masked.
+        """
+        raw = _rows(items.fields, history) if self.encoder.reads_fields else items.fields[:0]
+        if self.user_fields.names:
+            width = self.user_fields({n: user[n] for n in self.user_fields.names}, user_keep).flatten(1)
+        else:
+            width = items.vectors.new_zeros(len(history), 0)
+        return QueryInput(_rows(items.vectors, history), raw, mask, width)
+
+    def search_items(self, own: Tensor) -> Tensor:
+        """From the items' own space to the vectors that U2I searches: [n, d] -> [n, d]."""
+        return self._search(own, "item")
+
+    def search_queries(self, own: Tensor) -> Tensor:
+        """From the queries' own space to the vectors that U2I searches with: [..., d] -> [..., d]."""
+        return self._search(own, "query")
+
+    def _search(self, own: Tensor, side: str) -> Tensor:
+        shared = self.heads[side](own) if side in self.heads else own
+        return F.normalize(shared, dim=-1) if self.config.similarity == "cosine" else shared
+
+    @property
+    def scale(self) -> float:
+        """What inner products of search vectors are multiplied by to give the scores that are trained."""
+        return 1.0 / self.config.temperature
+
+    def spec(self, item_fields: Fields, user_fields: Fields) -> dict[str, Any]:
+        """Everything but the weights, as JSON: :meth:`from_spec` makes the same towers of it."""
+        return {
+            "config": asdict(self.config),
+            "item_fields": [_shape(f) for f in item_fields.values()],
+            "user_fields": [_shape(f) for f in user_fields.values()],
+        }
+
+    @classmethod
+    def from_spec(cls, spec: dict[str, Any]) -> TwoTower:
+        """The towers that :meth:`spec` described, with fresh weights."""
+        config = dict(spec["config"])
+        for name in ("item_hidden", "item_fields", "user_fields"):
+            config[name] = None if config[name] is None else tuple(config[name])
+        fields = [{f["name"]: _empty_field(f) for f in spec[side]} for side in ("item_fields", "user_fields")]
+        return cls(ModelConfig(**config), fields[0], fields[1])
+
+
+def _chosen(fields: Fields, names: tuple[str, ...] | None) -> Fields:
+    missing = [name for name in names or () if name not in fields]
+    if missing:
+        raise ConfigError("model fields", f"some of {list(fields)}", f"{missing}", "name fields that the graph has")
+    return fields if names is None else {name: fields[name] for name in names}
+
+
+def _rows(x: Tensor, index: Tensor) -> Tensor:
+    """``x[index]`` for -1 <= index < n, with a backward pass that is fast and the same on every run."""
+    flat = F.embedding(torch.remainder(index, len(x)), x.flatten(1))
+    return flat.view(*index.shape, *x.shape[1:])
+
+
+def _item_layers(config: ModelConfig, width: int) -> nn.Sequential | None:
+    if config.item_hidden is None:
+        if (config.field_dim or config.dim) != config.dim:
+            raise ConfigError(
+                "model.field_dim",
+                f"{config.dim} (= model.dim), since the item tower sums the field embeddings",
+                str(config.field_dim),
+                "leave it out, or give model.item_hidden",
+            )
+        return None
+    return mlp([width, *config.item_hidden, config.dim], nn.Tanh)
+
+
+def _with_unknown(one: Field) -> Field:
+    """The same nodes and, last, one of which nothing is known."""
+    pad = one.values.new_zeros(1, *one.values.shape[1:])
+    if one.offsets is None:
+        return replace(one, values=torch.cat([one.values, pad]))
+    return replace(one, offsets=torch.cat([one.offsets, one.offsets[-1:]]))
+
+
+def _shape(one: Field) -> dict[str, Any]:
+    return {"name": one.name, "kind": one.kind, "size": one.size}
+
+
+def _empty_field(shape: dict[str, Any]) -> Field:
+    dense = shape["kind"] in ("dense", "embedding")
+    values = torch.zeros((0, shape["size"])) if dense else torch.zeros(0, dtype=torch.int32)
+    offsets = torch.zeros(1, dtype=torch.int64) if shape["kind"] == "multi" else None
+    return Field(shape["name"], shape["kind"], shape["size"], values, offsets)

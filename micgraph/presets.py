@@ -1,0 +1,109 @@
+"""What a run is made of, and the settings that a name such as ``gru4rec+mic`` stands for."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, ClassVar
+
+from micgraph.config import merge, parse, read_yaml
+from micgraph.nn.registry import ENCODERS
+from micgraph.nn.towers import ModelConfig
+from micgraph.retrieval.fusion import FusionConfig
+from micgraph.sampling.batch import SamplingConfig
+from micgraph.schema import ConfigError
+from micgraph.tasks.augment import PerturbConfig
+from micgraph.tasks.registry import TASKS, expand
+from micgraph.training import TrainingConfig
+
+FULL_CATALOGUE = 20_000
+"""Up to so many items the presets train a softmax over all of them; above, over drawn negatives."""
+
+ENCODER_PRESETS: dict[str, dict[str, Any]] = {
+    "gru4rec": {
+        "model": {"dim": 128, "history": 200, "dropout": 0.3, "user_fields": []},
+        "sampling": {"samples": "positions", "batch_size": 32},
+        "training": {"epochs": 30},
+    },
+    "ican": {
+        "model": {"dim": 64, "history": 20, "item_hidden": [128, 64]},
+        "sampling": {"samples": "clicks", "batch_size": 4096},
+    },
+    "mic_dnn": {"model": {"dim": 128, "history": 50, "user_fields": []}, "sampling": {"batch_size": 1024}},
+    "youtube_dnn": {"model": {"dim": 64, "history": 50}, "sampling": {"batch_size": 1024}},
+}
+"""Where an encoder's settings differ from the defaults of the configs."""
+
+MIC_LAMBDA = 0.7
+"""lambda of MIC Eq. 10: weighs L_basic, and 1 - lambda each channel's contrast."""
+
+
+@dataclass(frozen=True)
+class RunConfig:
+    """Everything that a training run and the retrieval from it are set by.
+
+    Attributes:
+        model, sampling, perturb, training, fusion: see their classes.
+        tasks: settings of each task by name; ``matching`` is always among them.
+    """
+
+    __pydantic_config__: ClassVar = {"extra": "forbid"}
+
+    model: ModelConfig = field(default_factory=ModelConfig)
+    tasks: dict[str, dict[str, Any]] = field(default_factory=lambda: {"matching": {}})
+    sampling: SamplingConfig = field(default_factory=SamplingConfig)
+    perturb: PerturbConfig = field(default_factory=PerturbConfig)
+    training: TrainingConfig = field(default_factory=TrainingConfig)
+    fusion: FusionConfig = field(default_factory=FusionConfig)
+
+    @property
+    def name(self) -> str:
+        """Encoder and tasks, such as ``gru4rec+ui+uu+ii``."""
+        return "+".join([self.model.encoder, *(task for task in self.tasks if task != "matching")])
+
+    def task_config(self, name: str) -> Any:
+        """The config object of one task."""
+        kind = TASKS[name]
+        return parse(kind.config, {**kind.defaults, **self.tasks[name]}, f"tasks.{name}")
+
+
+def resolve(model: str | None, config: Mapping[str, Any] | str | Path | None, n_items: int) -> RunConfig:
+    """The whole configuration of a run: the encoder's preset, then the tasks' defaults, then what ``config`` says.
+
+    Args:
+        model: ``encoder`` or ``encoder+task+...``; None takes both from ``config``.
+        config: nested settings, or the path of a YAML file with them.
+        n_items: size of the catalogue, which decides between a full and a sampled softmax.
+
+    Raises:
+        ConfigError: an unknown encoder, task or setting, or a value of the wrong type.
+    """
+    given = read_yaml(config) if isinstance(config, (str, Path)) else dict(config or {})
+    encoder, tasks = _names(model, given)
+    full = n_items <= FULL_CATALOGUE
+    matching: dict[str, Any] = {"negatives": "full" if full else "popularity"}
+    if {"ui", "uu", "ii"} & set(tasks):
+        matching["weight"] = MIC_LAMBDA
+    base = {"model": {"encoder": encoder}, "tasks": {"matching": matching, **{name: {} for name in tasks}}}
+    if "ui" in tasks:
+        base["model"]["shared_space"] = True
+    settings = merge(ENCODER_PRESETS.get(encoder, {}), base, given)
+    if model is not None:  # the name says which tasks run; a file may hold settings of others
+        settings["tasks"] = {name: settings["tasks"][name] or {} for name in ("matching", *tasks)}
+    resolved = parse(RunConfig, settings)
+    for name in resolved.tasks:
+        resolved.task_config(name)
+    return resolved
+
+
+def _names(model: str | None, given: Mapping[str, Any]) -> tuple[str, list[str]]:
+    if model is not None:
+        encoder, *tasks = model.split("+")
+    else:
+        encoder = (given.get("model") or {}).get("encoder", "")
+        tasks = [name for name in given.get("tasks") or {} if name != "matching"]
+    if encoder not in ENCODERS:
+        expected = f"one of {sorted(ENCODERS)}, or one of them and tasks such as gru4rec+mic"
+        raise ConfigError("model", expected, repr(encoder), "name an encoder")
+    return encoder, expand(tasks)

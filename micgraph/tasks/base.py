@@ -1,0 +1,51 @@
+"""What a task is: declares what it needs, then turns a batch and its representations into one number."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from torch import Tensor, nn
+
+from micgraph.nn.towers import ItemReps
+from micgraph.sampling.plan import Batch, Requires
+
+
+@dataclass(frozen=True)
+class Reps:
+    """Everything that a step has encoded, each unique item and query once.
+
+    Attributes:
+        items: the batch's items in their own space, with raw field embeddings; row -1 is the unknown item.
+        search_items: float [U + 1, d], items in the space that U2I searches.
+        queries: float [P, d], pairs' queries in their own space.
+        search_queries: float [P, d], the same in the space that U2I searches.
+        query_views: float [A, d] perturbed views of the anchor queries, as many as asked for.
+        item_views: float [I, d] perturbed views of the item anchors, as many as asked for.
+        scale: scores are ``scale * <search query, search item>``.
+    """
+
+    items: ItemReps
+    search_items: Tensor
+    queries: Tensor
+    search_queries: Tensor
+    query_views: tuple[Tensor, ...]
+    item_views: tuple[Tensor, ...]
+    scale: float
+
+
+class Task(nn.Module):
+    """One loss. A new task is one class and one entry in :mod:`micgraph.tasks.registry`.
+
+    Attributes:
+        weight: what its loss is multiplied by.
+        requires: what it needs of a batch.
+        views: how many perturbed views of queries or items it reads.
+    """
+
+    weight: float
+    requires: Requires
+    views: int = 0
+
+    def forward(self, batch: Batch, reps: Reps) -> Tensor:
+        """The loss: a scalar, a mean over anchors."""
+        raise NotImplementedError

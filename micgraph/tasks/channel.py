@@ -1,0 +1,78 @@
+"""MIC's three channel tasks: user-item, user-user and item-item contrast (2.5)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar, Literal
+
+from torch import Tensor
+
+from micgraph.sampling.plan import Batch, Requires
+from micgraph.tasks.base import Reps, Task
+from micgraph.tasks.losses import mean, nt_xent, symmetric_info_nce, view_contrast
+
+
+@dataclass(frozen=True)
+class ChannelConfig:
+    """One of MIC's contrastive losses.
+
+    Attributes:
+        weight: (1 - lambda) times the channel's own weight in MIC Eq. 10.
+        tau: temperature.
+        views: perturbed views of each row (user-user and item-item): 1 contrasts a clean anchor with one view,
+            2 is NT-Xent.
+        literal: Eqs. 7-8 as printed (with ``views=1``).
+    """
+
+    __pydantic_config__: ClassVar = {"extra": "forbid"}
+
+    weight: float = 0.3
+    tau: float = 0.1
+    views: Literal[1, 2] = 1
+    literal: bool = False
+
+
+class UserItem(Task):
+    """A query and its target attract each other in the shared space (MIC Eq. 6)."""
+
+    def __init__(self, config: ChannelConfig) -> None:
+        super().__init__()
+        self.config, self.weight, self.requires = config, config.weight, Requires()
+
+    def forward(self, batch: Batch, reps: Reps) -> Tensor:
+        target, user = batch.target[batch.anchor], batch.user[batch.pair_row[batch.anchor]]
+        same = (target[:, None] == target[None, :]) | (user[:, None] == user[None, :])
+        queries, items = reps.search_queries[batch.anchor], reps.search_items[target]
+        return mean(symmetric_info_nce(queries, items, same, self.config.tau))
+
+
+class UserUser(Task):
+    """A query is nearest to its own perturbed view, in the queries' own space (MIC Eq. 7)."""
+
+    def __init__(self, config: ChannelConfig) -> None:
+        super().__init__()
+        self.config, self.weight, self.views = config, config.weight, config.views
+        self.requires = Requires(query_view=True)
+
+    def forward(self, batch: Batch, reps: Reps) -> Tensor:
+        user = batch.user[batch.pair_row[batch.anchor]]
+        return _contrast(self.config, reps.queries[batch.anchor], reps.query_views, user)
+
+
+class ItemItem(Task):
+    """An item is nearest to its own perturbed view, in the items' own space (MIC Eq. 8)."""
+
+    def __init__(self, config: ChannelConfig) -> None:
+        super().__init__()
+        self.config, self.weight, self.views = config, config.weight, config.views
+        self.requires = Requires(item_view=True, item_anchors=True)
+
+    def forward(self, batch: Batch, reps: Reps) -> Tensor:
+        return _contrast(self.config, reps.items.vectors[batch.item_anchor], reps.item_views, batch.item_anchor)
+
+
+def _contrast(config: ChannelConfig, clean: Tensor, views: tuple[Tensor, ...], ids: Tensor) -> Tensor:
+    same = ids[:, None] == ids[None, :]
+    if config.views == 2:
+        return mean(nt_xent(views[0], views[1], same, config.tau))
+    return mean(view_contrast(clean, views[0], same, config.tau, config.literal))

@@ -1,0 +1,156 @@
+"""The papers' losses as functions of tensors. Each takes scores or vectors and returns one number.
+
+Sums of the papers become means per anchor (DECISIONS 10), so that a loss weight does not depend on the batch size.
+The printed form of an equation is available as ``literal=True``.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+
+def softmax_loss(positive: Tensor, negative: Tensor, blocked: Tensor | None = None, literal: bool = False) -> Tensor:
+    """-log of the positive's share of a softmax, for each anchor.
+
+    ``-log(exp(p) / (exp(p) + sum_j exp(n_j)))`` as in DECISIONS 9; *literal* leaves ``exp(p)`` out of the denominator
+    as MicRec Eqs. 1, 3, 4, 5, 7 and MIC Eqs. 7-8 print it.
+
+    Args:
+        positive: float [A], scores of the positives.
+        negative: float [A, S], scores of the negatives.
+        blocked: bool [A, S], negatives that must not count.
+        literal: the printed form; an anchor whose negatives are all blocked then has loss 0.
+
+    Returns:
+        float [A].
+    """
+    if blocked is not None:
+        negative = negative.masked_fill(blocked, -torch.inf)
+    if not literal:
+        return torch.logsumexp(torch.cat([positive[:, None], negative], dim=1), dim=1) - positive
+    some = torch.isfinite(negative).any(1)
+    safe = torch.where(some[:, None], negative, 0.0)
+    return torch.where(some, torch.logsumexp(safe, dim=1) - positive, 0.0)
+
+
+def mean(losses: Tensor, valid: Tensor | None = None) -> Tensor:
+    """Mean over the anchors that are valid (bool [A]); 0 where none is."""
+    if valid is None:
+        return losses.mean() if len(losses) else losses.sum()
+    return torch.where(valid, losses, 0.0).sum() / valid.sum().clamp(min=1)
+
+
+def full_softmax(query: Tensor, items: Tensor, target: Tensor, scale: float = 1.0, chunk: int = 4096) -> Tensor:
+    """Cross-entropy over the whole catalogue (MicRec Eq. 7 with every other item as negative).
+
+    Args:
+        query: float [P, d].
+        items: float [N, d].
+        target: int64 [P], rows of ``items``.
+        scale: scores are ``scale * query @ items.T``.
+        chunk: so many queries at a time, which bounds the memory to [chunk, N].
+    """
+    total = query.new_zeros(())
+    for start in range(0, len(query), chunk):
+        part = slice(start, start + chunk)
+        scores = (query[part] * scale) @ items.T
+        total = total + F.cross_entropy(scores.float(), target[part], reduction="sum")
+    return total / max(len(query), 1)
+
+
+def info_nce(
+    anchor: Tensor,
+    positive: Tensor,
+    negative: Tensor,
+    blocked: Tensor | None = None,
+    log_q: Tensor | None = None,
+    tau: float = 1.0,
+    cosine: bool = False,
+    literal: bool = False,
+) -> Tensor:
+    """InfoNCE with negatives that the whole batch shares (MicRec Eqs. 3-5; DECISIONS 9-12).
+
+    Args:
+        anchor, positive: float [A, d].
+        negative: float [S, d].
+        blocked: bool [A, S], negatives that must not count.
+        log_q: float [S], log of the expected number of draws of each negative, subtracted from its score.
+        tau: temperature.
+        cosine: compare directions instead of inner products.
+        literal: the printed denominator, without the positive.
+
+    Returns:
+        float [A], the loss of each anchor.
+    """
+    if cosine:
+        anchor, positive, negative = (F.normalize(x, dim=-1) for x in (anchor, positive, negative))
+    against = (anchor @ negative.T) / tau
+    if log_q is not None:
+        against = against - log_q
+    return softmax_loss((anchor * positive).sum(-1) / tau, against, blocked, literal)
+
+
+def symmetric_info_nce(left: Tensor, right: Tensor, same: Tensor, tau: float = 0.1) -> Tensor:
+    """User-item contrast: MIC Eq. 6, cosine, positive in the denominator as printed.
+
+    Args:
+        left, right: float [N, d]; row k of one belongs to row k of the other.
+        same: bool [N, N], pairs off the diagonal that must not count as negatives (DECISIONS 20: the same user or the
+            same item); the diagonal is ignored.
+        tau: temperature.
+
+    Returns:
+        float [N], the sum of both directions for each pair.
+    """
+    scores = F.normalize(left, dim=-1) @ F.normalize(right, dim=-1).T / tau
+    off_diagonal = ~torch.eye(len(left), dtype=torch.bool, device=left.device)
+    scores = scores.masked_fill(same & off_diagonal, -torch.inf)
+    positive = scores.diagonal()
+    return (torch.logsumexp(scores, 1) - positive) + (torch.logsumexp(scores, 0) - positive)
+
+
+def view_contrast(clean: Tensor, view: Tensor, same: Tensor, tau: float = 0.1, literal: bool = False) -> Tensor:
+    """User-user and item-item contrast with one perturbed view: MIC Eqs. 7-8, cosine.
+
+    The anchor is clean, its positive is its own perturbed view, its negatives are the other clean rows
+    (DECISIONS 20); *literal* leaves the positive out of the denominator as printed.
+
+    Args:
+        clean, view: float [N, d].
+        same: bool [N, N], rows that show the same user or item and so are no negatives of each other.
+    """
+    clean, view = F.normalize(clean, dim=-1), F.normalize(view, dim=-1)
+    itself = torch.eye(len(clean), dtype=torch.bool, device=clean.device)
+    return softmax_loss((clean * view).sum(-1) / tau, clean @ clean.T / tau, same | itself, literal)
+
+
+def nt_xent(first: Tensor, second: Tensor, same: Tensor, tau: float = 0.1) -> Tensor:
+    """Two perturbed views of each row, with the 2(N - 1) other views as negatives (MIC 2.4.1; SimCLR).
+
+    Args:
+        first, second: float [N, d].
+        same: bool [N, N], as in :func:`view_contrast`.
+
+    Returns:
+        float [N], the mean over both views as anchors.
+    """
+    views = F.normalize(torch.cat([first, second]), dim=-1)
+    blocked = (same | torch.eye(len(first), dtype=torch.bool, device=first.device)).repeat(2, 2)
+    positive = (views[: len(first)] * views[len(first) :]).sum(-1).repeat(2) / tau
+    losses = softmax_loss(positive, views @ views.T / tau, blocked)
+    return losses.view(2, -1).mean(0)
+
+
+def logistic_loss(positive: Tensor, negative: Tensor, blocked: Tensor | None = None) -> Tensor:
+    """Binary cross-entropy of sampled negatives: MIC Eq. 9, mean over all labelled pairs.
+
+    Args:
+        positive: float [A], scores (logits) of clicked pairs.
+        negative: float [A, S], scores of sampled pairs.
+        blocked: bool [A, S], pairs that carry no label.
+    """
+    keep = torch.ones_like(negative, dtype=torch.bool) if blocked is None else ~blocked
+    total = F.softplus(-positive).sum() + torch.where(keep, F.softplus(negative), 0.0).sum()
+    return total / (len(positive) + keep.sum()).clamp(min=1)

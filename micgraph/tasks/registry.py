@@ -1,0 +1,57 @@
+"""Tasks by name. A new task is one class and one entry here."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from micgraph.nn.towers import TwoTower
+from micgraph.schema import CO_OCCURS, SIMILAR, ConfigError
+from micgraph.tasks.base import Task
+from micgraph.tasks.channel import ChannelConfig, ItemItem, UserItem, UserUser
+from micgraph.tasks.item import FeatureCL, FeatureConfig, NeighbourCL, NeighbourConfig
+from micgraph.tasks.matching import Matching, MatchingConfig
+
+
+@dataclass(frozen=True)
+class TaskType:
+    """How a named task is configured and made.
+
+    Attributes:
+        config: its configuration class.
+        make: (config, towers) -> task.
+        defaults: where this name differs from the class's own defaults.
+    """
+
+    config: type
+    make: Callable[[Any, TwoTower], Task]
+    defaults: dict[str, Any]
+
+
+TASKS: dict[str, TaskType] = {
+    "matching": TaskType(MatchingConfig, lambda c, t: Matching(c), {}),
+    "fea": TaskType(FeatureConfig, lambda c, t: FeatureCL(c, t.item_fields.width, t.config.dim), {"weight": 1.0}),
+    "sem": TaskType(NeighbourConfig, lambda c, t: NeighbourCL(c, SIMILAR, t.config.dim), {"weight": 0.3}),
+    "sess": TaskType(NeighbourConfig, lambda c, t: NeighbourCL(c, CO_OCCURS, t.config.dim), {"weight": 0.1}),
+    "ui": TaskType(ChannelConfig, lambda c, t: UserItem(c), {}),
+    "uu": TaskType(ChannelConfig, lambda c, t: UserUser(c), {}),
+    "ii": TaskType(ChannelConfig, lambda c, t: ItemItem(c), {}),
+}
+
+GROUPS = {"micrec": ("fea", "sem", "sess"), "mic": ("ui", "uu", "ii")}
+"""Names that stand for several tasks."""
+
+
+def expand(names: list[str]) -> list[str]:
+    """Task names with the groups spelled out, each once.
+
+    Raises:
+        ConfigError: no such task.
+    """
+    spelled = [task for name in names for task in GROUPS.get(name, (name,))]
+    unknown = [name for name in spelled if name not in TASKS]
+    if unknown:
+        known = sorted(set(TASKS) | set(GROUPS))
+        raise ConfigError("tasks", f"some of {known}", f"{unknown}", "write them as encoder+task+task")
+    return list(dict.fromkeys(spelled))

@@ -1,0 +1,245 @@
+"""The training loop: explicit, resumable at any step, and the same after a resume as without one (on CPU)."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, ClassVar, Literal
+
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from micgraph import artifact, rng
+from micgraph.sampling.batch import BatchSampler
+from micgraph.schema import ArtifactError, ConfigError
+from micgraph.tasks.objective import Objective
+
+CHECKPOINT_FORMAT = 1
+LAST, BEST, METRICS = "last", "best", "metrics.jsonl"
+
+
+@dataclass(frozen=True)
+class TrainingConfig:
+    """The loop.
+
+    Attributes:
+        epochs: at most so many.
+        lr, weight_decay: of AdamW (weight_decay 0 is Adam).
+        clip: largest norm of the gradient, 0 for no limit.
+        patience: stop after so many validations without a better ``monitor``.
+        validate_every: epochs between validations.
+        monitor: the validation metric that selects the best weights, higher is better.
+        checkpoint_every: steps between checkpoints, 0 for one at each epoch's end.
+        precision: ``bf16`` autocast on CUDA, ``fp32`` elsewhere, with ``auto``.
+        seed: of weights, batches and dropout.
+    """
+
+    __pydantic_config__: ClassVar = {"extra": "forbid"}
+
+    epochs: int = 20
+    lr: float = 1e-3
+    weight_decay: float = 0.0
+    clip: float = 5.0
+    patience: int = 3
+    validate_every: int = 1
+    monitor: str = "recall@50"
+    checkpoint_every: int = 0
+    precision: Literal["auto", "fp32", "bf16"] = "auto"
+    seed: int = 0
+
+
+@dataclass
+class Progress:
+    """Where a run stands; saved with every checkpoint.
+
+    Attributes:
+        epoch, step: the next step to take.
+        best: the best monitored value so far, and ``best_epoch`` the epoch that reached it.
+        stale: validations since then.
+        sums: of every loss part over the steps of the running epoch.
+        seconds: spent in the running epoch.
+        rows: lines of metrics.jsonl that belong to this state.
+        done: training has ended.
+    """
+
+    epoch: int = 0
+    step: int = 0
+    best: float | None = None
+    best_epoch: int = -1
+    stale: int = 0
+    sums: dict[str, float] = field(default_factory=dict)
+    seconds: float = 0.0
+    rows: int = 0
+    done: bool = False
+
+
+Validate = Callable[[], dict[str, float]]
+OnEpoch = Callable[[dict[str, Any]], None]
+
+
+class Trainer:
+    """Trains an objective on the batches of a sampler and keeps its state in a folder.
+
+    Args:
+        objective: towers and tasks, on the sampler's device.
+        sampler: makes the batches.
+        config: the loop.
+        folder: holds ``metrics.jsonl`` and the checkpoints ``last`` and ``best``. A checkpoint found there is
+            gone on from.
+        validate: called between epochs; returns metrics by name. None: the last weights are the best ones.
+        on_epoch: receives each line of metrics.
+        progress: wraps the steps of an epoch, such as a progress bar.
+    """
+
+    def __init__(
+        self,
+        objective: Objective,
+        sampler: BatchSampler,
+        config: TrainingConfig,
+        folder: Path,
+        validate: Validate | None = None,
+        on_epoch: OnEpoch | None = None,
+        progress: Callable[[Iterable[int], str], Iterable[int]] = lambda steps, title: steps,
+    ) -> None:
+        self.objective, self.sampler, self.config, self.folder = objective, sampler, config, folder
+        self.validate, self.on_epoch, self.progress_bar = validate, on_epoch, progress
+        cuda = sampler.device.type == "cuda"
+        self.optimizer = torch.optim.AdamW(
+            objective.parameters(), lr=config.lr, weight_decay=config.weight_decay, fused=cuda or None
+        )
+        self.bf16 = config.precision == "bf16" or (config.precision == "auto" and cuda)
+        self.state = Progress()
+        folder.mkdir(parents=True, exist_ok=True)
+
+    def run(self) -> Progress:
+        """Train to the end, from the last checkpoint where there is one, and load the best weights."""
+        if artifact.exists(self.folder / LAST):
+            self._resume()
+        while not self.state.done and self.state.epoch < self.config.epochs:
+            self._epoch()
+        if not self.state.done:
+            self.state.done = True
+            self._checkpoint(LAST)
+        self.objective.load_state_dict(load_weights(self.folder / BEST))
+        return self.state
+
+    def _epoch(self) -> None:
+        state = self.state
+        started, before = time.perf_counter(), state.seconds
+        self.objective.train()
+        order = self.sampler.order(state.epoch)
+        steps = range(state.step, self.sampler.steps)
+        for step in self.progress_bar(steps, f"epoch {state.epoch + 1}/{self.config.epochs}"):
+            self._step(step, order)
+            state.step = step + 1
+            state.seconds = before + time.perf_counter() - started
+            every = self.config.checkpoint_every
+            if every and state.step % every == 0 and state.step < self.sampler.steps:
+                self._checkpoint(LAST)
+        self._end_epoch()
+
+    def _step(self, step: int, order: Tensor) -> None:
+        epoch = self.state.epoch
+        batch = self.sampler.batch(epoch, step, order)
+        torch.manual_seed(rng.make_key(self.config.seed, "dropout", epoch, step))
+        with torch.autocast(self.sampler.device.type, torch.bfloat16, enabled=self.bf16):
+            loss, parts = self.objective(batch)
+        self.optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        if self.config.clip:
+            torch.nn.utils.clip_grad_norm_(self.objective.parameters(), self.config.clip)
+        self.optimizer.step()
+        for name, value in {"loss": loss.detach(), **{f"loss/{k}": v for k, v in parts.items()}}.items():
+            self.state.sums[name] = self.state.sums.get(name, 0.0) + float(value)
+        if not torch.isfinite(loss):
+            raise ConfigError(
+                "training",
+                "a finite loss",
+                f"{float(loss)} at epoch {epoch + 1}, step {step}",
+                "lower training.lr, raise the temperature, or use precision=fp32",
+            )
+
+    def _end_epoch(self) -> None:
+        state, config = self.state, self.config
+        row: dict[str, Any] = {"epoch": state.epoch + 1, "seconds": round(state.seconds, 3)}
+        row |= {name: total / self.sampler.steps for name, total in state.sums.items()}
+        improved = self.validate is None
+        if self.validate is not None and (state.epoch + 1) % config.validate_every == 0:
+            self.objective.eval()
+            metrics = self.validate()
+            row |= {f"valid/{name}": value for name, value in metrics.items()}
+            improved = state.best is None or metrics[config.monitor] > state.best
+            state.stale = 0 if improved else state.stale + 1
+            state.best = metrics[config.monitor] if improved else state.best
+            state.done = state.stale >= config.patience
+        if improved:
+            state.best_epoch = state.epoch
+        state.epoch, state.step, state.sums, state.seconds = state.epoch + 1, 0, {}, 0.0
+        self._write(row)
+        if improved or not artifact.exists(self.folder / BEST):
+            self._checkpoint(BEST)
+        self._checkpoint(LAST)
+        if self.on_epoch is not None:
+            self.on_epoch(row)
+
+    def _write(self, row: dict[str, Any]) -> None:
+        with (self.folder / METRICS).open("a", encoding="utf-8") as file:
+            file.write(json.dumps(row) + "\n")
+        self.state.rows += 1
+
+    def _checkpoint(self, name: str) -> None:
+        packed, groups = _pack_optimizer(self.optimizer.state_dict())
+
+        def write(folder: Path) -> None:
+            weights = {k: v.detach().contiguous().cpu() for k, v in self.objective.state_dict().items()}
+            save_file(weights, folder / "model.safetensors")
+            if name == LAST:
+                save_file(packed, folder / "optimizer.safetensors")
+                (folder / "state.json").write_text(json.dumps({"progress": asdict(self.state), "groups": groups}))
+
+        artifact.publish(self.folder / name, "checkpoint", CHECKPOINT_FORMAT, write)
+
+    def _resume(self) -> None:
+        folder = artifact.resolve(self.folder / LAST, "checkpoint", CHECKPOINT_FORMAT)
+        saved = json.loads((folder / "state.json").read_text())
+        try:
+            self.objective.load_state_dict(load_file(folder / "model.safetensors"))
+        except RuntimeError as error:
+            raise ArtifactError(
+                str(self.folder), "a checkpoint of this configuration", "other weights", "choose another run directory"
+            ) from error
+        self.optimizer.load_state_dict(_unpack_optimizer(load_file(folder / "optimizer.safetensors"), saved["groups"]))
+        self.state = Progress(**saved["progress"])
+        metrics = self.folder / METRICS
+        lines = metrics.read_text(encoding="utf-8").splitlines(keepends=True) if metrics.exists() else []
+        metrics.write_text("".join(lines[: self.state.rows]), encoding="utf-8")  # a line after the checkpoint is redone
+
+
+def load_weights(path: Path) -> dict[str, Tensor]:
+    """The weights of a checkpoint (``<run>/best`` or ``<run>/last``) by parameter name.
+
+    Raises:
+        ArtifactError: no checkpoint there, or a damaged one.
+    """
+    return load_file(artifact.resolve(path, "checkpoint", CHECKPOINT_FORMAT) / "model.safetensors")
+
+
+def _pack_optimizer(state: dict[str, Any]) -> tuple[dict[str, Tensor], list[dict[str, Any]]]:
+    tensors = {
+        f"{index}.{name}": value.detach().contiguous().cpu()
+        for index, values in state["state"].items()
+        for name, value in values.items()
+    }
+    return tensors, state["param_groups"]
+
+
+def _unpack_optimizer(tensors: dict[str, Tensor], groups: list[dict[str, Any]]) -> dict[str, Any]:
+    state: dict[int, dict[str, Tensor]] = {}
+    for key, value in tensors.items():
+        index, name = key.split(".", 1)
+        state.setdefault(int(index), {})[name] = value
+    return {"state": state, "param_groups": groups}
