@@ -243,6 +243,9 @@ def _read_features(log: Log, name: str, key: str, source: Source, columns: Mappi
         _require(types, name, (key,), columns)
         with ingest.readable(name):
             value = ingest.id_sql(con, view, name, key, types[key])
+            families = [ingest.family(ingest.types(con, log.table)[key]), ingest.family(types[key])]
+            if families == ["text", "integer"]:  # a CSV file does not tell text from integers
+                value = f"CAST({value} AS VARCHAR)"
             others = [ingest.quoted(column) for column in types if column != key]
             order = f" ORDER BY {', '.join(others)}" if others else ""
             place = f"row_number() OVER (PARTITION BY {key}{order}) AS micgraph_place"

@@ -1,0 +1,30 @@
+"""Lengths of time and points in time, as people write them."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from micgraph.graph import times
+from micgraph.schema import InputError
+
+DAY = 1_577_836_800  # 2020-01-01 UTC
+
+
+@pytest.mark.parametrize("value", ["2d", timedelta(days=2), "48 h", "2880m"])
+def test_durations(value: object) -> None:
+    assert times.duration(value) == 2 * 86_400 * 10**6
+
+
+@pytest.mark.parametrize("value", ["2 fortnights", "0s", "-1h", 5, None, timedelta(0)])
+def test_bad_durations(value: object) -> None:
+    with pytest.raises(InputError, match="length of time"):
+        times.duration(value)
+
+
+def test_instants() -> None:
+    same = [DAY, "2020-01-01", "2020-01-01T01:00+01:00", datetime(2020, 1, 1), datetime(2020, 1, 1, tzinfo=UTC).date()]
+    assert {times.instant(value) for value in same} == {DAY * 10**6}
+    with pytest.raises(InputError, match="point in time"):
+        times.instant("noon")
