@@ -2,31 +2,36 @@
 
 from __future__ import annotations
 
-import shutil
+import json
 import tempfile
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
 
 from micgraph import rng
-from micgraph.evaluation import EvalData, evaluate_ranker, prepare
+from micgraph.baselines import EASE, ItemKNN, Popularity
+from micgraph.evaluation import EvalData, Ranker, Result, evaluate_ranker, prepare, table
 from micgraph.nn.towers import TwoTower
 from micgraph.presets import RunConfig, resolve
-from micgraph.retrieval.rankers import U2IRanker
-from micgraph.run import SETUP, Run, load_run, load_settings, load_towers, save_setup
+from micgraph.retrieval.rankers import FusedRanker, U2IRanker
+from micgraph.retrieval.recommender import Recommender
+from micgraph.run import SETUP, Run, load_run, load_settings, save_setup
 from micgraph.sampling.batch import BatchSampler
-from micgraph.schema import ConfigError
+from micgraph.schema import ConfigError, InputError
 from micgraph.tasks.objective import Objective
 from micgraph.tasks.registry import TASKS
-from micgraph.training import BEST, Trainer
+from micgraph.training import Trainer
 
 if TYPE_CHECKING:
     from micgraph.graph.recgraph import RecGraph
     from micgraph.graph.split import Holdout
 
-__all__ = ["Run", "load_run", "train"]
+__all__ = ["Evaluation", "Run", "evaluate", "load_run", "train"]
+
+BASELINES: dict[str, Any] = {"popularity": Popularity, "itemknn": ItemKNN, "ease": EASE}
 
 VALIDATION_KS = (20, 50, 200)
 
@@ -119,7 +124,75 @@ def validate(run: Run, data: EvalData, filter_seen: bool = True) -> dict[str, fl
     """Metrics of a run's U2I lists on prepared data."""
     run.model.refresh()
     ks = [k for k in VALIDATION_KS if k <= data.n_items] or [data.n_items]
-    return evaluate_ranker(U2IRanker(run.model, run.name), data, ks, filter_seen).values
+    return evaluate_ranker(U2IRanker(run.model, run.graph, run.name), data, ks, filter_seen).values
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """Results of several rankers on one holdout; prints as a table.
+
+    Attributes:
+        results: by name, in the order of the table.
+        columns: what the table shows.
+    """
+
+    results: dict[str, Result]
+    columns: tuple[str, ...] | None = None
+
+    def __getitem__(self, name: str) -> Result:
+        if name not in self.results:
+            raise InputError("name", f"one of {list(self.results)}", repr(name), "name a row of the table")
+        return self.results[name]
+
+    def __str__(self) -> str:
+        rows = list(self.results.values())
+        counts = [f"{value:,} {key}" for key, value in rows[0].counts.items() if value]
+        return "\n".join([table(rows, self.columns), *counts])
+
+
+def evaluate(
+    run: Run,
+    holdout: Holdout | EvalData,
+    ks: Sequence[int] = (20, 50),
+    baselines: Sequence[str] = (),
+    filter_seen: bool = True,
+    new_only: bool = False,
+    columns: Sequence[str] | None = None,
+) -> Evaluation:
+    """Judge a run's U2I lists and its fused lists on held-out clicks, beside reference rows.
+
+    Args:
+        run: a trained run.
+        holdout: the test or validation part of the split that made the graph.
+        ks: lengths at which lists are cut.
+        baselines: some of ``popularity``, ``itemknn``, ``ease``, fitted on the run's graph.
+        filter_seen: leave out what each user has already clicked.
+        new_only: judge only clicks on items that are new to their user.
+        columns: metrics of the printed table, such as ``recall@20``.
+
+    Raises:
+        ConfigError: no such baseline.
+        LeakageError: held-out clicks are edges of the graph.
+    """
+    data = holdout if isinstance(holdout, EvalData) else prepare(holdout, run.graph)
+    rankers: list[Ranker] = [fit_baseline(name, run.graph) for name in baselines]
+    rankers += [
+        U2IRanker(run.model, run.graph, run.name),
+        FusedRanker(Recommender(run), name=f"{run.name}, fused"),
+    ]
+    results = {r.name: evaluate_ranker(r, data, ks, filter_seen, new_only) for r in rankers}
+    return Evaluation(results, None if columns is None else tuple(columns))
+
+
+def fit_baseline(name: str, graph: RecGraph) -> Ranker:
+    """A reference row fitted on a graph.
+
+    Raises:
+        ConfigError: no such baseline.
+    """
+    if name not in BASELINES:
+        raise ConfigError("baselines", f"some of {sorted(BASELINES)}", repr(name), "name one of these")
+    return BASELINES[name]().fit(graph)  # type: ignore[no-any-return]
 
 
 def _prepare_directory(directory: Path, config: RunConfig, graph: RecGraph, towers: TwoTower) -> None:
@@ -127,9 +200,6 @@ def _prepare_directory(directory: Path, config: RunConfig, graph: RecGraph, towe
     if not (directory / SETUP).exists():
         save_setup(directory, config, graph, towers)
         return
-    import json
-    from dataclasses import asdict
-
     saved, wanted = load_settings(directory)["config"], json.loads(json.dumps(asdict(config)))
     differing = [name for name in wanted if saved.get(name) != wanted[name]]
     if differing:

@@ -85,9 +85,10 @@ def resolve(model: str | None, config: Mapping[str, Any] | str | Path | None, n_
     matching: dict[str, Any] = {"negatives": "full" if full else "popularity"}
     if {"ui", "uu", "ii"} & set(tasks):
         matching["weight"] = MIC_LAMBDA
-    base = {"model": {"encoder": encoder}, "tasks": {"matching": matching, **{name: {} for name in tasks}}}
-    if "ui" in tasks:
-        base["model"]["shared_space"] = True
+    base: dict[str, dict[str, Any]] = {
+        "model": {"encoder": encoder, "shared_space": "ui" in tasks},
+        "tasks": {"matching": matching, **{name: {} for name in tasks}},
+    }
     settings = merge(ENCODER_PRESETS.get(encoder, {}), base, given)
     if model is not None:  # the name says which tasks run; a file may hold settings of others
         settings["tasks"] = {name: settings["tasks"][name] or {} for name in ("matching", *tasks)}

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
+
 import torch
+from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from micgraph.graph.fields import Fields, take
@@ -36,6 +40,21 @@ class BoundModel:
     def device(self) -> torch.device:
         return next(self.towers.parameters()).device
 
+    def save(self, folder: Path) -> None:
+        """Write the towers into an existing or new folder: their shape as JSON and their weights."""
+        folder.mkdir(parents=True, exist_ok=True)
+        spec = self.towers.spec(self.fields["item"], self.fields["user"])
+        (folder / "towers.json").write_text(json.dumps(spec))
+        weights = {name: value.detach().contiguous().cpu() for name, value in self.towers.state_dict().items()}
+        save_file(weights, folder / "towers.safetensors")
+
+    @classmethod
+    def load(cls, folder: Path, item_fields: Fields, user_fields: Fields) -> BoundModel:
+        """What :meth:`save` wrote, bound to the features of a graph."""
+        towers = TwoTower.from_spec(json.loads((folder / "towers.json").read_text()))
+        towers.load_state_dict(load_file(folder / "towers.safetensors"))
+        return cls(towers, item_fields, user_fields)
+
     def refresh(self) -> None:
         """Forget encoded items; call it after the weights have changed."""
         self._items = None
@@ -61,7 +80,7 @@ class BoundModel:
         """Encode histories.
 
         Args:
-            items: int64 [B, T], item indices oldest first, valid ones first; -1 is an unknown item.
+            items: int64 [B, T], at most ``history`` item indices, oldest first, valid ones first; -1 is unknown.
             mask: bool [B, T].
             user: int64 [B], user indices; -1 is an unknown user.
             fields: user fields to use instead of the graph's.
@@ -70,8 +89,6 @@ class BoundModel:
             (search [B, d], own [B, d]).
         """
         encoded = self.items()
-        if items.shape[1] > self.history:
-            items, mask = _latest(items, mask, self.history)
         training = self.towers.training
         with torch.no_grad():
             self.towers.eval()
@@ -80,11 +97,3 @@ class BoundModel:
             own = self.towers.encoder(self.towers.query_input(encoded, history, mask, user_fields))
             self.towers.train(training)
             return self.towers.search_queries(own), own
-
-
-def _latest(items: Tensor, mask: Tensor, size: int) -> tuple[Tensor, Tensor]:
-    """The last ``size`` valid places of each line."""
-    length = mask.sum(1, keepdim=True)
-    start = (length - size).clamp(min=0)
-    at = start + torch.arange(size, device=items.device)
-    return items.gather(1, at.clamp(max=items.shape[1] - 1)), at < length

@@ -31,12 +31,12 @@ class GRU4Rec(QueryEncoder):
     def positions(self, query: QueryInput) -> Tensor:
         states, _ = self.gru(self.dropout(query.vectors))
         states = self.dropout(states)
-        return states if self.user is None else states + self.user(query.user)[:, None]
+        return states if self.user is None else torch.add(states, self.user(query.user)[:, None])
 
     def forward(self, query: QueryInput) -> Tensor:
         states, _ = self.gru(self.dropout(query.vectors))
         last = self.dropout(last_valid(states, query.mask))
-        return last if self.user is None else last + self.user(query.user)
+        return last if self.user is None else torch.add(last, self.user(query.user))
 
 
 class PooledMLP(QueryEncoder):

@@ -26,12 +26,12 @@ class SamplingConfig:
 
     Attributes:
         samples: ``positions`` (pieces of histories, scored at every position), ``clicks`` (every click is the target
-            of the history before it) or ``users`` (one random click of every user, ComiRec's way).
+            of the history before it) or ``users`` (one random click of every user, as ComiRec).
         batch_size: queries a batch: pieces for ``positions``, clicks or users otherwise.
         min_history: clicks with fewer earlier ones are no targets.
         strict: a target's history ends before its second (basket-mates are no history); ``positions`` go by order.
         max_anchors: at most so many item anchors a batch.
-        same_category_boost, beta: weights of session positives, see :func:`~micgraph.sampling.positives.reweight_sessions`.
+        same_category_boost, beta: weights of session positives, see :mod:`micgraph.sampling.positives`.
     """
 
     __pydantic_config__: ClassVar = {"extra": "forbid"}
@@ -117,7 +117,7 @@ class BatchSampler:
         if config.samples == "clicks":
             row = rel.row_index()
             eid = torch.arange(rel.n_edges, device=rel.device)
-            stop = locate(rel, row, rel.time) if config.strict and rel.time is not None else eid  # type: ignore[arg-type]
+            stop = locate(rel, row, rel.time) if config.strict and rel.time is not None else eid
             enough = stop - rel.indptr[row] >= config.min_history
             return row[enough], eid[enough]
         degree = rel.degree()

@@ -47,7 +47,7 @@ class Objective(nn.Module):
         """The weighted sum of all losses, and each one without its weight (detached)."""
         reps = self.encode(batch)
         losses = {name: task(batch, reps) for name, task in self.tasks.items()}
-        total = torch.stack([self.tasks[name].weight * loss for name, loss in losses.items()]).sum()  # type: ignore[operator]
+        total = torch.stack([self.tasks[name].weight * loss for name, loss in losses.items()]).sum()
         return total, {name: loss.detach() for name, loss in losses.items()}
 
     def encode(self, batch: Batch) -> Reps:
