@@ -179,8 +179,9 @@ def select(score: Tensor, mask: Tensor, category: Tensor, k: int, lambda_div: fl
     if lambda_div == 0:
         return _fit(order, score.gather(1, order), k)
     order = order.gather(1, torch.sort(category.gather(1, order), dim=1, stable=True).indices)
-    queue = torch.nn.functional.pad(score.gather(1, order), (0, 1), value=-torch.inf)  # the end of the last category
     code = category.gather(1, order)
+    queue = torch.nn.functional.pad(score.gather(1, order), (0, 1), value=-torch.inf)  # one more: past the last queue
+    order = torch.nn.functional.pad(order, (0, 1))
     head, end = _groups(code)
     chosen = torch.zeros_like(head)
     places, values = [], []
@@ -188,8 +189,7 @@ def select(score: Tensor, mask: Tensor, category: Tensor, k: int, lambda_div: fl
         front = queue.gather(1, head).masked_fill(head >= end, -torch.inf)
         total = front + lambda_div * (step - chosen) / max(step, 1)
         best = total.amax(1, keepdim=True)
-        place = torch.nn.functional.pad(order, (0, 1)).gather(1, head)
-        place = torch.where(total == best, place, score.shape[1])
+        place = torch.where(total == best, order.gather(1, head), score.shape[1])
         winner = place.argmin(1, keepdim=True)
         places.append(place.gather(1, winner))
         values.append(best)

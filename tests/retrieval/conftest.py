@@ -95,11 +95,11 @@ def make_world(seed=0, n_users=12, n_items=25, metric="ip", interests=1, history
     )
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def world():
     return make_world
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def fake_model():
     return FakeModel
