@@ -11,6 +11,12 @@ from torch import Tensor
 from torch.nn import functional as F
 
 
+def unit(x: Tensor) -> Tensor:
+    """Vectors [..., d] at length 1. Shorter ones than 0.001 keep their direction only in part: a row whose fields are
+    all masked is a zero vector at first, and its gradient must not drown all others before clipping."""
+    return F.normalize(x, dim=-1, eps=1e-3)
+
+
 def softmax_loss(positive: Tensor, negative: Tensor, blocked: Tensor | None = None, literal: bool = False) -> Tensor:
     """-log of the positive's share of a softmax, for each anchor.
 
@@ -85,7 +91,7 @@ def info_nce(
         float [A], the loss of each anchor.
     """
     if cosine:
-        anchor, positive, negative = (F.normalize(x, dim=-1) for x in (anchor, positive, negative))
+        anchor, positive, negative = (unit(x) for x in (anchor, positive, negative))
     against = (anchor @ negative.T) / tau
     if log_q is not None:
         against = against - log_q
@@ -104,7 +110,7 @@ def symmetric_info_nce(left: Tensor, right: Tensor, same: Tensor, tau: float = 0
     Returns:
         float [N], the sum of both directions for each pair.
     """
-    scores = F.normalize(left, dim=-1) @ F.normalize(right, dim=-1).T / tau
+    scores = unit(left) @ unit(right).T / tau
     off_diagonal = ~torch.eye(len(left), dtype=torch.bool, device=left.device)
     scores = scores.masked_fill(same & off_diagonal, -torch.inf)
     positive = scores.diagonal()
@@ -121,7 +127,7 @@ def view_contrast(clean: Tensor, view: Tensor, same: Tensor, tau: float = 0.1, l
         clean, view: float [N, d].
         same: bool [N, N], rows that show the same user or item and so are no negatives of each other.
     """
-    clean, view = F.normalize(clean, dim=-1), F.normalize(view, dim=-1)
+    clean, view = unit(clean), unit(view)
     itself = torch.eye(len(clean), dtype=torch.bool, device=clean.device)
     return softmax_loss((clean * view).sum(-1) / tau, clean @ clean.T / tau, same | itself, literal)
 
@@ -136,7 +142,7 @@ def nt_xent(first: Tensor, second: Tensor, same: Tensor, tau: float = 0.1) -> Te
     Returns:
         float [N], the mean over both views as anchors.
     """
-    views = F.normalize(torch.cat([first, second]), dim=-1)
+    views = unit(torch.cat([first, second]))
     blocked = (same | torch.eye(len(first), dtype=torch.bool, device=first.device)).repeat(2, 2)
     positive = (views[: len(first)] * views[len(first) :]).sum(-1).repeat(2) / tau
     losses = softmax_loss(positive, views @ views.T / tau, blocked)
