@@ -168,7 +168,9 @@ class Recommender:
         """Write everything that recommending needs to the directory ``path``: vectors, tables, graph and model."""
 
         def write(folder: Path) -> None:
-            tensors = {name: value.cpu().contiguous() for name, value in self.retriever.tensors().items()}
+            # clones: a model may search its own space, and safetensors refuses two names for one memory
+            stores = self.retriever.tensors()
+            tensors = {name: value.detach().cpu().contiguous().clone() for name, value in stores.items()}
             save_file(tensors, folder / "stores.safetensors")
             learned = self.retriever.learned
             settings = {

@@ -18,9 +18,14 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from micgraph.graph.builder import build
+from micgraph.graph.events import read_log
 from micgraph.graph.fields import Field
 from micgraph.knn import Ragged
+from micgraph.nn.export import BoundModel
+from micgraph.nn.towers import ModelConfig, TwoTower
 from micgraph.retrieval.channels import CHANNELS
+from micgraph.retrieval.fusion import FusionConfig
 from micgraph.retrieval.rankers import FusedRanker, U2IRanker
 from micgraph.retrieval.recommender import Recommender
 from micgraph.schema import ArtifactError, InputError, MicgraphError, UnknownIdError
@@ -344,6 +349,29 @@ def test_save_and_load_recommend_the_same_and_compute_nothing(world, fake_model,
     stores.write_bytes(stores.read_bytes()[:-1] + b"\x7f")
     with pytest.raises(ArtifactError, match="checksum"):
         Recommender.load(tmp_path / "serving", load_model=fake_model.load)
+
+
+def test_trained_towers_save_and_load_by_default(tiny_log, tmp_path):
+    graph = build(read_log(tiny_log.clicks, items=tiny_log.items, users=tiny_log.users))
+    features = (graph.item_fields, graph.user_fields)
+    model = BoundModel(TwoTower(ModelConfig(dim=8), *features), *features)
+    rec = Recommender(SimpleNamespace(graph=graph, model=model, fusion=FusionConfig()))
+    rec.save(tmp_path / "serving")
+    back = Recommender.load(tmp_path / "serving")
+    people = pd.DataFrame({"country": ["fr", "xx"], "age": [30.0, None]})
+    for ask in ({"users": ["u1", "u2"]}, {"histories": [["i1", "i5"], []], "fields": people}):
+        pd.testing.assert_frame_equal(back.recommend(**ask, k=5), rec.recommend(**ask, k=5))
+    with_features = rec.recommend(histories=[["i1"]], fields=people[:1], k=5)
+    assert not with_features.equals(rec.recommend(histories=[["i1"]], k=5))
+
+
+def test_a_model_with_one_space_can_be_saved(world, fake_model, tmp_path):
+    w = world(8)
+    w.model.own = w.model.search
+    w.model.save = lambda path: fake_model(w.model.search, w.model.search.clone()).save(path)
+    Recommender(w).save(tmp_path / "serving")
+    back = Recommender.load(tmp_path / "serving", load_model=fake_model.load)
+    assert torch.equal(back.retriever.items, back.retriever.index.vectors)
 
 
 def test_the_learned_fusion_ranks_what_is_clicked_higher(world):
