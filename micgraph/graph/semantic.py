@@ -19,6 +19,8 @@ from micgraph.schema import CATEGORY, EMBEDDING, TAGS, TITLE, ConfigError, Missi
 
 Encoder = str | Callable[[list[str]], Any]
 SOURCES = (EMBEDDING, TITLE, TAGS, CATEGORY)
+MAX_TITLES = 1_000
+"""tf-idf passes over words in more titles than this: they say little, and the time would grow with their square."""
 
 
 def similar(
@@ -90,8 +92,8 @@ def by_title(titles: Sequence[str | None], encode: Encoder, k: int) -> Edges:
 
     Args:
         titles: N texts.
-        encode: ``"tfidf"`` (words, sub-linear counts), ``"wordllama"`` (static word vectors), or a callable that
-            turns a list of M texts into an [M, d] array or tensor.
+        encode: ``"tfidf"`` (words that at most :data:`MAX_TITLES` titles have, sub-linear counts), ``"wordllama"``
+            (static word vectors), or a callable that turns a list of M texts into an [M, d] array or tensor.
         k: neighbours per item.
 
     Raises:
@@ -130,7 +132,10 @@ def _by_tfidf(texts: list[str], k: int) -> Edges:
     words = vectorizer.build_analyzer()
     if not any(words(text) for text in texts):  # the vectorizer refuses an empty vocabulary
         return np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros(0, np.float32)
-    return gram(vectorizer.fit_transform(texts).tocsr(), k, near=True)
+    weights = vectorizer.fit_transform(texts).tocsc()
+    weights = weights[:, np.diff(weights.indptr) <= MAX_TITLES]
+    length = np.sqrt(np.asarray(weights.power(2).sum(axis=1))).ravel()
+    return gram((sparse.diags(1 / np.maximum(length, 1e-9)) @ weights).astype(np.float32).tocsr(), k, near=True)
 
 
 def _wordllama(texts: list[str]) -> Any:

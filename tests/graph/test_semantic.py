@@ -14,6 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import micgraph as mg
+from micgraph.graph import semantic
 from micgraph.graph.fields import Field
 from micgraph.graph.semantic import by_category, by_tags, by_title, by_vectors, similar
 from micgraph.schema import ConfigError, MissingExtraError
@@ -97,6 +98,16 @@ def test_vectors_by_cosine(rows: list[tuple[int, int, int]], k: int) -> None:
         assert len(found) == min(k, len(cosine))
         assert found == pytest.approx({j: cosine[j] for j in found}, abs=1e-5)
         assert sorted(found.values()) == pytest.approx(sorted(cosine.values())[len(cosine) - len(found) :], abs=1e-5)
+
+
+def test_very_common_words_do_not_count(monkeypatch: pytest.MonkeyPatch) -> None:
+    titles = ["the red", "the tea", "the red tea", "the"]
+    assert as_dict(by_title(titles, "tfidf", 3)).keys() == {(i, j) for i in range(4) for j in range(4) if i != j}
+    monkeypatch.setattr(semantic, "MAX_TITLES", 3)
+    edges = as_dict(by_title(titles, "tfidf", 3))
+    assert edges == pytest.approx(dict.fromkeys([(0, 2), (2, 0), (1, 2), (2, 1)], math.sqrt(0.5)), abs=1e-5)
+    monkeypatch.setattr(semantic, "MAX_TITLES", 1)
+    assert as_dict(by_title(titles, "tfidf", 3)) == {}
 
 
 def test_a_callable_encodes_the_titles_that_are_there() -> None:
