@@ -9,7 +9,7 @@ from dataclasses import fields, is_dataclass
 from pathlib import Path
 from typing import Any, TypeVar, get_type_hints
 
-from micgraph.schema import ConfigError
+from micgraph.schema import ConfigError, MicgraphError
 
 T = TypeVar("T")
 
@@ -88,6 +88,8 @@ def parse(kind: type[T], values: Mapping[str, Any], where: str = "") -> T:
         return TypeAdapter(kind).validate_python(dict(values))
     except ValidationError as error:
         first = error.errors()[0]
+        if isinstance(own := first.get("ctx", {}).get("error"), MicgraphError):
+            raise own from error  # a config's own check of its values
         place = [str(part) for part in first["loc"]]
         name = ".".join([*filter(None, [where]), *place]) or kind.__name__
         if first["type"] in ("unexpected_keyword_argument", "extra_forbidden"):
@@ -95,7 +97,8 @@ def parse(kind: type[T], values: Mapping[str, Any], where: str = "") -> T:
             close = difflib.get_close_matches(place[-1], known, n=1)
             remedy = f"did you mean {close[0]!r}?" if close else "remove it"
             raise ConfigError(name, f"one of {known}", repr(place[-1]), remedy) from error
-        raise ConfigError(name, first["msg"].lower(), repr(first["input"]), "correct the value") from error
+        expected = first["msg"].removeprefix("Input should be ")
+        raise ConfigError(name, expected, repr(first["input"]), "correct the value") from error
 
 
 def _names(kind: Any, path: list[str]) -> list[str]:

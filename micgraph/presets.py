@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -14,7 +15,7 @@ from micgraph.retrieval.fusion import FusionConfig
 from micgraph.sampling.batch import SamplingConfig
 from micgraph.schema import ConfigError
 from micgraph.tasks.augment import PerturbConfig
-from micgraph.tasks.registry import TASKS, expand
+from micgraph.tasks.registry import GROUPS, TASKS, expand
 from micgraph.training import TrainingConfig
 
 FULL_CATALOGUE = 20_000
@@ -34,6 +35,9 @@ ENCODER_PRESETS: dict[str, dict[str, Any]] = {
     "youtube_dnn": {"model": {"dim": 64, "history": 50}, "sampling": {"batch_size": 1024}},
 }
 """Where an encoder's settings differ from the defaults of the configs."""
+
+DATA_SECTIONS = ("log", "split", "build")
+"""Sections of an experiment's file that reading, splitting and building take; a run has no use for them."""
 
 MIC_LAMBDA = 0.7
 """lambda of MIC Eq. 10: weighs L_basic, and 1 - lambda each channel's contrast."""
@@ -73,13 +77,15 @@ def resolve(model: str | None, config: Mapping[str, Any] | str | Path | None, n_
 
     Args:
         model: ``encoder`` or ``encoder+task+...``; None takes both from ``config``.
-        config: nested settings, or the path of a YAML file with them.
+        config: nested settings, or the path of a YAML file with them; the sections :data:`DATA_SECTIONS` are skipped.
         n_items: size of the catalogue, which decides between a full and a sampled softmax.
 
     Raises:
         ConfigError: an unknown encoder, task or setting, or a value of the wrong type.
     """
     given = read_yaml(config) if isinstance(config, (str, Path)) else dict(config or {})
+    given = {name: _section(name, values) for name, values in given.items() if name not in DATA_SECTIONS}
+    given["tasks"] = _tasks(given.get("tasks", {}))
     encoder, tasks = _names(model, given)
     full = n_items <= FULL_CATALOGUE
     matching: dict[str, Any] = {"negatives": "full" if full else "popularity"}
@@ -90,21 +96,43 @@ def resolve(model: str | None, config: Mapping[str, Any] | str | Path | None, n_
         "tasks": {"matching": matching, **{name: {} for name in tasks}},
     }
     settings = merge(ENCODER_PRESETS.get(encoder, {}), base, given)
-    if model is not None:  # the name says which tasks run; a file may hold settings of others
-        settings["tasks"] = {name: settings["tasks"][name] or {} for name in ("matching", *tasks)}
+    if model is not None:  # the name says what runs; a file may hold settings of another encoder or of other tasks
+        settings["model"] = merge(settings["model"], {"encoder": encoder})
+        settings["tasks"] = {name: settings["tasks"][name] for name in ("matching", *tasks)}
     resolved = parse(RunConfig, settings)
     for name in resolved.tasks:
         resolved.task_config(name)
     return resolved
 
 
+def _section(name: str, values: Any) -> Mapping[str, Any]:
+    if values is None:  # a heading with nothing below it
+        return {}
+    if not isinstance(values, Mapping):
+        raise ConfigError(name, "a mapping of names to settings", repr(values), f"write it as {name}: {{name: value}}")
+    return values
+
+
+def _tasks(given: Mapping[str, Any]) -> dict[str, Any]:
+    """Settings by task, where a group's name may stand for its tasks and nothing for the defaults."""
+    expand(list(given))
+    spelled: dict[str, Any] = {}
+    for name, settings in given.items():
+        for task in GROUPS.get(name, (name,)):
+            spelled = merge(spelled, {task: {} if settings is None else settings})
+    return spelled
+
+
 def _names(model: str | None, given: Mapping[str, Any]) -> tuple[str, list[str]]:
     if model is not None:
         encoder, *tasks = model.split("+")
     else:
-        encoder = (given.get("model") or {}).get("encoder", "")
-        tasks = [name for name in given.get("tasks") or {} if name != "matching"]
-    if encoder not in ENCODERS:
+        encoder = given.get("model", {}).get("encoder")
+        tasks = [name for name in given["tasks"] if name != "matching"]
+    if not isinstance(encoder, str) or encoder not in ENCODERS:
         expected = f"one of {sorted(ENCODERS)}, or one of them and tasks such as gru4rec+mic"
-        raise ConfigError("model", expected, repr(encoder), "name an encoder")
+        close = get_close_matches(str(encoder), ENCODERS, n=1)
+        raise ConfigError(
+            "model", expected, repr(encoder), f"did you mean {close[0]!r}?" if close else "name an encoder"
+        )
     return encoder, expand(tasks)
