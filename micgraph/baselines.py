@@ -7,7 +7,7 @@ empty history, of whom the models know nothing, gets the popularity list, and no
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Self
 
 import numpy as np
 import scipy.linalg
@@ -16,6 +16,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from micgraph import metrics
 from micgraph.graph.sparse import gram
 from micgraph.graph.times import SECOND, duration
 from micgraph.knn import Ragged
@@ -24,8 +25,8 @@ from micgraph.schema import CLICKS, ConfigError, InputError
 if TYPE_CHECKING:
     from micgraph.graph.recgraph import RecGraph
 
-BLOCK_CELLS = 2**25
-"""Scores held at once while ranking; a block has this many cells, so about 0.5 GB with its sort keys."""
+PRODUCTS = 2**24
+"""Scores or candidates held at once while ranking."""
 
 
 class Popularity:
@@ -59,38 +60,10 @@ class Popularity:
         Returns:
             int64 [B, k], -1 where fewer than k items are left.
         """
-        scores = sp.csr_matrix((len(users), len(self._order)), dtype=np.float32)
-        return _rank(lambda begin, end: scores[begin:end].toarray(), len(users), self._order, k, exclude)
+        return _fill(torch.full((len(users), k), -1), self._order, exclude)
 
 
-class _LinearScores:
-    """Ranking by ``history @ weights``; subclasses fit the item-item weights [n_items, n_items]."""
-
-    _order: NDArray[np.int64]
-    _weights: Any
-
-    def rank(self, histories: Ragged, users: Tensor, k: int, exclude: Ragged | None = None) -> Tensor:
-        """The k items with the highest score for each history.
-
-        Args:
-            histories: items of each user; how often and in which order they were clicked is not read.
-            users: int64 [B], not read.
-            k: length of the lists.
-            exclude: items that a user must not be shown.
-
-        Returns:
-            int64 [B, k], -1 where fewer than k items are left.
-        """
-        x = _binary(histories, len(self._order))
-
-        def scores(begin: int, end: int) -> NDArray[np.float32]:
-            product = x[begin:end] @ self._weights
-            return product.toarray() if sp.issparse(product) else np.asarray(product)
-
-        return _rank(scores, x.shape[0], self._order, k, exclude)
-
-
-class ItemKNN(_LinearScores):
+class ItemKNN:
     """Cosine of co-occurrence: ``sim(i, j) = |users of both| / sqrt(|users of i| |users of j|)``, summed over the
     history's items.
 
@@ -108,14 +81,32 @@ class ItemKNN(_LinearScores):
     def fit(self, graph: RecGraph) -> Self:
         """Count common users of items, in blocks: memory grows with ``n_items * k``, not with all pairs."""
         self._order = _by_popularity(graph)
+        self._place = np.argsort(self._order)
         x = _clicks(graph).T.tocsr()
         fans = np.maximum(np.diff(x.indptr), 1).astype(np.float32)
         row, col, cosine = gram(x, self.k, lambda i, j, common: common / np.sqrt(fans[i] * fans[j]))
         self._weights = sp.csr_matrix((cosine, (row, col)), (x.shape[0], x.shape[0]))
         return self
 
+    def rank(self, histories: Ragged, users: Tensor, k: int, exclude: Ragged | None = None) -> Tensor:
+        """The k items with the highest score for each history.
 
-class EASE(_LinearScores):
+        Args:
+            histories: items of each user; how often and in which order they were clicked is not read.
+            users: int64 [B], not read.
+            k: length of the lists.
+            exclude: items that a user must not be shown.
+
+        Returns:
+            int64 [B, k], -1 where fewer than k items are left.
+        """
+        x = _binary(histories, len(self._order))
+        blocks = _blocks(x.shape[0], PRODUCTS // (self.k * int(np.diff(x.indptr).max(initial=1))))
+        parts = [_largest(x[i:j] @ self._weights, self._place, k, exclude and exclude.rows(i, j)) for i, j in blocks]
+        return _fill(torch.cat([torch.full((0, k), -1), *parts]), self._order, exclude)
+
+
+class EASE:
     """Embarrassingly shallow autoencoder (Steck 2019): ``B = -P / diag(P)`` with ``P = (XᵀX + l2 I)⁻¹`` and a zero
     diagonal, X the binary user-item matrix.
 
@@ -143,6 +134,7 @@ class EASE(_LinearScores):
             remedy = "use the baseline itemknn, or split a log without the rarest items"
             raise InputError("graph", f"at most {self.MAX_ITEMS:,} items for EASE", need, remedy)
         self._order = _by_popularity(graph)
+        self._place = np.argsort(self._order)
         x = _clicks(graph)
         gram = (x.T @ x).toarray(order="F").astype(np.float32)
         gram[np.diag_indices(n)] += self.l2
@@ -150,8 +142,32 @@ class EASE(_LinearScores):
         inverse = scipy.linalg.cho_solve(factor, np.eye(n, dtype=np.float32), overwrite_b=True, check_finite=False)
         weights = inverse / -np.diag(inverse)
         weights[np.diag_indices(n)] = 0
-        self._weights = np.ascontiguousarray(weights)
+        self._weights = np.ascontiguousarray(weights[:, self._order])  # columns by popularity, so that ties are too
         return self
+
+    def rank(self, histories: Ragged, users: Tensor, k: int, exclude: Ragged | None = None) -> Tensor:
+        """The k items with the highest score for each history.
+
+        Args:
+            histories: items of each user; how often and in which order they were clicked is not read.
+            users: int64 [B], not read.
+            k: length of the lists.
+            exclude: items that a user must not be shown.
+
+        Returns:
+            int64 [B, k], -1 where fewer than k items are left.
+        """
+        x = _binary(histories, len(self._order))
+        place, items = torch.from_numpy(self._place), torch.from_numpy(self._order)
+        top = torch.full((x.shape[0], k), -1)
+        for begin, end in _blocks(x.shape[0], PRODUCTS // len(items)):
+            scores = torch.from_numpy(x[begin:end] @ self._weights)
+            if exclude is not None:
+                owner, item = _known(exclude.rows(begin, end))
+                scores[owner, place[item]] = -torch.inf
+            best = _first(scores, min(k, len(items)))
+            top[begin:end, : best.shape[1]] = torch.where(best >= 0, items[best], -1)
+        return top
 
 
 def _clicks(graph: RecGraph) -> sp.csr_matrix:
@@ -161,9 +177,8 @@ def _clicks(graph: RecGraph) -> sp.csr_matrix:
 
 
 def _binary(rows: Ragged, n_items: int) -> sp.csr_matrix:
-    known = rows.items >= 0
-    place = (rows.owner()[known].numpy(), rows.items[known].numpy())
-    matrix = sp.csr_matrix((np.ones(len(place[0]), np.float32), place), (rows.n_rows, n_items))
+    owner, item = (x.numpy() for x in _known(rows))
+    matrix = sp.csr_matrix((np.ones(len(item), np.float32), (owner, item)), (rows.n_rows, n_items))
     matrix.data[:] = 1  # building it summed what was there twice
     return matrix
 
@@ -175,21 +190,51 @@ def _by_popularity(graph: RecGraph, since: int | None = None) -> NDArray[np.int6
     return np.lexsort((np.arange(len(total)), -total, -recent))
 
 
-def _rank(scores: Any, n_users: int, order: NDArray[np.int64], k: int, exclude: Ragged | None) -> Tensor:
-    """Best k of each row of ``scores(begin, end)`` [end - begin, n_items] without the excluded: int64 [n_users, k]."""
-    items = torch.from_numpy(order)
-    top = torch.full((n_users, k), -1, dtype=torch.int64)
-    step = max(BLOCK_CELLS // max(len(items), 1), 1)
-    for begin in range(0, n_users, step):
-        end = min(begin + step, n_users)
-        block = torch.from_numpy(scores(begin, end))
+def _known(rows: Ragged) -> tuple[Tensor, Tensor]:
+    """Row and item of everything that is not -1."""
+    known = rows.items >= 0
+    return rows.owner()[known], rows.items[known]
+
+
+def _blocks(n_rows: int, size: int) -> list[tuple[int, int]]:
+    step = max(size, 1)
+    return [(begin, min(begin + step, n_rows)) for begin in range(0, n_rows, step)]
+
+
+def _largest(scores: sp.csr_matrix, place: NDArray[np.int64], k: int, exclude: Ragged | None) -> Tensor:
+    """Columns of the k largest entries of each sparse row, without the excluded ones, ties by ``place``.
+
+    Returns:
+        int64 [B, k], -1 where a row has fewer entries.
+    """
+    if exclude is not None:
+        scores = scores - scores.multiply(_binary(exclude, scores.shape[1]))  # x - x is exactly 0
+    entries = scores.tocoo()
+    kept = entries.data > 0
+    row, col, value = entries.row[kept], entries.col[kept], entries.data[kept]
+    order = np.lexsort((place[col], -value, row))
+    row, col = row[order], col[order]
+    rank = np.arange(len(row)) - np.searchsorted(row, row)
+    top = np.full((scores.shape[0], k), -1, dtype=np.int64)
+    top[row[rank < k], rank[rank < k]] = col[rank < k]
+    return torch.from_numpy(top)
+
+
+def _fill(top: Tensor, order: NDArray[np.int64], exclude: Ragged | None) -> Tensor:
+    """Replace the -1 at the end of each list by the first items of ``order`` that are neither in it nor excluded."""
+    rows, k = top.shape
+    longest = 0 if exclude is None else int(exclude.indptr.diff().max()) if rows else 0
+    spare = torch.from_numpy(order[: 2 * k + longest])
+    filled = torch.full_like(top, -1)
+    for begin, end in _blocks(rows, PRODUCTS // max(len(spare), 1)):
+        head = top[begin:end]
+        candidates = torch.cat([head, spare.expand(end - begin, -1)], 1)
+        out = metrics.repeated(candidates) | (candidates < 0)
         if exclude is not None:
-            out = exclude.rows(begin, end)
-            known = out.items >= 0
-            block[out.owner()[known], out.items[known]] = -torch.inf
-        best = _first(block[:, items], min(k, len(items)))
-        top[begin:end, : best.shape[1]] = torch.where(best >= 0, items[best.clamp(min=0)], -1)
-    return top
+            out |= exclude.rows(begin, end).contains(candidates)
+        first = torch.sort(out.to(torch.uint8), dim=1, stable=True).indices[:, :k]
+        filled[begin:end, : first.shape[1]] = candidates.gather(1, first).masked_fill(out.gather(1, first), -1)
+    return filled
 
 
 def _first(scores: Tensor, k: int) -> Tensor:

@@ -120,7 +120,7 @@ def test_every_baseline_keeps_the_contract_of_rankers(ranker, monkeypatch):
         assert sorted(listed) == sorted(set(range(30)) - set(seen))  # nothing seen, nothing twice, nothing missing
         assert line[len(listed) :] == [-1] * (40 - len(listed))
     assert top[6, :30].tolist() == best(popularity_of(rows, 30), [0] * 30, 30, set())  # knows nothing: popularity
-    monkeypatch.setattr(baselines, "BLOCK_CELLS", 70)  # two users at a time
+    monkeypatch.setattr(baselines, "PRODUCTS", 70)  # a few users at a time
     assert ranker.rank(histories, users, 40, histories).equal(top)
     assert ranker.rank(histories.rows(3, 5), users[3:5], 40, histories.rows(3, 5)).equal(top[3:5])
 

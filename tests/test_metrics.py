@@ -124,13 +124,8 @@ def test_alignment_and_uniformity_follow_their_formulas():
     unit = [v / sum(float(a) ** 2 for a in v) ** 0.5 for v in x], [v / sum(float(a) ** 2 for a in v) ** 0.5 for v in y]
     aligned = [sum(float(a - b) ** 2 for a, b in zip(v, w, strict=True)) for v, w in zip(*unit, strict=True)]
     assert float(metrics.alignment(x, y)) == pytest.approx(sum(aligned) / 6)
-    kernel = []
-    for i in range(6):
-        for j in range(6):
-            if i != j:
-                kernel.append(
-                    math.exp(-2 * sum(float(a - b) ** 2 for a, b in zip(unit[0][i], unit[0][j], strict=True)))
-                )
+    pairs = [(v, w) for i, v in enumerate(unit[0]) for j, w in enumerate(unit[0]) if i != j]
+    kernel = [math.exp(-2 * sum(float(a - b) ** 2 for a, b in zip(v, w, strict=True))) for v, w in pairs]
     assert float(metrics.uniformity(x)) == pytest.approx(math.log(sum(kernel) / len(kernel)))
 
 

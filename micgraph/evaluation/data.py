@@ -1,0 +1,168 @@
+"""A holdout in the numbers of a graph: who is tested, from which history, on which clicks."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from micgraph.graph.split import Holdout
+from micgraph.ids import IdMap
+from micgraph.knn import Ragged
+from micgraph.schema import CLICKS, ITEM_ID, TIMESTAMP, USER_ID, InputError, LeakageError
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from micgraph.graph.recgraph import RecGraph
+
+
+@dataclass(frozen=True)
+class EvalData:
+    """A holdout in the graph's numbers; B test users, S test clicks.
+
+    Attributes:
+        user_ids: [B], as the log gave them.
+        users: int64 [B], index in the graph or -1.
+        histories: B rows of item indices, oldest first; events on items that the graph does not know are left out.
+        clicks: B rows, every test click, oldest first, repeats included. Items that the graph does not know have
+            numbers from ``n_items`` on: nobody can rank them, so they are misses.
+        new: bool [S], whether the click's item is absent from the user's whole history.
+        n_items: items that can be recommended.
+        category: int64 [n_items], 0 where unknown.
+        counts: what was left out or is unknown.
+        manifest: how the split was made.
+    """
+
+    user_ids: pa.Array
+    users: Tensor
+    histories: Ragged
+    clicks: Ragged
+    new: Tensor
+    n_items: int
+    category: Tensor
+    counts: dict[str, int] = field(default_factory=dict)
+    manifest: dict[str, Any] = field(default_factory=dict)
+
+    def __len__(self) -> int:
+        return len(self.users)
+
+    def only_new(self) -> EvalData:
+        """Only clicks on items that the user's history does not have; users without any are dropped and counted.
+
+        Raises:
+            InputError: no click is left.
+        """
+        owner = self.clicks.owner()[self.new]
+        kept = torch.unique(owner)
+        if not len(kept):
+            remedy = "evaluate with new_only=False"
+            raise InputError("new_only", "a test click on an item new to its user", "none", remedy)
+        clicks = _ragged(torch.searchsorted(kept, owner), self.clicks.items[self.new], len(kept))
+        place = torch.full((len(self),), -1)
+        place[kept] = torch.arange(len(kept))
+        past = place[self.histories.owner()]
+        dropped = {
+            "users without a new item": len(self) - len(kept),
+            "test clicks on items of the history": int((~self.new).sum()),
+        }
+        return replace(
+            self,
+            user_ids=self.user_ids.take(kept.numpy()),
+            users=self.users[kept],
+            histories=_ragged(past[past >= 0], self.histories.items[past >= 0], len(kept)),
+            clicks=clicks,
+            new=torch.ones(len(owner), dtype=torch.bool),
+            counts={**self.counts, **dropped},
+        )
+
+
+def prepare(holdout: Holdout, graph: RecGraph) -> EvalData:
+    """Translate a holdout into the graph's numbers.
+
+    Raises:
+        InputError: the holdout has no targets.
+        LeakageError: a target (same user, item and second) is a click of the graph.
+    """
+    targets, past = holdout.targets.arrow(), holdout.histories.arrow()
+    if not len(targets):
+        raise InputError("holdout", "at least one target", "none", "choose a longer test window or other fractions")
+    if graph.users is None or graph.items is None:
+        raise InputError("graph", "a graph with its external ids", "one without", "load it where pyarrow is installed")
+    testers = IdMap.build(targets[USER_ID])
+    past = past.filter(testers.index(past[USER_ID]) >= 0)
+    owner, past_owner = testers.index(targets[USER_ID]), testers.index(past[USER_ID])
+    item, past_item, width = _item_codes(graph.items, targets[ITEM_ID], past[ITEM_ID])
+    users = graph.users.index(testers.values)
+    _refuse_leakage(graph, users[owner], item, targets[TIMESTAMP].to_numpy())
+    known, foreign = past_item < graph.n_items, item[item >= graph.n_items]
+    histories = _ragged(past_owner[known], past_item[known], len(testers))
+    clicks = _ragged(owner, item, len(testers))
+    pair = clicks.owner() * width + clicks.items
+    counts = {
+        "test users": len(testers),
+        "test users unknown to the graph": int((users < 0).sum()),
+        "test users without a history": int((histories.indptr.diff() == 0).sum()),
+        "test clicks": len(item),
+        "test clicks on items unknown to the graph": len(foreign),
+        "test items unknown to the graph": len(np.unique(foreign)),
+        "history events on items unknown to the graph": int((~known).sum()),
+    }
+    return EvalData(
+        user_ids=testers.values,
+        users=torch.from_numpy(users),
+        histories=histories,
+        clicks=clicks,
+        new=~torch.isin(pair, torch.from_numpy(past_owner * width + past_item)),
+        n_items=graph.n_items,
+        category=graph.category.cpu().long(),
+        counts=counts,
+        manifest=dict(holdout.manifest),
+    )
+
+
+def _item_codes(items: IdMap, targets: Any, past: Any) -> tuple[NDArray[np.int64], NDArray[np.int64], int]:
+    """Item indices of two id columns, and how many numbers that takes: ids that the graph does not know get numbers
+    from ``len(items)`` on, the same in both columns."""
+    import pyarrow as pa
+
+    known = [items.index(column) for column in (targets, past)]
+    foreign = [column.filter(pa.array(index < 0)) for column, index in zip((targets, past), known, strict=True)]
+    strangers = IdMap.build(foreign[0]).extend(foreign[1])
+    codes = [
+        np.where(index < 0, len(items) + strangers.index(column), index)
+        for column, index in zip((targets, past), known, strict=True)
+    ]
+    return codes[0], codes[1], len(items) + len(strangers)
+
+
+def _refuse_leakage(
+    graph: RecGraph, user: NDArray[np.int64], item: NDArray[np.int64], micros: NDArray[np.int64]
+) -> None:
+    """Look for targets (user, item, whole second) among the graph's clicks."""
+    clicks = graph.relation(CLICKS)
+    can_be = np.flatnonzero((user >= 0) & (item < graph.n_items))
+    pairs, place = np.unique(user[can_be] * graph.n_items + item[can_be], return_inverse=True)
+    if not len(pairs) or not clicks.n_edges or clicks.time is None:
+        return
+    edge = (clicks.row_index() * graph.n_items + clicks.col).cpu().numpy()
+    at = np.searchsorted(pairs, edge).clip(max=len(pairs) - 1)
+    shared = pairs[at] == edge
+    span = 2**33  # seconds since the epoch and numbers of pairs share one integer
+    edge_keys = at[shared] * span + clicks.time.cpu().numpy()[shared].astype(np.int64)
+    overlap = int(np.isin(place * span + micros[can_be] // 1_000_000 - graph.epoch, edge_keys).sum())
+    if overlap:
+        remedy = "build the graph from split.train, and evaluate on the test part of the same split"
+        raise LeakageError("holdout", "no target among the graph's clicks", f"{overlap:,} of {len(user):,}", remedy)
+
+
+def _ragged(owner: Tensor | NDArray[np.int64], items: Tensor | NDArray[np.int64], n_rows: int) -> Ragged:
+    """Items by owner, in the order in which they are given."""
+    owner, items = torch.as_tensor(owner), torch.as_tensor(items)
+    indptr = torch.zeros(n_rows + 1, dtype=torch.int64)
+    torch.cumsum(torch.bincount(owner, minlength=n_rows), 0, out=indptr[1:])
+    return Ragged(indptr, items[torch.argsort(owner, stable=True)])

@@ -1,0 +1,121 @@
+"""Judging a ranker: lists for every test user, checked, measured and averaged."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from micgraph import metrics
+from micgraph.evaluation.data import EvalData
+from micgraph.evaluation.result import METRICS, Result
+from micgraph.knn import Ragged
+from micgraph.schema import InputError
+
+BLOCK = 2048
+"""Users ranked at a time."""
+
+
+class Ranker(Protocol):
+    """Whatever makes a list of items from a history: models and baselines alike."""
+
+    @property
+    def name(self) -> str: ...
+
+    def rank(self, histories: Ragged, users: Tensor, k: int, exclude: Ragged | None = None) -> Tensor:
+        """Rank items for B users.
+
+        Args:
+            histories: B rows of item indices, oldest first; a row may be empty.
+            users: int64 [B], index in the graph or -1.
+            k: length of the lists.
+            exclude: items that each user must not get.
+
+        Returns:
+            int64 [B, k], best first, no item twice in a row, -1 where fewer than k items are left.
+        """
+        ...
+
+
+def evaluate_ranker(
+    ranker: Ranker, data: EvalData, ks: Sequence[int], filter_seen: bool = True, new_only: bool = False
+) -> Result:
+    """Rank for every test user and measure.
+
+    Args:
+        ranker: anything with ``name`` and ``rank``.
+        data: from :func:`prepare`.
+        ks: lengths at which lists are cut.
+        filter_seen: exclude the whole history from the lists. A target that is in the history then stays in the
+            denominators, as a miss; ``new_only`` leaves it out.
+        new_only: judge only clicks on items that are new to their user.
+
+    Raises:
+        InputError: the ranker returns another shape, an item that does not exist, an item twice, or an excluded one.
+    """
+    data = data.only_new() if new_only else data
+    cuts = sorted({int(k) for k in ks})
+    parts: dict[str, list[Tensor]] = {}
+    shown = torch.zeros(len(cuts), data.n_items, dtype=torch.bool)
+    for begin in range(0, len(data), BLOCK):
+        end = min(begin + BLOCK, len(data))
+        seen = data.histories.rows(begin, end)
+        exclude = seen if filter_seen else None
+        top = ranker.rank(seen, data.users[begin:end], max(cuts, default=0), exclude).cpu()
+        _check_lists(top, ranker.name, (end - begin, max(cuts, default=0)), data.n_items, exclude)
+        for name, measured in _measure(top, data.clicks.rows(begin, end), data.category, cuts).items():
+            parts.setdefault(name, []).append(measured)
+        for at, k in enumerate(cuts):
+            shown[at, top[:, :k][top[:, :k] >= 0]] = True
+    per_user, weights = _weighted({name: torch.cat(part) for name, part in parts.items()}, data)
+    means = {name: (w[:, None] * per_user[name]).double().sum(0) / w.double().sum() for name, w in weights.items()}
+    means["coverage"] = shown.double().mean(1)
+    flat = {f"{name}@{k}": float(means[name][at]) for name in METRICS if name in means for at, k in enumerate(cuts)}
+    values = {name: value for name, value in flat.items() if not math.isnan(value)}  # a list of one has no pairs
+    settings = {"filter_seen": filter_seen, "new_only": new_only}
+    return Result(ranker.name, tuple(cuts), settings, values, per_user, weights, data.counts, data.manifest)
+
+
+def _measure(top: Tensor, clicks: Ragged, category: Tensor, ks: Sequence[int]) -> dict[str, Tensor]:
+    measured = {
+        "recall": metrics.recall(top, clicks, ks),
+        "hr": metrics.hit_rate(top, clicks, ks),
+        "ndcg": metrics.ndcg(top, clicks, ks),
+        "ndcg_hits": metrics.ndcg_hits(top, clicks, ks),
+        "hit": metrics.hit_per_click(top, clicks, ks).float(),
+    }
+    if bool((category != category[:1]).any()):  # with one category or none it would say nothing
+        measured["diversity"] = metrics.diversity(top, category, ks)
+    return measured
+
+
+def _weighted(raw: Mapping[str, Tensor], data: EvalData) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+    """Per-user values and weights such that every metric is a weighted mean over users."""
+    ones = torch.ones(len(data))
+    per_user, weights = dict(raw), dict.fromkeys(raw, ones)
+    clicks = data.clicks.indptr.diff()
+    owner = data.clicks.owner()[data.clicks.items < data.n_items]
+    for name, count in (("hit", clicks), ("hit_known", torch.bincount(owner, minlength=len(data)))):
+        weights[name] = count.float()
+        per_user[name] = raw["hit"] / count.clamp(min=1)[:, None]
+    if "diversity" in raw:
+        listed = ~raw["diversity"].isnan().all(1)
+        weights["diversity"] = listed.float()
+        per_user["diversity"] = raw["diversity"].where(listed[:, None], 0)
+    return per_user, weights
+
+
+def _check_lists(top: Tensor, name: str, shape: tuple[int, int], n_items: int, exclude: Ragged | None) -> None:
+    argument = f"rankings of {name}"
+    if tuple(top.shape) != shape or top.dtype != torch.int64:
+        raise InputError(argument, f"int64 {list(shape)}", f"{top.dtype} {list(top.shape)}", "pad lists with -1")
+    if top.numel() and (int(top.min()) < -1 or int(top.max()) >= n_items):
+        got = f"{int(top.min())} to {int(top.max())}"
+        raise InputError(argument, f"items 0 to {n_items - 1}, or -1", got, "return indices of the graph's items")
+    if bool((metrics.repeated(top) & (top >= 0)).any()):
+        raise InputError(argument, "every item once a list", "an item twice", "make the lists distinct")
+    if exclude is not None and bool(exclude.contains(top).any()):
+        raise InputError(argument, "no excluded item", "an item of the history", "leave out what exclude names")
