@@ -120,31 +120,43 @@ class BatchSampler:
             stop = locate(rel, row, rel.time) if config.strict and rel.time is not None else eid
             enough = stop - rel.indptr[row] >= config.min_history
             return row[enough], eid[enough]
-        degree = rel.degree()
+        first = self._first_target()
         if config.samples == "users":
-            row = (degree > config.min_history).nonzero()[:, 0]
+            row = (first < rel.indptr[1:]).nonzero()[:, 0]
             return row, rel.indptr[row + 1]
-        pieces = torch.div(degree - 2, size, rounding_mode="floor").clamp(min=-1) + 1
+        targets = (rel.indptr[1:] - first).clamp(min=0)
+        pieces = torch.div(targets + size - 1, size, rounding_mode="floor")
         row = torch.repeat_interleave(torch.arange(rel.n_rows, device=rel.device), pieces)
         nth = torch.arange(len(row), device=rel.device) - (torch.cumsum(pieces, 0) - pieces)[row]
         return row, rel.indptr[row + 1] - nth * size
+
+    def _first_target(self) -> Tensor:
+        """The offset of each row's first click that can be a target, or past its end: int64 [n_users]."""
+        rel, config = self.clicks, self.config
+        least = max(config.min_history, 1) if config.samples == "positions" else config.min_history
+        start, end = rel.indptr[:-1], rel.indptr[1:]
+        if not least or not config.strict or rel.time is None or config.samples == "positions":
+            return start + least
+        last_needed = (start + least - 1).clamp(max=max(rel.n_edges - 1, 0))
+        after = locate(rel, torch.arange(rel.n_rows, device=rel.device), rel.time[last_needed].long() + 1)
+        return torch.where(end - start >= least, after, end)
 
     def _pieces(self, pick: Tensor) -> tuple[Tensor, ...]:
         """Pieces of T + 1 clicks: the first T are read, the last T are the targets after each of them."""
         row, stop = self.rows[pick], self.stops[pick]
         eid, mask = window(self.clicks, row, stop, self.history + 1)
-        has_next = mask[:, 1:]
-        pair_row, pair_at = has_next.nonzero(as_tuple=True)
-        return stop, row, eid[:, :-1], has_next, pair_row, pair_at, eid[:, 1:][has_next]
+        read = mask[:, 1:]
+        scored = read & (eid[:, 1:] - self.clicks.indptr[row][:, None] >= self.config.min_history)
+        pair_row, pair_at = scored.nonzero(as_tuple=True)
+        return stop, row, eid[:, :-1], read, pair_row, pair_at, eid[:, 1:][scored]
 
     def _cuts(self, pick: Tensor, epoch_key: int) -> tuple[Tensor, ...]:
         row, target = self.rows[pick], self.stops[pick]
         sample = target
         if self.config.samples == "users":
-            begin = self.clicks.indptr[row] + self.config.min_history
-            room = (target - begin).clamp(min=1)
+            begin = self._first_target()[row]
             sample = row
-            target = begin + rng.integers(epoch_key, row, 1, room[:, None])[:, 0]
+            target = begin + rng.integers(epoch_key, row, 1, (target - begin)[:, None])[:, 0]
         stop = target
         if self.config.strict and self.clicks.time is not None:
             stop = locate(self.clicks, row, self.clicks.time[target])
