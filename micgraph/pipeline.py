@@ -67,6 +67,7 @@ def train(
         LeakageError: validation targets are clicks of the graph.
     """
     resolved = resolve(model, config, graph.n_items)
+    data = prepare(validation, graph) if validation is not None and not isinstance(validation, EvalData) else validation
     towers = make_towers(resolved, graph)
     directory = Path(out) if out is not None else Path(tempfile.mkdtemp(prefix="micgraph-"))
     target = torch.device(("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device)
@@ -81,7 +82,6 @@ def train(
     )
     _prepare_directory(directory, resolved, graph, towers)
     run = Run(directory, resolved, local, towers)
-    data = prepare(validation, graph) if validation is not None and not isinstance(validation, EvalData) else validation
     trainer = Trainer(
         objective,
         sampler,
