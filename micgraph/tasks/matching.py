@@ -9,6 +9,7 @@ from typing import ClassVar, Literal
 from torch import Tensor
 
 from micgraph.sampling.plan import Batch, Requires
+from micgraph.schema import ConfigError
 from micgraph.tasks.base import Reps, Task
 from micgraph.tasks.losses import full_softmax, logistic_loss, mean, softmax_loss
 
@@ -21,10 +22,12 @@ class MatchingConfig:
         weight: of the loss (MIC's lambda scales it too, DECISIONS 22).
         loss: ``softmax`` or ``logistic`` (*literal* MIC Eq. 9).
         negatives: ``full`` (the whole catalogue), ``in_batch`` (the other targets), ``uniform`` or ``popularity``
-            (drawn from the catalogue).
+            (drawn from the catalogue). The softmax corrects in_batch and popularity by their log probabilities.
         count: negatives drawn.
-        log_q: correct scores by the negatives' log probabilities (always with in_batch and popularity).
         literal: the positive is left out of the denominator, as printed.
+
+    Raises:
+        ConfigError: ``full`` with a loss that it does not have.
     """
 
     __pydantic_config__: ClassVar = {"extra": "forbid"}
@@ -34,6 +37,11 @@ class MatchingConfig:
     negatives: Literal["full", "in_batch", "uniform", "popularity"] = "uniform"
     count: int = 512
     literal: bool = False
+
+    def __post_init__(self) -> None:
+        if self.negatives == "full" and (self.loss == "logistic" or self.literal):
+            expected, got = "the plain softmax over the whole catalogue", "loss=logistic or literal=true"
+            raise ConfigError("tasks.matching", expected, got, "set negatives to in_batch, uniform or popularity")
 
 
 class Matching(Task):
