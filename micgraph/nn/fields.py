@@ -24,7 +24,8 @@ class FieldEncoder(nn.Module):
         super().__init__()
         self.dim = dim
         self.names = list(fields)
-        self.embed = nn.ModuleDict({name: _embedding(field, dim) for name, field in fields.items()})
+        # a list, since a ModuleDict refuses names such as "type" or "a.b", which columns may well have
+        self.embed = nn.ModuleList(_embedding(field, dim) for field in fields.values())
 
     @property
     def width(self) -> int:
@@ -42,21 +43,22 @@ class FieldEncoder(nn.Module):
             float [n, F, dim].
         """
         columns = [
-            self._encode(fields[name], None if keep is None else keep[:, i]) for i, name in enumerate(self.names)
+            _encode(layer, fields[name], None if keep is None else keep[:, i])
+            for i, (name, layer) in enumerate(zip(self.names, self.embed, strict=True))
         ]
         return torch.stack(columns, dim=1)
 
-    def _encode(self, field: Field, keep: Tensor | None) -> Tensor:
-        layer = self.embed[field.name]
-        if field.offsets is not None:
-            assert isinstance(layer, nn.EmbeddingBag)
-            pooled = _pool(layer, field)
-            return pooled if keep is None else torch.where(keep[:, None], pooled, layer.weight[0])
-        if field.kind == "categorical":
-            codes = field.values.long()
-            return layer(codes if keep is None else torch.where(keep, codes, 0))  # type: ignore[no-any-return]
-        values = field.values.to(torch.float32)
-        return layer(values if keep is None else values * keep[:, None])  # type: ignore[no-any-return]
+
+def _encode(layer: nn.Module, field: Field, keep: Tensor | None) -> Tensor:
+    if field.offsets is not None:
+        assert isinstance(layer, nn.EmbeddingBag)
+        pooled = _pool(layer, field)
+        return pooled if keep is None else torch.where(keep[:, None], pooled, layer.weight[0])
+    if field.kind == "categorical":
+        codes = field.values.long()
+        return layer(codes if keep is None else torch.where(keep, codes, 0))  # type: ignore[no-any-return]
+    values = field.values.to(torch.float32)
+    return layer(values if keep is None else values * keep[:, None])  # type: ignore[no-any-return]
 
 
 def _pool(layer: nn.EmbeddingBag, field: Field) -> Tensor:

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from micgraph.nn.query import QueryEncoder, QueryInput, last_valid, masked_mean, mlp
+from micgraph.schema import ConfigError
 
 
 class GRU4Rec(QueryEncoder):
@@ -77,6 +78,9 @@ class ICAN(QueryEncoder):
         heads: attention heads.
         hidden: widths of the MLP's layers before the output.
         dropout: on the tokens.
+
+    Raises:
+        ConfigError: other tokens, or heads that do not divide the tokens' width.
     """
 
     reads_fields = True
@@ -94,8 +98,13 @@ class ICAN(QueryEncoder):
         dropout: float = 0.0,
     ) -> None:
         super().__init__()
+        if tokens not in ("fields", "items"):
+            raise ConfigError("model.options.tokens", "'fields' or 'items'", repr(tokens), "choose one of them")
         self.by_field = tokens == "fields"
         width = field_dim if self.by_field else dim
+        if heads < 1 or width % heads:
+            expected = f"a divisor of the tokens' width {width}"
+            raise ConfigError("model.options.heads", expected, heads, "choose another number of heads or model.dim")
         self.n_tokens = n_fields if self.by_field else history
         self.dropout = nn.Dropout(dropout)
         self.attention = nn.MultiheadAttention(width, heads, batch_first=True)

@@ -87,7 +87,10 @@ class TwoTower(nn.Module):
         super().__init__()
         self.config = config
         width = config.field_dim or config.dim
-        self.item_fields = FieldEncoder(_chosen(item_fields, config.item_fields), width)
+        read = _chosen(item_fields, config.item_fields)
+        if not read:
+            raise ConfigError("model.item_fields", f"some of {list(item_fields)}", "none", "name one, or leave it out")
+        self.item_fields = FieldEncoder(read, width)
         names = config.user_fields
         if names is None:
             names = tuple(name for name in user_fields if name != USER_ID)
@@ -121,7 +124,7 @@ class TwoTower(nn.Module):
     def query_input(
         self, items: ItemReps, history: Tensor, mask: Tensor, user: Fields, user_keep: Tensor | None = None
     ) -> QueryInput:
-        """Look histories up among encoded items.
+        """Look histories up among encoded items; where all are empty, one masked place stands for them.
 
         Args:
             history: int64 [B, T], rows of ``items`` (-1: unknown).
@@ -129,6 +132,8 @@ class TwoTower(nn.Module):
             user: the users' fields, B of each.
             user_keep: bool [B, F_user], user fields that are not masked.
         """
+        if not history.shape[1]:
+            history, mask = F.pad(history, (0, 1), value=-1), F.pad(mask, (0, 1))
         raw = _rows(items.fields, history) if self.encoder.reads_fields else items.fields[:0]
         if self.user_fields.names:
             width = self.user_fields({n: user[n] for n in self.user_fields.names}, user_keep).flatten(1)

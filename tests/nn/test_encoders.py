@@ -1,0 +1,221 @@
+"""What every query encoder must do: one contract, inherited by all of ENCODERS, and each one against loops."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+import torch
+
+from micgraph.nn.export import BoundModel
+from micgraph.nn.query import QueryInput
+from micgraph.nn.registry import ENCODERS
+from micgraph.nn.towers import ModelConfig, TwoTower
+from micgraph.schema import ConfigError
+from tests.toy import item_fields, user_fields
+
+N_ITEMS, N_USERS, HISTORY = 12, 6, 5
+VARIANTS = {
+    **{name: {"encoder": name} for name in ENCODERS},
+    "gru4rec, 2 layers": {"encoder": "gru4rec", "options": {"layers": 2}},
+    "mic_dnn, no user": {"encoder": "mic_dnn", "user_fields": ()},
+    "gru4rec, no user": {"encoder": "gru4rec", "user_fields": ()},
+    "ican of items": {"encoder": "ican", "options": {"tokens": "items", "heads": 2}},
+    "ican, cosine, shared": {"encoder": "ican", "similarity": "cosine", "temperature": 0.1, "shared_space": True},
+    "gru4rec, mlp items": {
+        "encoder": "gru4rec",
+        "item_hidden": (9, 7),
+        "field_dim": 8,
+        "item_fields": ("item_id", "tags"),
+    },
+}
+
+
+def towers(seed: int = 0, **config) -> TwoTower:
+    torch.manual_seed(seed)
+    base = {"dim": 16, "history": HISTORY, "dropout": 0.3}
+    return TwoTower(ModelConfig(**{**base, **config}), item_fields(N_ITEMS), user_fields(N_USERS))
+
+
+def bound(model: TwoTower) -> BoundModel:
+    return BoundModel(model, item_fields(N_ITEMS), user_fields(N_USERS))
+
+
+def lines(*histories: list[int], width: int | None = None) -> tuple[torch.Tensor, torch.Tensor]:
+    size = width if width is not None else max(map(len, histories))
+    items, mask = torch.full((len(histories), size), -1), torch.zeros(len(histories), size, dtype=torch.bool)
+    for k, history in enumerate(histories):
+        items[k, : len(history)] = torch.tensor(history)
+        mask[k, : len(history)] = True
+    return items, mask
+
+
+HISTORIES = ([3, 1, 4, 1, 5], [9], [2, 6, 5], [], [0, 11], [7, 8, 7, 9])
+USERS = torch.tensor([0, 1, -1, 3, 4, 5])
+
+
+@pytest.fixture(params=VARIANTS)
+def settings(request: pytest.FixtureRequest) -> dict:
+    return VARIANTS[request.param]
+
+
+class TestContract:
+    def test_a_batch_gives_what_each_line_gives_alone(self, settings: dict) -> None:
+        model = bound(towers(**settings))
+        together = model.encode_queries(*lines(*HISTORIES), USERS)
+        for k, history in enumerate(HISTORIES):
+            alone = model.encode_queries(*lines(history, width=max(len(history), 1)), USERS[k : k + 1])
+            for one, many in zip(alone, together, strict=True):
+                torch.testing.assert_close(one[0], many[k], rtol=1e-5, atol=1e-6)
+
+    def test_padding_does_not_matter(self, settings: dict) -> None:
+        model = bound(towers(**settings))
+        short = model.encode_queries(*lines([2, 6, 5], [9]), torch.tensor([0, 1]))
+        items, mask = lines([2, 6, 5], [9], width=HISTORY)
+        for filler in (-1, 4):  # nothing is read where the mask says so
+            long = model.encode_queries(torch.where(mask, items, filler), mask, torch.tensor([0, 1]))
+            for a, b in zip(short, long, strict=True):
+                torch.testing.assert_close(a, b, rtol=1e-5, atol=1e-6)
+
+    def test_nothing_known_gives_finite_vectors(self, settings: dict) -> None:
+        model = bound(towers(**settings))
+        unknown = torch.full((3,), -1)
+        for items, mask in (lines([], [], [], width=0), lines([], [], [], width=4), lines([-1, -1], [3, -1], [-1])):
+            search, own = model.encode_queries(items, mask, unknown)
+            assert search.shape == own.shape == (3, 16)
+            assert torch.isfinite(search).all() and torch.isfinite(own).all()
+
+    def test_training_on_empty_histories_keeps_gradients_finite(self, settings: dict) -> None:
+        model = towers(**settings)
+        items = model.items(item_fields(N_ITEMS))
+        history, mask = lines([], [3, -1], width=3)
+        fields = {name: f.take(torch.tensor([-1, 2])) for name, f in user_fields(N_USERS).items()}
+        own = model.encoder(model.query_input(items, history, mask, fields))
+        model.search_queries(own).pow(2).sum().backward()
+        gradients = [p.grad for p in model.parameters() if p.grad is not None]
+        assert gradients and all(torch.isfinite(g).all() for g in gradients)
+
+    def test_the_same_seed_gives_the_same_vectors(self, settings: dict) -> None:
+        made = [bound(towers(seed, **settings)).encode_queries(*lines(*HISTORIES), USERS)[0] for seed in (1, 1, 2)]
+        assert torch.equal(made[0], made[1]) and not torch.equal(made[0], made[2])
+
+    def test_spec_and_weights_give_the_same_model_back(self, settings: dict) -> None:
+        model = towers(**settings)
+        with torch.no_grad():
+            for parameter in model.parameters():
+                parameter.add_(torch.randn_like(parameter) * 0.1)
+        spec = json.loads(json.dumps(model.spec(item_fields(N_ITEMS), user_fields(N_USERS))))
+        again = TwoTower.from_spec(spec)
+        again.load_state_dict(model.state_dict())
+        assert again.config == ModelConfig(**{**model.config.__dict__, "options": spec["config"]["options"]})
+        for a, b in zip(bound(model).item_vectors(), bound(again).item_vectors(), strict=True):
+            assert torch.equal(a, b)
+        for a, b in zip(
+            bound(model).encode_queries(*lines(*HISTORIES), USERS),
+            bound(again).encode_queries(*lines(*HISTORIES), USERS),
+            strict=True,
+        ):
+            assert torch.equal(a, b)
+
+    def test_search_vectors_rank_as_the_model_scores(self, settings: dict) -> None:
+        """Inner products of exported vectors, scaled, are the scores that the tasks train on."""
+        model = towers(**settings).eval()
+        exported = bound(model)
+        search, _ = exported.encode_queries(*lines(*HISTORIES), USERS)
+        items, _ = exported.item_vectors()
+        encoded = model.items(item_fields(N_ITEMS))
+        history, mask = lines(*HISTORIES)
+        fields = {name: f.take(USERS) for name, f in user_fields(N_USERS).items()}
+        own = model.encoder(model.query_input(encoded, history, mask, fields))
+        trained = model.scale * model.search_queries(own) @ model.search_items(encoded.vectors[:-1]).T
+        torch.testing.assert_close(model.scale * search @ items.T, trained)
+        assert torch.equal((search @ items.T).argsort(1), trained.argsort(1))
+        assert exported.metric == ("cosine" if model.config.similarity == "cosine" else "ip")
+
+    def test_positions_are_the_vectors_of_prefixes(self, settings: dict) -> None:
+        model = towers(**settings).eval()
+        if not model.encoder.every_position:
+            with pytest.raises(NotImplementedError):
+                model.encoder.positions(None)  # type: ignore[arg-type]
+            return
+        encoded = model.items(item_fields(N_ITEMS))
+        fields = {name: f.take(torch.tensor([0, 1])) for name, f in user_fields(N_USERS).items()}
+        histories = ([3, 1, 4, 1, 5], [2, 6, 5])
+        at = model.encoder.positions(model.query_input(encoded, *lines(*histories), fields))
+        for t in range(5):
+            prefixes = lines(*(h[: t + 1] for h in histories))
+            vectors = model.encoder(model.query_input(encoded, *prefixes, fields))
+            for k, history in enumerate(histories):
+                if t < len(history):
+                    torch.testing.assert_close(at[k, t], vectors[k], rtol=1e-5, atol=1e-6)
+
+    def test_encoding_leaves_the_mode_and_takes_no_gradient(self, settings: dict) -> None:
+        model = towers(**settings).train()
+        exported = bound(model)
+        search, _ = exported.encode_queries(*lines(*HISTORIES), USERS)
+        again, _ = exported.encode_queries(*lines(*HISTORIES), USERS)
+        assert torch.equal(search, again) and not search.requires_grad, "no dropout outside training"
+        assert model.training and model.encoder.training
+
+    def test_refresh_reads_new_weights(self, settings: dict) -> None:
+        model = towers(**settings)
+        exported = bound(model)
+        before = exported.item_vectors()[0]
+        with torch.no_grad():
+            for parameter in model.item_fields.parameters():
+                parameter.mul_(2.0)
+        assert torch.equal(exported.item_vectors()[0], before)
+        exported.refresh()
+        assert not torch.equal(exported.item_vectors()[0], before)
+
+    def test_unknown_options_are_refused(self, settings: dict) -> None:
+        with pytest.raises(ConfigError, match="options"):
+            towers(**{**settings, "options": {"no_such_option": 1}})
+
+
+@pytest.mark.parametrize("options", [{"tokens": "tags"}, {"heads": 3}, {"heads": 0}])
+def test_ican_refuses_values_out_of_range(options: dict) -> None:
+    with pytest.raises(ConfigError, match="options"):
+        towers(encoder="ican", options=options)
+
+
+def test_an_unknown_encoder_is_named() -> None:
+    with pytest.raises(ConfigError, match="gru4rec"):
+        towers(encoder="gru5rec")
+
+
+def query(model: TwoTower, *histories: list[int]) -> QueryInput:
+    fields = {name: f.take(torch.arange(len(histories))) for name, f in user_fields(N_USERS).items()}
+    return model.query_input(model.items(item_fields(N_ITEMS)), *lines(*histories), fields)
+
+
+def test_mic_dnn_is_one_linear_layer_over_the_mean() -> None:
+    """DECISIONS 31-32."""
+    model = towers(encoder="mic_dnn").eval()
+    given = query(model, [3, 1, 4], [9])
+    (layer,) = model.encoder.layers
+    for k, length in enumerate((3, 1)):
+        pooled = sum(given.vectors[k, t] for t in range(length)) / length
+        want = layer.weight @ torch.cat([pooled, given.user[k]]) + layer.bias
+        torch.testing.assert_close(model.encoder(given)[k], want)
+
+
+def test_youtube_dnn_has_three_layers_of_the_papers_widths() -> None:
+    linear = [m for m in towers(encoder="youtube_dnn", dim=64).encoder.layers if isinstance(m, torch.nn.Linear)]
+    assert [m.out_features for m in linear] == [128, 64, 64]
+
+
+def test_ican_flattens_every_field_and_ends_in_three_layers() -> None:
+    """DECISIONS 18: 8 heads, flatten, MLP 128-64-64 with tanh."""
+    encoder = towers(encoder="ican", dim=64).encoder
+    linear = [m for m in encoder.layers if isinstance(m, torch.nn.Linear)]
+    assert encoder.attention.num_heads == 8 and [m.out_features for m in linear] == [128, 64, 64]
+    assert linear[0].in_features == 5 * 64 + 2 * 64
+    assert sum(isinstance(m, torch.nn.Tanh) for m in encoder.layers) == 2
+
+
+def test_gru_reads_the_order_and_bags_do_not() -> None:
+    for name, ordered in (("gru4rec", True), ("mic_dnn", False), ("ican", False)):
+        model = towers(encoder=name).eval()
+        one, two = model.encoder(query(model, [3, 1, 4], [3, 1, 4])), model.encoder(query(model, [4, 1, 3], [3, 4, 1]))
+        assert torch.allclose(one, two, atol=1e-6) != ordered

@@ -1,0 +1,95 @@
+"""The item tower, the unknown item, the space where queries meet items."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch.nn import functional as F
+
+from micgraph.graph.fields import take
+from micgraph.nn.towers import ModelConfig, TwoTower
+from micgraph.schema import ConfigError
+from tests.toy import item_fields, user_fields
+
+N = 9
+
+
+def towers(**config) -> TwoTower:
+    return TwoTower(ModelConfig(**{"dim": 8, **config}), item_fields(N), user_fields(4))
+
+
+def test_the_summing_tower_adds_the_field_embeddings() -> None:
+    reps = towers().items(item_fields(N))
+    torch.testing.assert_close(reps.vectors, sum(reps.fields[:, f] for f in range(5)))
+
+
+def test_the_mlp_tower_reads_all_fields_end_to_end() -> None:
+    """MicRec 3.6: a 3-layer MLP with tanh."""
+    model = towers(item_hidden=(7, 6), field_dim=3)
+    reps = model.items(item_fields(N))
+    first, _, second, _, third = model.item_layers
+    assert [m.out_features for m in (first, second, third)] == [7, 6, 8]
+    x = reps.fields.flatten(1)
+    torch.testing.assert_close(reps.vectors, third(torch.tanh(second(torch.tanh(first(x))))))
+
+
+@pytest.mark.parametrize("hidden", [None, (7,)])
+def test_the_last_row_is_the_item_nobody_knows(hidden: tuple[int, ...] | None) -> None:
+    model = towers(item_hidden=hidden)
+    reps = model.items(item_fields(N))
+    stranger = model.items(take(item_fields(N), torch.tensor([-1])))
+    assert len(reps.vectors) == N + 1
+    torch.testing.assert_close(reps.vectors[-1], stranger.vectors[0])
+    masked = model.items(item_fields(N), keep=torch.zeros(N, 5, dtype=torch.bool))
+    torch.testing.assert_close(masked.vectors, reps.vectors[-1].expand(N + 1, -1))
+
+
+def test_histories_and_users_are_looked_up_with_gaps_as_unknown() -> None:
+    model = towers(encoder="ican", user_fields=("age", "country"))
+    reps = model.items(item_fields(N))
+    history, mask = torch.tensor([[2, -1, 5]]), torch.tensor([[True, True, False]])
+    given = model.query_input(reps, history, mask, take(user_fields(4), torch.tensor([3])))
+    torch.testing.assert_close(given.vectors[0], reps.vectors[[2, N, 5]])
+    torch.testing.assert_close(given.fields[0], reps.fields[[2, N, 5]])
+    torch.testing.assert_close(given.user, model.user_fields(take(user_fields(4), torch.tensor([3]))).flatten(1))
+    assert model.query_width == 2 and given.user.shape == (1, 16)
+
+
+def test_masked_user_fields_equal_an_unknown_users() -> None:
+    model = towers(user_fields=("user_id", "country", "age"))
+    reps = model.items(item_fields(N))
+    lines = (torch.zeros(2, 1, dtype=torch.int64), torch.ones(2, 1, dtype=torch.bool))
+    known, nobody = (take(user_fields(4), torch.tensor(u)) for u in ([1, 2], [-1, -1]))
+    masked = model.query_input(reps, *lines, known, torch.zeros(2, 3, dtype=torch.bool))
+    torch.testing.assert_close(masked.user, model.query_input(reps, *lines, nobody).user)
+
+
+def test_the_user_id_is_read_only_where_it_is_named() -> None:
+    assert towers().user_fields.names == ["country", "age"]
+    assert towers(user_fields=("user_id",)).user_fields.names == ["user_id"]
+    assert towers(user_fields=()).user_fields.names == []
+
+
+@pytest.mark.parametrize("shared", [False, True])
+@pytest.mark.parametrize("similarity", ["dot", "cosine"])
+def test_search_vectors(similarity: str, shared: bool) -> None:
+    model = towers(similarity=similarity, shared_space=shared, temperature=0.25)
+    own = torch.randn(5, 3, 8)
+    for side, search in (("item", model.search_items), ("query", model.search_queries)):
+        want = own + model.heads[side].layers(own) if shared else own
+        torch.testing.assert_close(search(own), F.normalize(want, dim=-1) if similarity == "cosine" else want)
+    assert model.scale == 4.0
+
+
+def test_dropout_of_field_embeddings_leaves_the_raw_ones() -> None:
+    model = towers()
+    clean, dropped = model.items(item_fields(N)), model.items(item_fields(N), dropout=0.5)
+    assert torch.equal(clean.fields, dropped.fields) and not torch.equal(clean.vectors, dropped.vectors)
+
+
+@pytest.mark.parametrize(
+    "config", [{"field_dim": 4}, {"item_fields": ("colour",)}, {"user_fields": ("colour",)}, {"item_fields": ()}]
+)
+def test_settings_that_do_not_fit_are_refused(config: dict) -> None:
+    with pytest.raises(ConfigError, match="model"):
+        towers(**config)
