@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import inspect
 import json
+import random
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import date, timedelta
@@ -149,7 +150,7 @@ def user_holdout(
     ``int(history * n)`` of a held-out user's n events are the history, the others the targets.
 
     Args:
-        seed: of NumPy's ``default_rng``.
+        seed: of Python's ``random``, whose shuffle ComiRec's published code uses.
         fractions: of the users, for train, validation and test; they sum to 1.
         min_item, min_user: fewest events that keep an item or a user.
         history: share of a held-out user's events, above 0 and below 1.
@@ -242,10 +243,11 @@ def _drop(log: Log, *tables: str) -> None:
 def _assign_users(log: Log, seed: int, shares: Sequence[float]) -> str:
     """A table (user_id, part): users in sorted order, shuffled, cut at the cumulative shares."""
     users = log.sql("SELECT DISTINCT user_id FROM {events} ORDER BY user_id").column(0).combine_chunks()
-    order = np.random.default_rng(seed).permutation(len(users))
+    order = list(range(len(users)))
+    random.Random(seed).shuffle(order)  # as ComiRec's published code does, so that a seed gives the same users
     cuts = [int(len(users) * share + 1e-9) for share in np.cumsum(shares)[:2]]
     part = np.empty(len(users), dtype=object)
-    for name, chosen in zip(("train", "valid", "test"), np.split(order, cuts), strict=True):
+    for name, chosen in zip(("train", "valid", "test"), np.split(np.array(order), cuts), strict=True):
         part[chosen] = name
     table = ingest.fresh("assigned")
     log.con.register("assignment", pa.table({"user_id": users, "part": pa.array(part, pa.string())}))
