@@ -13,6 +13,7 @@ import random
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import date, timedelta
+from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
@@ -39,6 +40,27 @@ class Holdout:
     histories: Log
     targets: Log
     manifest: dict[str, Any]
+
+    def save(self, path: str | Path) -> None:
+        """Write the events and the manifest to the directory ``path``; feature tables stay behind.
+
+        Raises:
+            ArtifactError: ``path`` holds something else.
+        """
+        from micgraph.graph.holdout import save
+
+        save(self, path)
+
+    @classmethod
+    def load(cls, path: str | Path) -> Holdout:
+        """Read a holdout that :meth:`save` wrote.
+
+        Raises:
+            ArtifactError: missing, damaged, of another kind or format version.
+        """
+        from micgraph.graph.holdout import load
+
+        return load(path)
 
 
 @dataclass(frozen=True)
@@ -247,7 +269,7 @@ def _assign_users(log: Log, seed: int, shares: Sequence[float]) -> str:
     random.Random(seed).shuffle(order)  # as ComiRec's published code does, so that a seed gives the same users
     cuts = [int(len(users) * share + 1e-9) for share in np.cumsum(shares)[:2]]
     part = np.empty(len(users), dtype=object)
-    for name, chosen in zip(("train", "valid", "test"), np.split(np.array(order), cuts), strict=True):
+    for name, chosen in zip(("train", "valid", "test"), np.split(np.array(order, dtype=np.int64), cuts), strict=True):
         part[chosen] = name
     table = ingest.fresh("assigned")
     log.con.register("assignment", pa.table({"user_id": users, "part": pa.array(part, pa.string())}))
