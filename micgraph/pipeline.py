@@ -18,7 +18,7 @@ from micgraph.nn.towers import TwoTower
 from micgraph.presets import RunConfig, resolve
 from micgraph.retrieval.rankers import FusedRanker, U2IRanker
 from micgraph.retrieval.recommender import Recommender
-from micgraph.run import SETUP, Run, load_run, load_settings, save_setup
+from micgraph.run import GRAPH, SETUP, Run, load_run, load_settings, same_graph, save_setup
 from micgraph.sampling.batch import BatchSampler
 from micgraph.schema import ConfigError, InputError
 from micgraph.tasks.objective import Objective
@@ -34,6 +34,7 @@ __all__ = ["Evaluation", "Run", "evaluate", "load_run", "train"]
 BASELINES: dict[str, Any] = {"popularity": Popularity, "itemknn": ItemKNN, "ease": EASE}
 
 VALIDATION_KS = (20, 50, 200)
+VALIDATION_METRICS = ("recall", "ndcg", "hit", "coverage")
 
 
 def train(
@@ -123,8 +124,7 @@ def make_objective(config: RunConfig, towers: TwoTower, graph: RecGraph) -> Obje
 def validate(run: Run, data: EvalData, filter_seen: bool = True) -> dict[str, float]:
     """Metrics of a run's U2I lists on prepared data."""
     run.model.refresh()
-    ks = [k for k in VALIDATION_KS if k <= data.n_items] or [data.n_items]
-    return evaluate_ranker(U2IRanker(run.model, run.graph, run.name), data, ks, filter_seen).values
+    return evaluate_ranker(U2IRanker(run.model, run.graph, run.name), data, VALIDATION_KS, filter_seen).values
 
 
 @dataclass(frozen=True)
@@ -202,10 +202,11 @@ def _prepare_directory(directory: Path, config: RunConfig, graph: RecGraph, towe
         return
     saved, wanted = load_settings(directory)["config"], json.loads(json.dumps(asdict(config)))
     differing = [name for name in wanted if saved.get(name) != wanted[name]]
+    differing += [] if same_graph(type(graph).load(directory / GRAPH), graph) else ["graph"]
     if differing:
         raise ConfigError(
             "out",
-            "a new directory, or a run with the same settings to go on from",
+            "a new directory, or a run with the same settings and graph to go on from",
             f"{directory}, whose {', '.join(differing)} differ",
             "choose another directory or repeat the settings in its setup folder",
         )

@@ -10,6 +10,9 @@ from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import torch
+from torch import Tensor
+
 from micgraph import artifact
 from micgraph.config import parse
 from micgraph.nn.export import BoundModel
@@ -89,6 +92,25 @@ def save_setup(directory: Path, config: RunConfig, graph: RecGraph, towers: TwoT
 
     graph.save(directory / GRAPH)
     artifact.publish(directory / SETUP, "run", RUN_FORMAT, write)
+
+
+def same_graph(a: RecGraph, b: RecGraph) -> bool:
+    """Whether two graphs hold the same ids, edges and features."""
+    for one, other in ((a.users, b.users), (a.items, b.items)):
+        if one is not None and other is not None and not one.values.equals(other.values):
+            return False
+    x, y = _tensors(a), _tensors(b)
+    return x.keys() == y.keys() and all(torch.equal(x[name].cpu(), y[name].cpu()) for name in x)
+
+
+def _tensors(graph: RecGraph) -> dict[str, Tensor]:
+    found = {f"{name}.{part}": x for name, rel in graph.relations.items() for part, x in rel.tensors().items()}
+    for side, fields in (("item", graph.item_fields), ("user", graph.user_fields)):
+        for name, one in fields.items():
+            found[f"{side}.{name}.values"] = one.values
+            if one.offsets is not None:
+                found[f"{side}.{name}.offsets"] = one.offsets
+    return found
 
 
 def load_settings(directory: Path) -> dict[str, Any]:

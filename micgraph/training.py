@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass, field
@@ -119,6 +120,7 @@ class Trainer:
         """Train to the end, from the last checkpoint where there is one, and load the best weights."""
         if artifact.exists(self.folder / LAST):
             self._resume()
+        self._trim_metrics()
         while not self.state.done and self.state.epoch < self.config.epochs:
             self._epoch()
         if not self.state.done:
@@ -159,7 +161,7 @@ class Trainer:
             raise ConfigError(
                 "training",
                 "a finite loss",
-                f"{float(loss)} at epoch {epoch + 1}, step {step}",
+                f"{loss.item()} at epoch {epoch + 1}, step {step}",
                 "lower training.lr, raise the temperature, or use precision=fp32",
             )
 
@@ -167,20 +169,22 @@ class Trainer:
         state, config = self.state, self.config
         row: dict[str, Any] = {"epoch": state.epoch + 1, "seconds": round(state.seconds, 3)}
         row |= {name: total / self.sampler.steps for name, total in state.sums.items()}
-        improved = self.validate is None
-        if self.validate is not None and (state.epoch + 1) % config.validate_every == 0:
+        improved = state.best is None  # until something is validated the latest weights are the best ones
+        due = (state.epoch + 1) % config.validate_every == 0 or state.epoch + 1 == config.epochs
+        if self.validate is not None and due:
             self.objective.eval()
             metrics = self.validate()
             row |= {f"valid/{name}": value for name, value in metrics.items()}
-            improved = state.best is None or metrics[config.monitor] > state.best
+            value = _monitored(metrics, config.monitor)
+            improved = state.best is None or value > state.best
             state.stale = 0 if improved else state.stale + 1
-            state.best = metrics[config.monitor] if improved else state.best
+            state.best = value if improved else state.best
             state.done = state.stale >= config.patience
         if improved:
             state.best_epoch = state.epoch
         state.epoch, state.step, state.sums, state.seconds = state.epoch + 1, 0, {}, 0.0
         self._write(row)
-        if improved or not artifact.exists(self.folder / BEST):
+        if improved:
             self._checkpoint(BEST)
         self._checkpoint(LAST)
         if self.on_epoch is not None:
@@ -214,9 +218,13 @@ class Trainer:
             ) from error
         self.optimizer.load_state_dict(_unpack_optimizer(load_file(folder / "optimizer.safetensors"), saved["groups"]))
         self.state = Progress(**saved["progress"])
-        metrics = self.folder / METRICS
-        lines = metrics.read_text(encoding="utf-8").splitlines(keepends=True) if metrics.exists() else []
-        metrics.write_text("".join(lines[: self.state.rows]), encoding="utf-8")  # a line after the checkpoint is redone
+
+    def _trim_metrics(self) -> None:
+        """Cut off lines written after the checkpoint: their epochs are done again."""
+        path = self.folder / METRICS
+        if path.exists():
+            lines = path.read_bytes().splitlines(keepends=True)
+            os.truncate(path, sum(map(len, lines[: self.state.rows])))
 
 
 def load_weights(path: Path) -> dict[str, Tensor]:
@@ -226,6 +234,13 @@ def load_weights(path: Path) -> dict[str, Tensor]:
         ArtifactError: no checkpoint there, or a damaged one.
     """
     return load_file(artifact.resolve(path, "checkpoint", CHECKPOINT_FORMAT) / "model.safetensors")
+
+
+def _monitored(metrics: dict[str, float], name: str) -> float:
+    if name not in metrics:
+        remedy = "name one of these, or leave training.monitor out"
+        raise ConfigError("training.monitor", f"one of {sorted(metrics)}", repr(name), remedy)
+    return metrics[name]
 
 
 def _pack_optimizer(state: dict[str, Any]) -> tuple[dict[str, Tensor], list[dict[str, Any]]]:

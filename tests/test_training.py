@@ -1,0 +1,275 @@
+"""The loop: it learns, reports, selects, and goes on after a kill as if nothing had happened."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+
+from micgraph.nn.towers import ModelConfig, TwoTower
+from micgraph.sampling.batch import BatchSampler, SamplingConfig
+from micgraph.schema import ArtifactError, ConfigError
+from micgraph.tasks.objective import Objective
+from micgraph.tasks.registry import TASKS
+from micgraph.training import BEST, LAST, METRICS, Trainer, TrainingConfig, load_weights
+from tests.toy import random_rows, toy_graph
+
+EVERY_TASK = ("matching", "fea", "sem", "sess", "ui", "uu", "ii")
+CHAIN = [[(t, (u + t) % 20) for t in range(12)] for u in range(20)]  # the item after i is i + 1
+
+
+def trainer(
+    folder: Path, tasks: tuple[str, ...] = ("matching",), rows: list | None = None, validate=None, **settings
+) -> Trainer:
+    """A small model on a small graph; ``settings`` are of the loop."""
+    torch.manual_seed(5)
+    rows = rows or random_rows(n_users=20, n_items=20)
+    graph = toy_graph(rows, 20)
+    model = ModelConfig(dim=8, history=5, dropout=0.2, similarity="cosine", temperature=0.2, shared_space=True)
+    towers = TwoTower(model, graph.item_fields, graph.user_fields)
+    made = {name: TASKS[name].make(TASKS[name].config(), towers) for name in tasks}
+    objective = Objective(towers, made, graph.item_fields, graph.user_fields)
+    config = SamplingConfig(samples="positions", batch_size=4)
+    sampler = BatchSampler(graph, config, [task.requires for task in made.values()], model.history)
+    return Trainer(objective, sampler, TrainingConfig(**settings), folder, validate)
+
+
+def rows_of(folder: Path) -> list[dict]:
+    return [json.loads(line) for line in (folder / METRICS).read_text().splitlines()]
+
+
+def losses(folder: Path) -> list[dict]:
+    return [{k: v for k, v in row.items() if k != "seconds"} for row in rows_of(folder)]
+
+
+def same_weights(a: dict[str, torch.Tensor], b: dict[str, torch.Tensor]) -> bool:
+    return a.keys() == b.keys() and all(torch.equal(a[name], b[name]) for name in a)
+
+
+def listing(folder: Path) -> dict[str, bytes]:
+    return {str(p.relative_to(folder)): p.read_bytes() for p in sorted(folder.rglob("*")) if p.is_file()}
+
+
+def test_the_loss_goes_down_and_the_next_item_is_found(tmp_path: Path) -> None:
+    made = trainer(tmp_path, rows=CHAIN, epochs=12, lr=0.02)
+    made.run()
+    history = [row["loss"] for row in rows_of(tmp_path)]
+    assert history[-1] < 0.5 * history[0]
+    made.objective.eval()
+    batch = made.sampler.batch(0, 0)
+    reps = made.objective.encode(batch)
+    scores = reps.search_queries @ reps.search_items[:-1].T
+    assert (scores.argmax(1) == batch.target).float().mean() > 0.8
+
+
+def test_metrics_hold_every_part_of_the_loss(tmp_path: Path) -> None:
+    made = trainer(tmp_path, EVERY_TASK, epochs=2)
+    seen: list[dict] = []
+    made.on_epoch = seen.append
+    made.run()
+    assert seen == rows_of(tmp_path) and [row["epoch"] for row in seen] == [1, 2]
+    for row in seen:
+        assert set(row) == {"epoch", "seconds", "loss", *(f"loss/{name}" for name in EVERY_TASK)}
+        total = sum(made.objective.tasks[name].weight * row[f"loss/{name}"] for name in EVERY_TASK)
+        assert row["loss"] == pytest.approx(total, rel=1e-4)
+
+
+def scripted(values: list[float]):
+    left = iter(values)
+    return lambda: {"recall@50": next(left), "ndcg@50": 0.0}
+
+
+def after_epochs(folder: Path, epochs: int) -> dict[str, torch.Tensor]:
+    """Weights of the same training, stopped after so many epochs."""
+    trainer(folder, epochs=epochs).run()
+    return load_weights(folder / LAST)
+
+
+def test_early_stopping_takes_the_best_epoch_and_its_weights(tmp_path: Path) -> None:
+    made = trainer(tmp_path / "a", validate=scripted([0.1, 0.3, 0.2, 0.3, 0.9]), epochs=9, patience=2)
+    state = made.run()
+    assert (state.best, state.best_epoch, state.epoch) == (0.3, 1, 4), "a tie is no improvement; 0.9 is never seen"
+    assert same_weights(made.objective.state_dict(), after_epochs(tmp_path / "b", 2))
+    assert not same_weights(made.objective.state_dict(), load_weights(tmp_path / "a" / LAST))
+    assert [row["valid/recall@50"] for row in rows_of(tmp_path / "a")] == [0.1, 0.3, 0.2, 0.3]
+
+
+def test_a_run_without_validation_ends_with_its_last_weights(tmp_path: Path) -> None:
+    made = trainer(tmp_path / "a", epochs=3)
+    made.run()
+    assert same_weights(made.objective.state_dict(), load_weights(tmp_path / "a" / LAST))
+    assert same_weights(made.objective.state_dict(), after_epochs(tmp_path / "b", 3))
+
+
+def test_the_last_epoch_is_always_validated(tmp_path: Path) -> None:
+    made = trainer(tmp_path / "a", validate=scripted([0.2, 0.5]), epochs=3, validate_every=2)
+    assert made.run().best_epoch == 2
+    made = trainer(tmp_path / "b", validate=scripted([0.2]), epochs=2, validate_every=5)
+    assert made.run().best_epoch == 1
+    assert same_weights(made.objective.state_dict(), after_epochs(tmp_path / "c", 2))
+
+
+def test_a_monitor_that_validation_does_not_give_is_named(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="ndcg@50.*recall@7"):
+        trainer(tmp_path, validate=scripted([0.1]), epochs=1, monitor="recall@7").run()
+
+
+def test_a_run_that_has_ended_is_not_trained_again(tmp_path: Path) -> None:
+    first = trainer(tmp_path, epochs=2)
+    first.run()
+    before = listing(tmp_path)
+    again = trainer(tmp_path, epochs=2)
+    again.sampler.batch = None  # type: ignore[assignment]
+    again.run()
+    assert listing(tmp_path) == before and same_weights(again.objective.state_dict(), first.objective.state_dict())
+
+
+class Killed(BaseException):
+    pass
+
+
+@pytest.mark.parametrize("every", [0, 1, 3])
+def test_stopped_after_any_step_it_goes_on_bit_for_bit(tmp_path: Path, every: int) -> None:
+    """Every step of a short run in turn, and every checkpoint write: the next process ends where one run would."""
+    settings = {"epochs": 2, "checkpoint_every": every}
+    whole = trainer(tmp_path / "whole", EVERY_TASK, **settings)
+    whole.run()
+    steps = whole.sampler.steps * 2
+    for stop in random.Random(every).sample(range(steps), 4):
+        folder = tmp_path / f"{stop}"
+        broken, count = trainer(folder, EVERY_TASK, **settings), iter(range(steps))
+        step = broken._step
+
+        def dying(at: int, order: torch.Tensor, step=step, count=count, stop=stop) -> None:
+            step(at, order)
+            if next(count) == stop:
+                raise Killed
+
+        broken._step = dying  # type: ignore[method-assign]
+        with pytest.raises(Killed):
+            broken.run()
+        again = trainer(folder, EVERY_TASK, **settings)
+        torch.rand(17)  # whatever the process has drawn before
+        again.run()
+        assert same_weights(again.objective.state_dict(), whole.objective.state_dict())
+        assert losses(folder) == losses(tmp_path / "whole")
+
+
+@pytest.mark.parametrize("stop", [1, 2, 3, 4])
+def test_stopped_between_the_files_of_an_epochs_end(tmp_path: Path, stop: int) -> None:
+    """After the metrics line but before a checkpoint, or between the best and the last one."""
+    settings = {"epochs": 2}
+    whole = trainer(tmp_path / "whole", **settings)
+    whole.run()
+    broken, count = trainer(tmp_path / "run", **settings), iter(range(1, 99))
+    publish = broken._checkpoint
+
+    def dying(name: str) -> None:
+        if next(count) == stop:
+            raise Killed
+        publish(name)
+
+    broken._checkpoint = dying  # type: ignore[method-assign]
+    with pytest.raises(Killed):
+        broken.run()
+    with (tmp_path / "run" / METRICS).open("a") as file:
+        file.write('{"epoch": 9, "los')  # a line cut off in the middle
+    again = trainer(tmp_path / "run", **settings)
+    again.run()
+    assert same_weights(again.objective.state_dict(), whole.objective.state_dict())
+    assert losses(tmp_path / "run") == losses(tmp_path / "whole")
+
+
+WORKER = """
+import sys
+from pathlib import Path
+from tests.test_training import EVERY_TASK, trainer
+made = trainer(Path(sys.argv[1]), EVERY_TASK, epochs=3, checkpoint_every=2)
+print("ready", flush=True)
+made.run()
+"""
+
+
+def worker(folder: Path) -> subprocess.Popen[bytes]:
+    root = Path(__file__).resolve().parents[1]
+    command = [sys.executable, "-c", WORKER, str(folder)]
+    environment = {**os.environ, "PYTHONPATH": str(root), "OMP_NUM_THREADS": "1"}
+    started = subprocess.Popen(command, cwd=root, env=environment, stdout=subprocess.PIPE)
+    assert started.stdout is not None and started.stdout.readline() == b"ready\n"
+    return started
+
+
+def test_killed_processes_go_on_bit_for_bit(tmp_path: Path) -> None:
+    """SIGKILL at random moments until a process gets through."""
+    whole = trainer(tmp_path / "whole", EVERY_TASK, epochs=3, checkpoint_every=2)
+    begun = time.perf_counter()
+    whole.run()
+    seconds = time.perf_counter() - begun
+    chance, kills = random.Random(3), 0
+    while kills < 3:
+        process = worker(tmp_path / "run")
+        time.sleep(seconds * chance.uniform(0.1, 0.5))
+        ended = process.poll() is not None
+        if not ended:
+            process.send_signal(signal.SIGKILL)
+            kills += 1
+        process.wait()
+        process.stdout.close()
+        if ended:
+            break
+    assert kills
+    process = worker(tmp_path / "run")
+    process.communicate(timeout=60)
+    assert process.returncode == 0
+    assert same_weights(load_weights(tmp_path / "run" / BEST), load_weights(tmp_path / "whole" / BEST))
+    assert losses(tmp_path / "run") == losses(tmp_path / "whole")
+
+
+def test_a_loss_that_is_not_finite_is_an_error(tmp_path: Path) -> None:
+    made = trainer(tmp_path, epochs=2)
+    with torch.no_grad():
+        next(made.objective.parameters()).fill_(torch.nan)
+    with pytest.raises(ConfigError, match="finite.*epoch 1, step 0"):
+        made.run()
+    assert not (tmp_path / LAST).exists()
+
+
+@pytest.mark.parametrize("part", ["model.safetensors", "optimizer.safetensors", "state.json", "manifest.json"])
+@pytest.mark.parametrize("harm", ["flip", "cut", "remove"])
+def test_a_damaged_checkpoint_is_refused(tmp_path: Path, part: str, harm: str) -> None:
+    trainer(tmp_path, epochs=1).run()
+    (found,) = (tmp_path / LAST).glob(f"*/{part}")
+    content = found.read_bytes()
+    if harm == "flip":
+        found.write_bytes(content[:-3] + bytes([content[-3] ^ 1]) + content[-2:])
+    elif harm == "cut":
+        found.write_bytes(content[: len(content) // 2])
+    else:
+        found.unlink()
+    with pytest.raises(ArtifactError):
+        trainer(tmp_path, epochs=2).run()
+
+
+def test_weights_of_another_model_are_refused(tmp_path: Path) -> None:
+    trainer(tmp_path, epochs=1).run()
+    with pytest.raises(ArtifactError, match="configuration"):
+        trainer(tmp_path, EVERY_TASK, epochs=2).run()
+    shutil.rmtree(tmp_path / BEST)
+    with pytest.raises(ArtifactError):
+        load_weights(tmp_path / BEST)
+
+
+def test_the_gradient_is_clipped(tmp_path: Path) -> None:
+    made = trainer(tmp_path, epochs=1, clip=0.01)
+    made._step(0, made.sampler.order(0))
+    norm = torch.cat([p.grad.flatten() for p in made.objective.parameters() if p.grad is not None]).norm()
+    assert norm == pytest.approx(0.01, rel=1e-3)
