@@ -71,7 +71,7 @@ def train(
     data = prepare(validation, graph) if validation is not None and not isinstance(validation, EvalData) else validation
     towers = make_towers(resolved, graph)
     directory = Path(out) if out is not None else Path(tempfile.mkdtemp(prefix="micgraph-"))
-    target = torch.device(("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device)
+    target = _device(device)
     local = graph.to(target)
     objective = make_objective(resolved, towers, local).to(target)
     sampler = BatchSampler(
@@ -193,6 +193,16 @@ def fit_baseline(name: str, graph: RecGraph) -> Ranker:
     if name not in BASELINES:
         raise ConfigError("baselines", f"some of {sorted(BASELINES)}", repr(name), "name one of these")
     return BASELINES[name]().fit(graph)  # type: ignore[no-any-return]
+
+
+def _device(name: str) -> torch.device:
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        return torch.empty(0, device=name).device
+    except (RuntimeError, AssertionError) as error:  # torch raises either, by the way in which it was built
+        got = f"{name!r} ({str(error).splitlines()[0]})"
+        raise ConfigError("device", "auto, cpu or a device that torch finds", got, "choose another device") from error
 
 
 def _prepare_directory(directory: Path, config: RunConfig, graph: RecGraph, towers: TwoTower) -> None:

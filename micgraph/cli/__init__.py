@@ -1,0 +1,7 @@
+"""The command ``micgraph``: build, inspect, train, evaluate, recommend, similar."""
+
+from __future__ import annotations
+
+from micgraph.cli.commands import app
+
+__all__ = ["app"]

@@ -1,0 +1,65 @@
+"""What the commands print and how they fail: plain tables on stdout, progress and one-line errors on stderr."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import typer
+from typer.core import TyperGroup
+
+from micgraph.schema import MicgraphError
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+EXIT = 2
+"""Exit code of every error that micgraph raises on purpose, as of a wrong command line."""
+
+
+class Commands(TyperGroup):
+    """Turns a MicgraphError of any command into one line on stderr."""
+
+    def invoke(self, ctx: Any) -> Any:
+        try:
+            return super().invoke(ctx)
+        except MicgraphError as error:
+            typer.echo(f"error: {' '.join(str(error).split())}", err=True)
+            raise typer.Exit(EXIT) from error
+
+
+@contextmanager
+def working(what: str) -> Iterator[None]:
+    """Show a spinner with ``what`` is being done, where stderr is a terminal."""
+    from rich.console import Console
+
+    console = Console(stderr=True)
+    if not console.is_terminal:
+        yield
+        return
+    with console.status(what):
+        yield
+
+
+def show(table: pa.Table) -> None:
+    """Print an Arrow table with aligned columns: numbers to the right, nulls empty."""
+    import pyarrow as pa
+
+    numeric = [pa.types.is_integer(kind) or pa.types.is_floating(kind) for kind in table.schema.types]
+    columns = [[name, *map(_cell, table[name].to_pylist())] for name in table.column_names]
+    widths = [max(map(len, column)) for column in columns]
+    for row in zip(*columns, strict=True):
+        cells = [
+            text.rjust(width) if right else text.ljust(width)
+            for text, width, right in zip(row, widths, numeric, strict=True)
+        ]
+        typer.echo("  ".join(cells).rstrip())
+
+
+def _cell(value: Any) -> str:
+    if value is None:
+        return ""
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return f"{value:.4f}" if isinstance(value, float) else str(value)

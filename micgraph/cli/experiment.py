@@ -1,0 +1,106 @@
+"""One YAML file for a whole experiment: what is read and split, how the graph is built, how a run is trained."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, ClassVar, Literal
+
+from micgraph.config import dotted, merge, parse, read_yaml
+from micgraph.graph.builder import BuildConfig
+from micgraph.graph.events import Log, read_log
+from micgraph.graph.split import Split, split
+from micgraph.schema import ConfigError, MicgraphError
+
+
+@dataclass(frozen=True)
+class LogConfig:
+    """The section ``log``: arguments of :func:`micgraph.read_log`. Paths are relative to the working directory.
+
+    Attributes:
+        source: path, glob or list of paths to Parquet or CSV files.
+        items, users: feature tables.
+        columns: our name -> the name in the files.
+        positive_events: values of ``event`` that count.
+        time_unit: of numeric timestamps.
+    """
+
+    __pydantic_config__: ClassVar = {"extra": "forbid"}
+
+    source: str | list[str] | None = None
+    items: str | list[str] | None = None
+    users: str | list[str] | None = None
+    columns: dict[str, str] = field(default_factory=dict)
+    positive_events: list[str | int] | None = None
+    time_unit: Literal["auto", "s", "ms", "us", "ns"] = "auto"
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """The sections of a file.
+
+    Attributes:
+        log: what is read.
+        split: ``kind`` and the parameters of :func:`micgraph.split`; None builds from the whole log.
+        build: how the graph is built.
+        model, tasks, sampling, perturb, training, fusion: of a run; :func:`micgraph.presets.resolve` checks them.
+    """
+
+    __pydantic_config__: ClassVar = {"extra": "forbid"}
+
+    log: LogConfig = field(default_factory=LogConfig)
+    split: dict[str, Any] | None = None
+    build: BuildConfig = field(default_factory=BuildConfig)
+    model: Any = None
+    tasks: Any = None
+    sampling: Any = None
+    perturb: Any = None
+    training: Any = None
+    fusion: Any = None
+
+
+def settings_of(config: Path | None, overrides: Sequence[str] = ()) -> dict[str, Any]:
+    """The settings of a file with dotted overrides applied.
+
+    Raises:
+        ConfigError: no such file, no YAML, or an override that is not ``name=value``.
+    """
+    return merge(read_yaml(config) if config is not None else {}, dotted(overrides))
+
+
+def experiment(settings: dict[str, Any]) -> Experiment:
+    """Settings as an :class:`Experiment`; a section without content has its defaults.
+
+    Raises:
+        ConfigError: an unknown section or setting, or a value of the wrong type.
+    """
+    return parse(Experiment, {name: values for name, values in settings.items() if values is not None})
+
+
+def read(config: LogConfig) -> Log:
+    """The log that a section describes.
+
+    Raises:
+        ConfigError: it names no source.
+    """
+    if config.source is None:
+        remedy = "name it on the command line, or set log.source in the config"
+        raise ConfigError("log.source", "the path of a log", "nothing", remedy)
+    return read_log(config.source, config.items, config.users, config.columns, config.positive_events, config.time_unit)
+
+
+def divide(log: Log, section: dict[str, Any]) -> Split:
+    """The split that a section describes.
+
+    Raises:
+        ConfigError: no kind, an unknown one, an unknown parameter, or a value of the wrong type.
+        InputError: a part would be empty.
+    """
+    params = {name: value for name, value in section.items() if name != "kind"}
+    try:
+        return split(log, section.get("kind"), **params)  # type: ignore[arg-type]
+    except MicgraphError:
+        raise
+    except (TypeError, ValueError) as error:  # from inside the split: its parameters are plain YAML so far
+        raise ConfigError("split", "values of the right type", f"{params}: {error}", "correct the value") from error

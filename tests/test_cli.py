@@ -1,0 +1,280 @@
+"""The command line from log to recalls on the tiny log, and its errors: one line on stderr, exit code 2."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+import yaml
+from typer.testing import CliRunner
+
+import micgraph
+from micgraph.cli import app
+
+REPOSITORY = Path(__file__).resolve().parents[1]
+COMMANDS = ("build", "inspect", "train", "evaluate", "recommend", "similar")
+EXPERIMENT: dict[str, Any] = {
+    "log": {"source": "clicks.parquet", "items": "items.parquet", "users": "users.parquet"},
+    "split": {"kind": "temporal", "test": "2d"},
+    "build": {"semantic": ["tags"], "semantic_k": 3},
+    "model": {"encoder": "gru4rec", "dim": 16, "history": 20},
+    "tasks": {"ui": None, "uu": None, "ii": None},
+    "sampling": {"batch_size": 64},
+    "training": {"epochs": 5, "monitor": "recall@20"},
+}
+
+
+def _run(*arguments: str) -> list[str]:
+    """The lines that a command prints; it must end well."""
+    result = CliRunner().invoke(app, list(arguments))
+    assert result.exit_code == 0, result.output
+    return result.stdout.splitlines()
+
+
+def _refused(*arguments: str) -> str:
+    """The one line of a command that must fail."""
+    result = CliRunner().invoke(app, list(arguments))
+    assert result.exit_code == 2, result.output
+    assert result.stdout == ""
+    (line,) = result.stderr.splitlines()
+    assert line.startswith("error: ")
+    return line
+
+
+@pytest.fixture
+def here(tiny_files: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The working directory, with the tiny log and an experiment of it."""
+    monkeypatch.chdir(tiny_files)
+    Path("x.yaml").write_text(yaml.safe_dump(EXPERIMENT, sort_keys=False))
+    return tiny_files
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run on a graph of integer ids, without titles; ``held`` is after its clicks, ``leak`` among them."""
+    folder = tmp_path_factory.mktemp("trained")
+    clicks = pd.DataFrame(
+        {"user_id": [n % 9 for n in range(90)], "item_id": [100 + n * 7 % 11 for n in range(90)]}
+    ).assign(timestamp=range(1_700_000_000, 1_700_000_090))
+    graph = micgraph.build(micgraph.read_log(clicks), out=folder / "graph")
+    config = {"model": {"dim": 8}, "training": {"epochs": 1}}
+    micgraph.train(graph, "gru4rec", config=config, out=folder / "run", device="cpu", progress=False)
+    for name, later in (("leak", 0), ("held", 10_000)):
+        parts = micgraph.split(
+            micgraph.read_log(clicks.assign(timestamp=clicks["timestamp"] + later)), "leave_last_out"
+        )
+        parts.test.save(folder / name)
+    return folder
+
+
+def _columns(lines: list[str]) -> list[str]:
+    return lines[0].split()
+
+
+def test_from_log_to_recalls(here: Path) -> None:
+    built = _run("build", "--config", "x.yaml", "--out", "graph")
+    assert built[-3:] == ["graph: graph", "valid: graph-valid", "test: graph-test"]
+    assert built[0].startswith("Split: temporal(")
+    graph, test = micgraph.RecGraph.load("graph"), micgraph.Holdout.load("graph-test")
+    assert graph.manifest is not None
+    assert graph.manifest["split"] == test.manifest["split"]
+    assert (graph.config["semantic_k"], test.manifest["part"]) == (3, "test")
+    assert _run("inspect", "graph") == str(graph.summary()).splitlines()
+
+    lines = _run("train", "graph", "--config", "x.yaml", "--set", "training.epochs=1", "--device", "cpu")
+    assert lines[0].startswith("epoch 1: loss ")
+    assert "recall@20" in lines[0], "the validation part beside the graph is used"
+    assert lines[1:] == ["run gru4rec+ui+uu+ii: runs/gru4rec+ui+uu+ii-1"]
+    run = micgraph.load_run("runs/gru4rec+ui+uu+ii-1")
+    assert (run.config.training.epochs, run.config.model.dim, len(run.metrics)) == (1, 16, 1)
+
+    table = _run(
+        "evaluate", str(run.directory), "--holdout", "graph-test", "--baselines", "popularity,ease", "--k", "5,20"
+    )
+    assert _columns(table) == [f"{metric}@{k}" for metric in ("recall", "hr", "ndcg", "coverage") for k in (5, 20)]
+    assert [row.split()[0] for row in table[1:5]] == ["popularity", "ease", "gru4rec+ui+uu+ii", "gru4rec+ui+uu+ii,"]
+    expected = micgraph.evaluate(run, test, ks=(5, 20), baselines=["popularity", "ease"])
+    assert table == str(expected).splitlines()
+
+    rows = _run("recommend", str(run.directory), "--users", "u1, u2", "--k", "3")
+    assert _columns(rows)[:4] == ["user_id", "item_id", "title", "rank"]
+    assert [row.split()[0] for row in rows[1:]] == ["u1"] * 3 + ["u2"] * 3
+    frame = micgraph.Recommender(run).recommend(["u1", "u2"], k=3)
+    assert [row.split()[1] for row in rows[1:]] == list(frame["item_id"])
+    assert all("story part" in row for row in rows[1:])
+
+    near = _run("similar", str(run.directory), "--items", "i7", "--k", "4")
+    assert _columns(near) == ["item_id", "similar_id", "title", "rank", "score"]
+    assert [row.split()[1] for row in near[1:]] == list(micgraph.Recommender(run).similar_items("i7", 4)["similar_id"])
+
+
+def test_without_a_split_there_is_nothing_held_out(here: Path) -> None:
+    lines = _run("build", "clicks.parquet", "--out", "graph", "--items", "items.parquet")
+    assert lines[-1] == "graph: graph"
+    assert not [path.name for path in here.iterdir() if path.name.startswith("graph-")]
+    assert micgraph.RecGraph.load("graph").relation("clicks").n_edges == len(micgraph.read_log("clicks.parquet"))
+    assert micgraph.RecGraph.load("graph").items_table is not None
+
+
+def test_arguments_go_before_overrides_and_those_before_the_file(here: Path) -> None:
+    Path("x.yaml").write_text(yaml.safe_dump({"log": {"source": "nowhere.csv"}, "build": {"session_gap": "2h"}}))
+    pd.read_parquet("clicks.parquet").head(50).to_csv("head.csv", index=False)
+    _run(
+        "build",
+        "head.csv",
+        "--config",
+        "x.yaml",
+        "--out",
+        "graph",
+        "--set",
+        "log.source=no.csv",
+        "--set",
+        "build.session_gap=3h",
+    )
+    graph = micgraph.RecGraph.load("graph")
+    assert (graph.relation("clicks").n_edges, graph.config["session_gap"]) == (50, "3h")
+
+
+def test_columns_events_and_times_come_from_the_log_section(here: Path) -> None:
+    clicks = pd.read_parquet("clicks.parquet").rename(columns={"item_id": "article"})
+    clicks["event"] = ["view"] * 100 + ["click"] * (len(clicks) - 100)
+    clicks.to_csv("named.csv", index=False)
+    _run(
+        "build",
+        "named.csv",
+        "--out",
+        "graph",
+        "--set",
+        "log.columns.item_id=article",
+        "--set",
+        "log.positive_events=[click]",
+    )
+    assert micgraph.RecGraph.load("graph").refused == {"not a positive event": 100}
+
+
+def test_a_validation_part_of_another_split_is_not_taken_by_itself(here: Path) -> None:
+    _run("build", "--config", "x.yaml", "--out", "graph")
+    _run("build", "--config", "x.yaml", "--out", "other", "--set", "split.test=1d")
+    micgraph.Holdout.load("other-valid").save("graph-valid")
+    small = ("--model", "gru4rec", "--set", "model.dim=8", "--set", "training.epochs=1", "--device", "cpu")
+    (epoch, _) = _run("train", "graph", *small)
+    assert "recall" not in epoch
+    (epoch, _) = _run("train", "graph", *small, "--set", "training.monitor=recall@20", "--valid", "graph-test")
+    assert "recall@20" in epoch
+
+
+def test_each_run_gets_a_directory_and_goes_on_in_its_own(trained: Path, here: Path) -> None:
+    graph = str(trained / "graph")
+    small = ("--model", "gru4rec", "--set", "model.dim=8", "--set", "training.epochs=2", "--device", "cpu")
+    first, second = _run("train", graph, *small), _run("train", graph, *small)
+    assert (first[-1], second[-1]) == ("run gru4rec: runs/gru4rec-1", "run gru4rec: runs/gru4rec-2")
+    assert _run("train", graph, *small, "--out", "runs/gru4rec-1") == first[-1:], "it has ended: no epoch is run again"
+    assert "--out" not in _refused("train", graph, *small, "--out", "runs/gru4rec-1", "--set", "model.dim=4")
+    assert "NaN" not in str(micgraph.load_run("runs/gru4rec-2"))
+
+
+def test_a_run_that_does_not_start_leaves_no_directory(trained: Path, here: Path) -> None:
+    graph = str(trained / "graph")
+    _refused("train", graph, "--model", "ican", "--set", "sampling.samples=positions")
+    assert list(Path("runs").iterdir()) == []
+
+
+def test_ids_are_read_in_the_type_of_the_graph(trained: Path) -> None:
+    run = str(trained / "run")
+    rows = _run("recommend", run, "--users", "3", "--k", "2", "--keep-seen")
+    assert _columns(rows)[:3] == ["user_id", "item_id", "rank"], "no titles, no column of them"
+    assert {row.split()[0] for row in rows[1:]} == {"3"}
+    rows = _run("recommend", run, "--histories", "100 101;;107", "--k", "2", "--channels", "u2i,i2i")
+    assert [row.split()[0] for row in rows[1:]] == ["0", "0", "1", "1", "2", "2"]
+    assert "integers" in _refused("recommend", run, "--users", "u3")
+    assert "integers" in _refused("similar", run, "--items", "x")
+    assert "--histories" in _refused("recommend", run, "--histories", "100 x")
+
+
+def test_seen_items_are_left_out_unless_kept(trained: Path) -> None:
+    history = "100 101 102 103 104 105 106 107 108"
+    rows = _run("recommend", str(trained / "run"), "--histories", history, "--k", "2")
+    assert {row.split()[1] for row in rows[1:]} == {"109", "110"}
+    kept = _run("recommend", str(trained / "run"), "--histories", history, "--k", "11", "--keep-seen")
+    assert len(kept) == 12
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ("build --out g", "log.source: expected the path of a log"),
+        ("build nothing.parquet --out g", "nothing.parquet; check the path"),
+        ("build clicks.parquet --out g --config no.yaml", "no.yaml: No such file"),
+        ("build clicks.parquet --out g --set training.epochs", "--set: expected name=value"),
+        ("build clicks.parquet --out g --set spilt.kind=temporal", "did you mean 'split'?"),
+        ("build clicks.parquet --out g --set log.sorce=x", "log.sorce: "),
+        ("build clicks.parquet --out g --set build.semantik_k=2", "did you mean 'semantic_k'?"),
+        ("build clicks.parquet --out g --set split.kind=random", "one of temporal, user_holdout, leave_last_out"),
+        ("build clicks.parquet --out g --set split.test=2d", "got None"),
+        ("build clicks.parquet --out g --set split=temporal", "split: expected a valid dictionary"),
+        ("build clicks.parquet --out g --set split.kind=temporal --set split.tset=2d", "parameters of temporal"),
+        ("build clicks.parquet --out g --set split.kind=user_holdout --set split.min_item=[1]", "right type"),
+        ("build clicks.parquet --out g --set log.columns.item_id=article", "a column 'article'"),
+        ("inspect nothing", "nothing: expected a directory saved by micgraph"),
+        ("inspect .", "without the file 'current'"),
+        ("train nothing --model gru4rec", "nothing: expected a directory"),
+        ("train GRAPH", "model: expected one of"),
+        ("train GRAPH --model gru", "'gru'"),
+        ("train GRAPH --model gru4rec+mix", "['mix']"),
+        ("train GRAPH --model gru4rec --set training.epoch=3", "did you mean 'epochs'?"),
+        ("train GRAPH --model gru4rec --device qpu", "device: expected auto, cpu"),
+        ("train GRAPH --model gru4rec --valid GRAPH", "a saved holdout, got a saved graph"),
+        ("evaluate RUN --holdout nothing", "nothing: expected a directory"),
+        ("evaluate GRAPH --holdout nothing", "graph/setup: expected a directory"),
+        ("evaluate RUN --holdout HELD --k 0", "--k: expected numbers above 0"),
+        ("evaluate RUN --holdout HELD --k ten", "--k: expected numbers above 0"),
+        ("evaluate RUN --holdout HELD --baselines pop", "baselines: expected some of"),
+        ("evaluate RUN --holdout HELD --columns recall@7", "metric: expected one of"),
+        ("evaluate RUN --holdout LEAK", "holdout: expected no target among the graph's clicks"),
+        ("recommend RUN --k 3", "users, histories: expected one of the two, got neither"),
+        ("recommend RUN --users 1 --histories 100 --k 3", "got both"),
+        ("recommend RUN --users 77 --k 3", "got 77"),
+        ("recommend RUN --users 1 --k 99", "k: expected a number from 1 to 11"),
+        ("recommend RUN --users 1 --channels u2x", "channels: expected 'all' or some of"),
+        ("similar RUN --items 7", "got 7"),
+    ],
+)
+def test_errors_are_one_line_and_exit_code_2(arguments: str, words: str, trained: Path, here: Path) -> None:
+    places = {
+        "GRAPH": str(trained / "graph"),
+        "RUN": str(trained / "run"),
+        "HELD": str(trained / "held"),
+        "LEAK": str(trained / "leak"),
+    }
+    before = sorted(here.rglob("*"))
+    assert words in _refused(*(places.get(word, word) for word in arguments.split()))
+    assert [path for path in sorted(here.rglob("*")) if path.name != "runs"] == before
+
+
+def test_the_installed_command_answers_for_help_at_once() -> None:
+    code = (
+        "import sys; from micgraph.cli import app\n"
+        "try: app(['--help'], prog_name='micgraph')\n"
+        "except SystemExit: pass\n"
+        "sys.exit(sorted({'torch', 'duckdb', 'pyarrow', 'pandas'} & set(sys.modules)) or 0)"
+    )
+    shown = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=REPOSITORY,
+        env={**os.environ, "COLUMNS": "100"},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+    )
+    assert all(command in shown.stdout for command in COMMANDS)
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_explains_itself(command: str) -> None:
+    assert "Usage" in "\n".join(_run(command, "--help"))
