@@ -277,4 +277,6 @@ def test_the_installed_command_answers_for_help_at_once() -> None:
 
 @pytest.mark.parametrize("command", COMMANDS)
 def test_every_command_explains_itself(command: str) -> None:
-    assert "Usage" in "\n".join(_run(command, "--help"))
+    shown = "\n".join(_run(command, "--help"))
+    assert "Usage" in shown
+    assert ("runs/NAME-N" in shown) == (command == "train")

@@ -37,7 +37,7 @@ HELD_OUT = ("valid", "test")
 @app.command()
 def build(
     out: Annotated[Path, typer.Option("--out", metavar="GRAPH", help="Directory for the graph.")],
-    log: Annotated[str | None, typer.Argument(metavar="[LOG]", help="Parquet or CSV files; else log.source.")] = None,
+    log: Annotated[str | None, typer.Argument(metavar="LOG", help="Parquet or CSV files; else log.source.")] = None,
     items: Annotated[str | None, typer.Option(help="Feature table of items; else log.items.")] = None,
     users: Annotated[str | None, typer.Option(help="Feature table of users; else log.users.")] = None,
     config: Config = None,
@@ -86,9 +86,12 @@ def train(
     ] = None,
     config: Config = None,
     override: Override = None,
-    out: Annotated[Path | None, typer.Option("--out", metavar="RUN", help="[default: runs/NAME-N]")] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option("--out", metavar="RUN", help="Directory for the run; by default a new one, runs/NAME-N."),
+    ] = None,
     valid: Annotated[
-        Path | None, typer.Option(metavar="DIR", help="Held-out part that selects the epoch. [default: GRAPH-valid]")
+        Path | None, typer.Option(metavar="DIR", help="Held-out part that selects the epoch; by default GRAPH-valid.")
     ] = None,
     device: Annotated[str, typer.Option(help="cpu, cuda, or auto.")] = "auto",
     filter_seen: FilterSeen = True,
