@@ -51,6 +51,18 @@ class ConfigError(MicgraphError, ValueError):
     """A configuration names something unknown or a value out of range."""
 
 
+def check_range(section: str, low: float, high: float | None = None, **settings: float) -> None:
+    """Refuse settings outside [low, high] (no upper limit by default).
+
+    Raises:
+        ConfigError: names the first of them.
+    """
+    for name, value in settings.items():
+        if not (value >= low and (high is None or value <= high)):
+            expected = f"at least {low:g}" if high is None else f"{low:g} to {high:g}"
+            raise ConfigError(f"{section}.{name}", expected, value, "correct the value")
+
+
 class ArtifactError(MicgraphError, OSError):
     """A saved directory is missing, damaged, of another kind or of another format version."""
 

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from micgraph import artifact, rng
 from micgraph.sampling.batch import BatchSampler
-from micgraph.schema import ArtifactError, ConfigError
+from micgraph.schema import ArtifactError, ConfigError, check_range
 from micgraph.tasks.objective import Objective
 
 CHECKPOINT_FORMAT = 1
@@ -51,6 +51,12 @@ class TrainingConfig:
     checkpoint_every: int = 0
     precision: Literal["auto", "fp32", "bf16"] = "auto"
     seed: int = 0
+
+    def __post_init__(self) -> None:
+        counts = {"epochs": self.epochs, "patience": self.patience, "validate_every": self.validate_every}
+        check_range("training", 1, **counts)
+        rest = {"weight_decay": self.weight_decay, "clip": self.clip, "checkpoint_every": self.checkpoint_every}
+        check_range("training", 0, lr=self.lr, **rest)
 
 
 @dataclass

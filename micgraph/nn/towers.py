@@ -13,7 +13,7 @@ from micgraph.graph.fields import Field, Fields
 from micgraph.nn.fields import FieldEncoder
 from micgraph.nn.query import QueryEncoder, QueryInput, mlp
 from micgraph.nn.registry import make_encoder
-from micgraph.schema import USER_ID, ConfigError
+from micgraph.schema import USER_ID, ConfigError, check_range
 
 
 @dataclass(frozen=True)
@@ -49,6 +49,12 @@ class ModelConfig:
     shared_space: bool = False
     history: int = 50
     options: dict[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        width = self.dim if self.field_dim is None else self.field_dim
+        check_range("model", 1, dim=self.dim, field_dim=width, history=self.history)
+        check_range("model", 0, 1, dropout=self.dropout)
+        check_range("model", 1e-6, temperature=self.temperature)
 
 
 @dataclass(frozen=True)

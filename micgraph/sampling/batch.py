@@ -14,7 +14,7 @@ from micgraph.graph.relation import Relation, draw, locate, window
 from micgraph.sampling.negatives import NegativeKind, NegativeSampler, known_positives
 from micgraph.sampling.plan import Batch, DrawnPositives, Requires, SharedNegatives
 from micgraph.sampling.positives import reweight_sessions
-from micgraph.schema import CLICKS, CO_OCCURS, ConfigError
+from micgraph.schema import CLICKS, CO_OCCURS, ConfigError, check_range
 
 if TYPE_CHECKING:
     from micgraph.graph.recgraph import RecGraph
@@ -45,6 +45,10 @@ class SamplingConfig:
     max_anchors: int = 2048
     same_category_boost: float = 2.0
     beta: float = 0.0
+
+    def __post_init__(self) -> None:
+        check_range("sampling", 1, batch_size=self.batch_size, max_anchors=self.max_anchors)
+        check_range("sampling", 0, min_history=self.min_history, same_category_boost=self.same_category_boost)
 
 
 @dataclass

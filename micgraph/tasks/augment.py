@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from micgraph import rng
+from micgraph.schema import check_range
 
 
 @dataclass(frozen=True)
@@ -24,6 +25,9 @@ class PerturbConfig:
 
     mask_rate: float = 0.2
     dropout: float = 0.2
+
+    def __post_init__(self) -> None:
+        check_range("perturb", 0, 1, mask_rate=self.mask_rate, dropout=self.dropout)
 
 
 def keep_mask(key: int, sample: Tensor, slots: int, mask_rate: float) -> Tensor:

@@ -8,6 +8,7 @@ from typing import ClassVar, Literal
 from torch import Tensor
 
 from micgraph.sampling.plan import Batch, Requires
+from micgraph.schema import ConfigError, check_range
 from micgraph.tasks.base import Reps, Task
 from micgraph.tasks.losses import mean, nt_xent, symmetric_info_nce, view_contrast
 
@@ -30,6 +31,11 @@ class ChannelConfig:
     tau: float = 0.1
     views: Literal[1, 2] = 1
     literal: bool = False
+
+    def __post_init__(self) -> None:
+        check_range("tasks", 1e-6, tau=self.tau)
+        if self.literal and self.views == 2:
+            raise ConfigError("tasks.literal", "views=1", "views=2", "Eqs. 7-8 are printed for one view; take one")
 
 
 class UserItem(Task):

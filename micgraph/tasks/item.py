@@ -12,7 +12,7 @@ from torch.nn import functional as F
 
 from micgraph import rng
 from micgraph.sampling.plan import Batch, Requires
-from micgraph.schema import CO_OCCURS, SIMILAR
+from micgraph.schema import CO_OCCURS, SIMILAR, check_range
 from micgraph.tasks.base import Reps, Task
 from micgraph.tasks.losses import info_nce, mean
 
@@ -39,6 +39,11 @@ class FeatureConfig:
     cosine: bool = False
     literal: bool = False
 
+    def __post_init__(self) -> None:
+        check_range("tasks", 1e-6, tau=self.tau)
+        check_range("tasks", 0, 1, mask_ratio=self.mask_ratio)
+        check_range("tasks", 1, negatives=self.negatives)
+
 
 @dataclass(frozen=True)
 class NeighbourConfig:
@@ -60,6 +65,10 @@ class NeighbourConfig:
     tau: float = 1.0
     cosine: bool = False
     literal: bool = False
+
+    def __post_init__(self) -> None:
+        check_range("tasks", 1e-6, tau=self.tau)
+        check_range("tasks", 1, negatives=self.negatives)
 
 
 class FeatureCL(Task):

@@ -9,7 +9,7 @@ from typing import ClassVar, Literal
 from torch import Tensor
 
 from micgraph.sampling.plan import Batch, Requires
-from micgraph.schema import ConfigError
+from micgraph.schema import ConfigError, check_range
 from micgraph.tasks.base import Reps, Task
 from micgraph.tasks.losses import full_softmax, logistic_loss, mean, softmax_loss
 
@@ -39,6 +39,7 @@ class MatchingConfig:
     literal: bool = False
 
     def __post_init__(self) -> None:
+        check_range("tasks.matching", 1, count=self.count)
         if self.negatives == "full" and (self.loss == "logistic" or self.literal):
             expected, got = "the plain softmax over the whole catalogue", "loss=logistic or literal=true"
             raise ConfigError("tasks.matching", expected, got, "set negatives to in_batch, uniform or popularity")
