@@ -29,7 +29,6 @@ class SamplingConfig:
             of the history before it) or ``users`` (one random click of every user, as ComiRec).
         batch_size: queries a batch: pieces for ``positions``, clicks or users otherwise.
         min_history: clicks with fewer earlier ones are no targets.
-        new_targets: only a user's first click on an item is a target: what lists without seen items are asked for.
         strict: a target's history ends before its second (basket-mates are no history); ``positions`` go by order.
         max_anchors: at most so many item anchors a batch.
         same_category_boost, beta: weights of session positives, see :mod:`micgraph.sampling.positives`.
@@ -40,7 +39,6 @@ class SamplingConfig:
     samples: Literal["positions", "clicks", "users"] = "clicks"
     batch_size: int = 1024
     min_history: int = 1
-    new_targets: bool = False
     strict: bool = True
     max_anchors: int = 2048
     same_category_boost: float = 2.0
@@ -85,7 +83,6 @@ class BatchSampler:
         }
         self.positives = {r.positives: self._positive_relation(r.positives) for r in self.requires if r.positives}
         self.full = any(r.full for r in self.requires)
-        self._is_new: Tensor | None = None
         self.rows, self.stops = self._samples()
         if not len(self.rows):
             raise ConfigError(
@@ -119,7 +116,7 @@ class BatchSampler:
         return self._finish(epoch_key, step, *self._cuts(pick, epoch_key))
 
     def _samples(self) -> tuple[Tensor, Tensor]:
-        """Row and stop of every sample: a piece's end, a target's offset, or (users) the row's last target."""
+        """Row of every sample, and its piece's end, its target's offset or (users) its place among the users."""
         if self.config.samples == "positions":
             return self._piece_ends()
         row, eid = self._targets()
@@ -131,11 +128,11 @@ class BatchSampler:
         return users, torch.arange(len(users), device=self.device)
 
     def _targets(self) -> tuple[Tensor, Tensor]:
-        """Row and offset of every click that has enough history and, where asked for, an item new to its user."""
+        """Row and offset of every click that has enough history."""
         rel, config = self.clicks, self.config
         row, eid = rel.row_index(), torch.arange(rel.n_edges, device=rel.device)
         stop = locate(rel, row, rel.time) if config.strict and rel.time is not None else eid
-        keep = (stop - rel.indptr[row] >= config.min_history) & self._wanted(eid)
+        keep = stop - rel.indptr[row] >= config.min_history
         return row[keep], eid[keep]
 
     def _piece_ends(self) -> tuple[Tensor, Tensor]:
@@ -146,25 +143,12 @@ class BatchSampler:
         nth = torch.arange(len(row), device=rel.device) - (torch.cumsum(pieces, 0) - pieces)[row]
         return row, rel.indptr[row + 1] - nth * size
 
-    def _wanted(self, eid: Tensor) -> Tensor:
-        """Which clicks may be targets: all, or those on an item that the user had not clicked before."""
-        if not self.config.new_targets:
-            return torch.ones_like(eid, dtype=torch.bool)
-        if self._is_new is None:
-            pair = self.clicks.row_index() * self.graph.n_items + self.clicks.col
-            order = torch.argsort(pair, stable=True)
-            first = torch.ones_like(pair, dtype=torch.bool)
-            first[order[1:]] = pair[order[1:]] != pair[order[:-1]]
-            self._is_new = first
-        return self._is_new[eid]
-
     def _pieces(self, pick: Tensor) -> tuple[Tensor, ...]:
         """Pieces of T + 1 clicks: the first T are read, the last T are the targets after each of them."""
         row, stop = self.rows[pick], self.stops[pick]
         eid, mask = window(self.clicks, row, stop, self.history + 1)
         read = mask[:, 1:]
         scored = read & (eid[:, 1:] - self.clicks.indptr[row][:, None] >= self.config.min_history)
-        scored &= self._wanted(eid[:, 1:])
         pair_row, pair_at = scored.nonzero(as_tuple=True)
         return stop, row, eid[:, :-1], read, pair_row, pair_at, eid[:, 1:][scored]
 
