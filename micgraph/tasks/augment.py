@@ -37,7 +37,7 @@ def keep_mask(key: int, sample: Tensor, slots: int, mask_rate: float) -> Tensor:
         key: of this view.
         sample: int64 [B], numbers of users, pieces or items.
         slots: number of fields or places.
-        mask_rate: in [0, 1).
+        mask_rate: in [0, 1].
     """
     if not slots:
         return torch.ones((len(sample), 0), dtype=torch.bool, device=sample.device)

@@ -7,8 +7,8 @@ from dataclasses import replace
 
 import pytest
 import torch
-from torch.nn import functional as F
 
+from micgraph.graph.fields import take
 from micgraph.nn.towers import ModelConfig, TwoTower
 from micgraph.sampling.batch import BatchSampler, SamplingConfig
 from micgraph.sampling.plan import Batch
@@ -262,8 +262,20 @@ def test_views_mask_history_and_fields_by_the_samples_own_numbers() -> None:
         torch.testing.assert_close(plain.item_views[0], plain.items.vectors[batch.item_anchor])
 
 
-def test_dropout_of_views_acts_in_training_only() -> None:
-    objective, batch, reps = step({"uu": {}, "ii": {}}, perturb=PerturbConfig(0.0, 0.5))
+@pytest.mark.parametrize("samples", ["clicks", "positions"])
+def test_a_view_with_everything_masked_is_that_of_nobody_reading_unknown_items(samples: str) -> None:
+    """MIC 2.4.1: masked are the user's fields and the history's items, and of items all fields."""
+    objective, batch, reps = step({"uu": {}, "ii": {}}, samples, PerturbConfig(1.0, 0.0))
+    nobody = take(objective.fields["user"], torch.full_like(batch.user, -1))
+    strangers = objective.towers.query_input(reps.items, torch.full_like(batch.history, -1), batch.mask, nobody)
+    want = objective._pairs(batch, strangers)[batch.anchor]
+    torch.testing.assert_close(reps.query_views[0], want)
+    torch.testing.assert_close(reps.item_views[0], reps.items.vectors[-1].expand_as(reps.item_views[0]))
+
+
+@pytest.mark.parametrize("model", [{"user_fields": ()}, {"encoder": "ican", "user_fields": ()}, {"encoder": "mic_dnn"}])
+def test_dropout_of_views_acts_in_training_only(model: dict) -> None:
+    objective, batch, reps = step({"uu": {}, "ii": {}}, perturb=PerturbConfig(0.0, 0.5), **model)
     torch.testing.assert_close(reps.query_views[0], reps.queries[batch.anchor])
     reps = objective.train().encode(batch)
     assert not torch.allclose(reps.query_views[0], reps.queries[batch.anchor])
@@ -324,7 +336,7 @@ def test_a_batch_without_any_neighbour_has_no_loss() -> None:
     objective, batch, reps = step({"sess": {}})
     positives = replace(batch.positives["co_occurs"], valid=torch.zeros_like(batch.positives["co_occurs"].valid))
     loss = objective.tasks["sess"](replace(batch, positives={"co_occurs": positives}), reps)
-    assert float(loss) == 0 and F.relu(loss).requires_grad
+    assert loss.item() == 0 and loss.requires_grad
 
 
 def test_names_of_tasks() -> None:
