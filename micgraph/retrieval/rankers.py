@@ -22,10 +22,13 @@ class U2IRanker:
         model: the model as it is now; make a new ranker when its weights have changed.
         graph: what it was trained on.
         name: what tables call it.
+        candidates: bool [n_items], the only items that may be ranked (all by default).
     """
 
-    def __init__(self, model: RetrievalModel, graph: RecGraph, name: str = "u2i") -> None:
-        self.retriever, self.name = Retriever(model, graph, FusionConfig()), name
+    def __init__(
+        self, model: RetrievalModel, graph: RecGraph, name: str = "u2i", candidates: Tensor | None = None
+    ) -> None:
+        self.retriever, self.name, self.candidates = Retriever(model, graph, FusionConfig()), name, candidates
 
     def rank(self, histories: Ragged, users: Tensor, k: int, exclude: Ragged | None = None) -> Tensor:
         """The ``k`` best items of each user: int64 [B, k] on the CPU, -1 where fewer are left.
@@ -38,7 +41,7 @@ class U2IRanker:
         """
         index = self.retriever.index
         queries = self.retriever.encode(histories, users, exclude=exclude)
-        return _stack([index.search(q.search, k, q.exclude)[1] for q in queries], k)
+        return _stack([index.search(q.search, k, q.exclude, self.candidates)[1] for q in queries], k)
 
 
 class FusedRanker:
