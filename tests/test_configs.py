@@ -46,6 +46,7 @@ PRINTED: dict[str, dict[str, Any]] = {
     "mic": {
         "model.encoder": "mic_dnn",
         "model.dim": 128,
+        "model.user_fields": None,
         "model.similarity": "cosine",
         "model.temperature": 0.1,
         "model.shared_space": True,
