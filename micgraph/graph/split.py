@@ -177,6 +177,8 @@ def user_holdout(
         min_item, min_user: fewest events that keep an item or a user.
         history: share of a held-out user's events, above 0 and below 1.
     """
+    if not isinstance(seed, int):
+        raise ConfigError("seed", "an integer", repr(seed), "such as 1230")
     if len(fractions) != 3 or min(fractions) < 0 or abs(sum(fractions) - 1) > 1e-9:
         raise ConfigError("fractions", "three shares that sum to 1", repr(fractions), "such as (0.8, 0.1, 0.1)")
     if not 0 < history < 1:
