@@ -3,13 +3,12 @@ stage keeps beside its code."""
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterable, Mapping
 from dataclasses import fields, is_dataclass
 from pathlib import Path
 from typing import Any, TypeVar, get_type_hints
 
-from micgraph.schema import ConfigError, MicgraphError
+from micgraph.schema import ConfigError, MicgraphError, did_you_mean
 
 T = TypeVar("T")
 
@@ -88,14 +87,14 @@ def parse(kind: type[T], values: Mapping[str, Any], where: str = "") -> T:
         return TypeAdapter(kind).validate_python(dict(values))
     except ValidationError as error:
         first = error.errors()[0]
-        if isinstance(own := first.get("ctx", {}).get("error"), MicgraphError):
-            raise own from error  # a config's own check of its values
         place = [str(part) for part in first["loc"]]
+        if isinstance(own := first.get("ctx", {}).get("error"), MicgraphError):  # a config's own check of its values
+            name = ".".join([*filter(None, [where]), *place, own.argument])
+            raise type(own)(name, own.expected, own.got, own.remedy) from error
         name = ".".join([*filter(None, [where]), *place]) or kind.__name__
         if first["type"] in ("unexpected_keyword_argument", "extra_forbidden"):
             known = _names(kind, place[:-1])
-            close = difflib.get_close_matches(place[-1], known, n=1)
-            remedy = f"did you mean {close[0]!r}?" if close else "remove it"
+            remedy = did_you_mean(place[-1], known, "remove it")
             raise ConfigError(name, f"one of {known}", repr(place[-1]), remedy) from error
         expected = first["msg"].removeprefix("Input should be ")
         raise ConfigError(name, expected, repr(first["input"]), "correct the value") from error

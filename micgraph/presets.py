@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -13,7 +12,7 @@ from micgraph.nn.registry import ENCODERS
 from micgraph.nn.towers import ModelConfig
 from micgraph.retrieval.fusion import FusionConfig
 from micgraph.sampling.batch import SamplingConfig
-from micgraph.schema import ConfigError
+from micgraph.schema import ConfigError, did_you_mean
 from micgraph.tasks.augment import PerturbConfig
 from micgraph.tasks.registry import GROUPS, TASKS, expand
 from micgraph.training import TrainingConfig
@@ -131,8 +130,6 @@ def _names(model: str | None, given: Mapping[str, Any]) -> tuple[str, list[str]]
         tasks = [name for name in given["tasks"] if name != "matching"]
     if not isinstance(encoder, str) or encoder not in ENCODERS:
         expected = f"one of {sorted(ENCODERS)}, or one of them and tasks such as gru4rec+mic"
-        close = get_close_matches(str(encoder), ENCODERS, n=1)
-        raise ConfigError(
-            "model", expected, repr(encoder), f"did you mean {close[0]!r}?" if close else "name an encoder"
-        )
+        remedy = did_you_mean(str(encoder), ENCODERS, "name an encoder")
+        raise ConfigError("model", expected, repr(encoder), remedy)
     return encoder, expand(tasks)

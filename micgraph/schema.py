@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import math
+import operator
+from collections.abc import Iterable, Mapping
+from difflib import get_close_matches
 from typing import Any
 
 USER, ITEM, SESSION = "user", "item", "session"
@@ -51,16 +55,36 @@ class ConfigError(MicgraphError, ValueError):
     """A configuration names something unknown or a value out of range."""
 
 
-def check_range(section: str, low: float, high: float | None = None, **settings: float) -> None:
-    """Refuse settings outside [low, high] (no upper limit by default).
+_BOUNDS = {"at least": operator.ge, "above": operator.gt, "at most": operator.le, "below": operator.lt}
+
+
+def check_range(settings: Mapping[str, Any], names: str, remedy: str = "correct the value", **limits: float) -> None:
+    """Refuse settings out of range; None and names that are not there are not set, lists are checked one by one.
+
+    Args:
+        settings: values by name.
+        names: those to check, separated by blanks.
+        remedy: of the error.
+        limits: any of ``at_least``, ``above``, ``at_most`` and ``below``; infinity and NaN are always refused.
 
     Raises:
         ConfigError: names the first of them.
     """
-    for name, value in settings.items():
-        if not (value >= low and (high is None or value <= high)):
-            expected = f"at least {low:g}" if high is None else f"{low:g} to {high:g}"
-            raise ConfigError(f"{section}.{name}", expected, value, "correct the value")
+    bounds = {name.replace("_", " "): limit for name, limit in limits.items()}
+    for name in names.split():
+        value = settings.get(name)
+        for number in value if isinstance(value, (list, tuple)) else (value,):
+            if number is None or all([math.isfinite(number), *(_BOUNDS[b](number, x) for b, x in bounds.items())]):
+                continue
+            wanted = [] if math.isfinite(number) else ["finite"]
+            wanted += [f"{bound} {limit:g}" for bound, limit in bounds.items()]
+            raise ConfigError(name, " and ".join(wanted), value, remedy)
+
+
+def did_you_mean(name: str, known: Iterable[str], otherwise: str) -> str:
+    """The remedy for an unknown name: the nearest known one, or ``otherwise`` where none is near."""
+    close = get_close_matches(name, list(known), n=1)
+    return f"did you mean {close[0]!r}?" if close else otherwise
 
 
 class ArtifactError(MicgraphError, OSError):

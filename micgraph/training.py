@@ -53,10 +53,9 @@ class TrainingConfig:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        counts = {"epochs": self.epochs, "patience": self.patience, "validate_every": self.validate_every}
-        check_range("training", 1, **counts)
-        rest = {"weight_decay": self.weight_decay, "clip": self.clip, "checkpoint_every": self.checkpoint_every}
-        check_range("training", 0, lr=self.lr, **rest)
+        check_range(vars(self), "epochs patience validate_every", at_least=1)
+        check_range(vars(self), "weight_decay clip checkpoint_every", at_least=0)
+        check_range(vars(self), "lr", above=0)
 
 
 @dataclass

@@ -114,7 +114,7 @@ def test_parse_fills_defaults_and_reads_plain_values() -> None:
         ({"rate": "fast"}, "run.rate", "correct the value"),
         ({"inner": 3}, "run.inner", "correct the value"),
         ({"inner": {"size": 1.5}}, "run.inner.size", "correct the value"),
-        ({"inner": {"size": 0}}, "size", "make it larger"),
+        ({"inner": {"size": 0}}, "run.inner.size", "make it larger"),
     ],
 )
 def test_a_bad_value_is_named_by_its_place(values: dict[str, Any], argument: str, remedy: str) -> None:
@@ -185,9 +185,10 @@ def test_data_sections_are_no_business_of_a_run(tmp_path: Path) -> None:
         (None, {"model": {"encoder": "gru"}}, "model", "'gru'"),
         (None, {"model": {"encoder": ["ican"]}}, "model", "['ican']"),
         ("gru4rec", {"model": 3}, "model", "a mapping"),
-        ("gru4rec+mix", None, "tasks", "'mic'"),
-        ("gru4rec", {"tasks": {"fae": {}}}, "tasks", "'fae'"),
-        (None, {"model": {"encoder": "ican"}, "tasks": {"fae": {}}}, "tasks", "'fea'"),
+        ("gru4rec+mix", None, "tasks", "did you mean 'mic'?"),
+        ("gru4rec+transformer", None, "tasks", "encoder+task+task"),
+        ("gru4rec", {"tasks": {"fae": {}}}, "tasks", "did you mean 'fea'?"),
+        (None, {"model": {"encoder": "ican"}, "tasks": {"fae": {}}}, "tasks", "['fae']"),
         ("gru4rec", {"tasks": ["fea"]}, "tasks", "a mapping"),
         ("gru4rec+fea", {"tasks": {"fea": 3}}, "tasks.fea", "dictionary"),
         ("gru4rec+fea", {"tasks": {"fea": {"mask_rate": 0.1}}}, "tasks.fea.mask_rate", "did you mean 'mask_ratio'?"),

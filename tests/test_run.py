@@ -13,7 +13,6 @@ from micgraph.graph.events import read_log
 from micgraph.graph.recgraph import RecGraph
 from micgraph.graph.split import split
 from micgraph.pipeline import train
-from micgraph.presets import resolve
 from micgraph.run import Run, load_run
 from micgraph.schema import ArtifactError, ConfigError
 
@@ -127,31 +126,6 @@ def test_settings_that_cannot_be_are_refused_before_anything_is_written(
     with pytest.raises(ConfigError, match=named):
         train(build(read_log(log)), model, config=config, out=tmp_path / "run", device="cpu", progress=False)
     assert not (tmp_path / "run").exists()
-
-
-@pytest.mark.parametrize(
-    ("section", "values"),
-    [
-        ("sampling", {"batch_size": 0}),
-        ("sampling", {"min_history": -1}),
-        ("training", {"epochs": 0}),
-        ("training", {"validate_every": 0}),
-        ("training", {"lr": float("nan")}),
-        ("model", {"history": 0}),
-        ("model", {"temperature": 0.0}),
-        ("model", {"field_dim": 0}),
-        ("perturb", {"mask_rate": 1.5}),
-        ("tasks", {"uu": {"tau": 0.0}}),
-        ("tasks", {"uu": {"literal": True, "views": 2}}),
-        ("tasks", {"fea": {"negatives": 0}}),
-        ("tasks", {"sess": {"negatives": 0}}),
-        ("tasks", {"matching": {"count": 0}}),
-        ("tasks", {"matching": {"loss": "logistic"}}),
-    ],
-)
-def test_values_out_of_range_are_refused(section: str, values: dict) -> None:
-    with pytest.raises(ConfigError, match=section):
-        resolve("gru4rec+uu+fea+sess", {section: values}, 48)
 
 
 @pytest.mark.parametrize("tasks", [{"fea": {"weight": 0.5}, "sess": None}, {"micrec": {}}])

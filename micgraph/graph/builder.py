@@ -33,6 +33,7 @@ from micgraph.schema import (
     USER_ID,
     ConfigError,
     InputError,
+    check_range,
 )
 
 if TYPE_CHECKING:
@@ -78,10 +79,7 @@ class BuildConfig:
     def __post_init__(self) -> None:
         duration(self.session_gap, "session_gap")
         duration(self.session_span, "session_span")
-        for name in ("co_occurs_top_k", "semantic_k"):
-            value = getattr(self, name)
-            if value is not None and value < 1:
-                raise ConfigError(name, "at least 1", value, "give a positive number")
+        check_range(vars(self), "co_occurs_top_k semantic_k", at_least=1)
         unknown = set(() if self.semantic == "auto" else self.semantic) - set(SOURCES)
         if isinstance(self.semantic, str) and self.semantic != "auto" or unknown:
             raise ConfigError("semantic", f"'auto' or a list of {SOURCES}", repr(self.semantic), "name some of these")

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from micgraph.nn.query import QueryEncoder
 from micgraph.nn.sequential import ICAN, GRU4Rec, PooledMLP
-from micgraph.schema import ConfigError
+from micgraph.schema import ConfigError, check_range
 
 if TYPE_CHECKING:
     from micgraph.nn.towers import ModelConfig
@@ -42,11 +42,13 @@ def make_encoder(config: ModelConfig, user_width: int, field_dim: int, n_fields:
     """The query encoder that a config names.
 
     Raises:
-        ConfigError: no such encoder, or an option that it does not have.
+        ConfigError: no such encoder, an option that it does not have, or one of the wrong type or out of range.
     """
     if config.encoder not in ENCODERS:
         raise ConfigError("model.encoder", f"one of {sorted(ENCODERS)}", repr(config.encoder), "choose one of these")
     try:
+        options = {f"model.options.{name}": value for name, value in config.options.items()}
+        check_range(options, "model.options.layers model.options.heads model.options.hidden", at_least=1)
         return ENCODERS[config.encoder](config, user_width, field_dim, n_fields)
     except TypeError as error:
         raise ConfigError("model.options", f"arguments of {config.encoder}", str(error), "see its docstring") from error

@@ -51,10 +51,9 @@ class ModelConfig:
     options: dict[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        width = self.dim if self.field_dim is None else self.field_dim
-        check_range("model", 1, dim=self.dim, field_dim=width, history=self.history)
-        check_range("model", 0, 1, dropout=self.dropout)
-        check_range("model", 1e-6, temperature=self.temperature)
+        check_range(vars(self), "dim field_dim item_hidden history", at_least=1)
+        check_range(vars(self), "dropout", at_least=0, below=1)
+        check_range(vars(self), "temperature", above=0)
 
 
 @dataclass(frozen=True)

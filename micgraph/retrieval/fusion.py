@@ -12,7 +12,7 @@ from micgraph.knn import VectorIndex
 from micgraph.retrieval.channels import pair_scores
 from micgraph.retrieval.learned import LearnedFusion, features
 from micgraph.retrieval.pool import Pool, Trigger, cut
-from micgraph.schema import ConfigError
+from micgraph.schema import ConfigError, check_range
 
 
 @dataclass(frozen=True)
@@ -65,12 +65,8 @@ class FusionConfig:
         }
         for name, allowed in choices.items():
             if getattr(self, name) not in allowed:
-                raise ConfigError(f"fusion.{name}", " or ".join(allowed), repr(getattr(self, name)), "pass one of them")
-        for name in ("k1", "m1", "m2", "m", "m3", "k2", "k3"):
-            value = getattr(self, name)
-            if value is not None and value < 1:
-                remedy = "leave a channel out by channels=[...] instead"
-                raise ConfigError(f"fusion.{name}", "at least 1", value, remedy)
+                raise ConfigError(name, " or ".join(allowed), repr(getattr(self, name)), "pass one of them")
+        check_range(vars(self), "k1 m1 m2 m m3 k2 k3", "leave a channel out by channels=[...] instead", at_least=1)
 
 
 @dataclass(frozen=True)

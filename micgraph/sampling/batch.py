@@ -45,8 +45,9 @@ class SamplingConfig:
     beta: float = 0.0
 
     def __post_init__(self) -> None:
-        check_range("sampling", 1, batch_size=self.batch_size, max_anchors=self.max_anchors)
-        check_range("sampling", 0, min_history=self.min_history, same_category_boost=self.same_category_boost)
+        check_range(vars(self), "batch_size max_anchors", at_least=1)
+        check_range(vars(self), "min_history beta", at_least=0)
+        check_range(vars(self), "same_category_boost", above=0)
 
 
 @dataclass

@@ -27,7 +27,8 @@ class PerturbConfig:
     dropout: float = 0.2
 
     def __post_init__(self) -> None:
-        check_range("perturb", 0, 1, mask_rate=self.mask_rate, dropout=self.dropout)
+        check_range(vars(self), "mask_rate", at_least=0, at_most=1)
+        check_range(vars(self), "dropout", at_least=0, below=1)
 
 
 def keep_mask(key: int, sample: Tensor, slots: int, mask_rate: float) -> Tensor:

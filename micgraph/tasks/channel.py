@@ -33,9 +33,10 @@ class ChannelConfig:
     literal: bool = False
 
     def __post_init__(self) -> None:
-        check_range("tasks", 1e-6, tau=self.tau)
+        check_range(vars(self), "weight", at_least=0)
+        check_range(vars(self), "tau", above=0)
         if self.literal and self.views == 2:
-            raise ConfigError("tasks.literal", "views=1", "views=2", "Eqs. 7-8 are printed for one view; take one")
+            raise ConfigError("literal", "views=1", "views=2", "Eqs. 7-8 are printed for one view; take one")
 
 
 class UserItem(Task):

@@ -40,9 +40,10 @@ class FeatureConfig:
     literal: bool = False
 
     def __post_init__(self) -> None:
-        check_range("tasks", 1e-6, tau=self.tau)
-        check_range("tasks", 0, 1, mask_ratio=self.mask_ratio)
-        check_range("tasks", 1, negatives=self.negatives)
+        check_range(vars(self), "weight", at_least=0)
+        check_range(vars(self), "mask_ratio", at_least=0, below=1)
+        check_range(vars(self), "negatives", at_least=1)
+        check_range(vars(self), "tau", above=0)
 
 
 @dataclass(frozen=True)
@@ -67,8 +68,9 @@ class NeighbourConfig:
     literal: bool = False
 
     def __post_init__(self) -> None:
-        check_range("tasks", 1e-6, tau=self.tau)
-        check_range("tasks", 1, negatives=self.negatives)
+        check_range(vars(self), "weight", at_least=0)
+        check_range(vars(self), "negatives", at_least=1)
+        check_range(vars(self), "tau", above=0)
 
 
 class FeatureCL(Task):

@@ -27,7 +27,7 @@ class MatchingConfig:
         literal: the positive is left out of the denominator, as printed.
 
     Raises:
-        ConfigError: ``full`` with a loss that it does not have.
+        ConfigError: a value out of range, or ``full`` with a loss that it does not have.
     """
 
     __pydantic_config__: ClassVar = {"extra": "forbid"}
@@ -39,10 +39,11 @@ class MatchingConfig:
     literal: bool = False
 
     def __post_init__(self) -> None:
-        check_range("tasks.matching", 1, count=self.count)
+        check_range(vars(self), "weight", at_least=0)
+        check_range(vars(self), "count", at_least=1)
         if self.negatives == "full" and (self.loss == "logistic" or self.literal):
-            expected, got = "the plain softmax over the whole catalogue", "loss=logistic or literal=true"
-            raise ConfigError("tasks.matching", expected, got, "set negatives to in_batch, uniform or popularity")
+            expected = "in_batch, uniform or popularity with loss=logistic or literal=true"
+            raise ConfigError("negatives", expected, "'full'", "draw negatives, or take the plain softmax")
 
 
 class Matching(Task):

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from micgraph.nn.towers import TwoTower
-from micgraph.schema import CO_OCCURS, SIMILAR, ConfigError
+from micgraph.schema import CO_OCCURS, SIMILAR, ConfigError, did_you_mean
 from micgraph.tasks.base import Task
 from micgraph.tasks.channel import ChannelConfig, ItemItem, UserItem, UserUser
 from micgraph.tasks.item import FeatureCL, FeatureConfig, NeighbourCL, NeighbourConfig
@@ -47,11 +47,12 @@ def expand(names: list[str]) -> list[str]:
     """Task names with the groups spelled out, each once.
 
     Raises:
-        ConfigError: no such task.
+        ConfigError: no such task (with the nearest known one).
     """
     spelled = [task for name in names for task in GROUPS.get(name, (name,))]
     unknown = [name for name in spelled if name not in TASKS]
     if unknown:
         known = sorted(set(TASKS) | set(GROUPS))
-        raise ConfigError("tasks", f"some of {known}", f"{unknown}", "write them as encoder+task+task")
+        remedy = did_you_mean(unknown[0], known, "write them as encoder+task+task")
+        raise ConfigError("tasks", f"some of {known}", f"{unknown}", remedy)
     return list(dict.fromkeys(spelled))
