@@ -20,7 +20,7 @@ from micgraph.retrieval.rankers import FusedRanker, U2IRanker
 from micgraph.retrieval.recommender import Recommender
 from micgraph.run import GRAPH, SETUP, Run, load_run, load_settings, same_graph, save_setup
 from micgraph.sampling.batch import BatchSampler
-from micgraph.schema import ConfigError, InputError
+from micgraph.schema import ConfigError, InputError, did_you_mean
 from micgraph.tasks.objective import Objective
 from micgraph.tasks.registry import TASKS
 from micgraph.training import Trainer
@@ -34,7 +34,9 @@ __all__ = ["Evaluation", "Run", "evaluate", "load_run", "train"]
 BASELINES: dict[str, Any] = {"popularity": Popularity, "itemknn": ItemKNN, "ease": EASE}
 
 VALIDATION_KS = (20, 50, 200)
-VALIDATION_METRICS = ("recall", "ndcg", "hit", "coverage")
+"""Lengths of the lists in validation; in a smaller catalogue lists end with it, under the same names."""
+VALIDATION_METRICS = ("recall", "hr", "ndcg", "hit", "coverage")
+"""What ``training.monitor`` can be, each with ``@`` and a length: every holdout has a value of these."""
 
 
 def train(
@@ -68,6 +70,7 @@ def train(
         LeakageError: validation targets are clicks of the graph.
     """
     resolved = resolve(model, config, graph.n_items)
+    _check_monitor(resolved.training.monitor)
     data = prepare(validation, graph) if validation is not None and not isinstance(validation, EvalData) else validation
     towers = make_towers(resolved, graph)
     directory = Path(out) if out is not None else Path(tempfile.mkdtemp(prefix="micgraph-"))
@@ -193,6 +196,13 @@ def fit_baseline(name: str, graph: RecGraph) -> Ranker:
     if name not in BASELINES:
         raise ConfigError("baselines", f"some of {sorted(BASELINES)}", repr(name), "name one of these")
     return BASELINES[name]().fit(graph)  # type: ignore[no-any-return]
+
+
+def _check_monitor(name: str) -> None:
+    known = [f"{metric}@{k}" for metric in VALIDATION_METRICS for k in VALIDATION_KS]
+    if name not in known:
+        remedy = did_you_mean(name, known, "name one of these, or leave it out")
+        raise ConfigError("training.monitor", f"one of {known}", repr(name), remedy)
 
 
 def _device(name: str) -> torch.device:
