@@ -2,8 +2,9 @@
 
     python examples/globo.py --raw PATH [--models gru4rec,gru4rec+fea+sess] [--fused] [--tune]
 
-There are no titles and no categories, so MicRec's semantic task has nothing to work on here. News grow old within hours,
-so each model also has a row whose candidates are what was clicked in the last hours before the cut, as popularity's are.
+There are no titles and no categories, so MicRec's semantic task has nothing to work on here. News grow old within
+hours, so each model also has a row whose candidates are what was clicked in the last hours before the cut, as
+popularity's are.
 Settings were chosen on the 12 hours before the cut (``--tune`` trains on what lies before those and judges there).
 """
 

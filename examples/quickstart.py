@@ -1,8 +1,9 @@
 """The main job on real data: grocery baskets of Complete Journey, from the log to recalls with their reasons.
 
 Trains a base model, the same with MicRec's and with MIC's tasks on everything bought before December 2017, and asks
-each for products that the household had never bought before, judged by what it bought in December. Popularity, ItemKNN
-and EASE stand beside them. Settings were chosen on November (``--tune`` trains on what lies before it and judges there).
+each for products that the household had never bought before, judged by what it bought in December. Popularity,
+ItemKNN and EASE stand beside them. Settings were chosen on November (``--tune`` trains on what lies before it and
+judges there).
 
     python examples/quickstart.py [--out runs/quickstart] [--seed 0] [--tune]
 """
@@ -83,23 +84,15 @@ def _judge(ranker: Any, data: EvalData) -> Result:
 
 def _show_recommendations(rec: mg.Recommender, graph: mg.RecGraph) -> None:
     """Five new products for three households, with names, channels and triggers."""
-    users = graph.users.ids([10, 500, 2000]).to_pylist()
-    frame = rec.recommend(users, k=5)
-    names = graph.titles(graph.items.index(frame["item_id"]))
+    titles = graph.titles(range(graph.n_items))
+    names = dict(zip(graph.items.ids(range(graph.n_items)).to_pylist(), titles, strict=True))
+    reasons = {f"item:{item}": f"bought {title}" for item, title in names.items()}
+    frame = rec.recommend(graph.users.ids([10, 500, 2000]).to_pylist(), k=5)
     print("Recommendations of the last model for three households:\n")
-    for (_, row), title in zip(frame.iterrows(), names, strict=True):
-        trigger = _trigger(row["trigger"], graph)
-        print(f"  household {row['user_id']}  {row['rank']}. {title[:44]:<45} {row['channels']:<12} {trigger}")
+    for row in frame.itertuples():
+        reason = reasons.get(row.trigger) or (row.trigger or "").replace("user:", "like household ")
+        print(f"  household {row.user_id}  {row.rank}. {names[row.item_id][:44]:<45} {row.channels:<12} {reason}")
     print()
-
-
-def _trigger(trigger: str | None, graph: mg.RecGraph) -> str:
-    if not trigger:
-        return ""
-    kind, _, name = trigger.partition(":")
-    if kind == "user":
-        return f"because household {name}, who is similar, bought it"
-    return f"because of {graph.titles(graph.items.index([type(graph.items.ids([0])[0].as_py())(name)]))[0]}"
 
 
 def _arguments() -> argparse.Namespace:

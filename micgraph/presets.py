@@ -14,7 +14,7 @@ from micgraph.retrieval.fusion import FusionConfig
 from micgraph.sampling.batch import SamplingConfig
 from micgraph.schema import ConfigError, did_you_mean
 from micgraph.tasks.augment import PerturbConfig
-from micgraph.tasks.registry import GROUPS, TASKS, expand
+from micgraph.tasks.registry import GROUPS, TASKS, contract, expand
 from micgraph.training import TrainingConfig
 
 FULL_CATALOGUE = 20_000
@@ -62,8 +62,8 @@ class RunConfig:
 
     @property
     def name(self) -> str:
-        """Encoder and tasks, such as ``gru4rec+ui+uu+ii``."""
-        return "+".join([self.model.encoder, *(task for task in self.tasks if task != "matching")])
+        """Encoder and tasks as :func:`resolve` reads them, such as ``gru4rec+mic``."""
+        return "+".join([self.model.encoder, *contract(list(self.tasks))])
 
     def task_config(self, name: str) -> Any:
         """The config object of one task."""

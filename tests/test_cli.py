@@ -89,15 +89,15 @@ def test_from_log_to_recalls(here: Path) -> None:
     lines = _run("train", "graph", "--config", "x.yaml", "--set", "training.epochs=1", "--device", "cpu")
     assert lines[0].startswith("epoch 1: loss ")
     assert "recall@20" in lines[0], "the validation part beside the graph is used"
-    assert lines[1:] == ["run gru4rec+ui+uu+ii: runs/gru4rec+ui+uu+ii-1"]
-    run = micgraph.load_run("runs/gru4rec+ui+uu+ii-1")
+    assert lines[1:] == ["run gru4rec+mic: runs/gru4rec+mic-1"]
+    run = micgraph.load_run("runs/gru4rec+mic-1")
     assert (run.config.training.epochs, run.config.model.dim, len(run.metrics)) == (1, 16, 1)
 
     table = _run(
         "evaluate", str(run.directory), "--holdout", "graph-test", "--baselines", "popularity,ease", "--k", "5,20"
     )
     assert _columns(table) == [f"{metric}@{k}" for metric in ("recall", "hr", "ndcg", "coverage") for k in (5, 20)]
-    assert [row.split()[0] for row in table[1:5]] == ["popularity", "ease", "gru4rec+ui+uu+ii", "gru4rec+ui+uu+ii,"]
+    assert [row.split()[0] for row in table[1:5]] == ["popularity", "ease", "gru4rec+mic", "gru4rec+mic,"]
     expected = micgraph.evaluate(run, test, ks=(5, 20), baselines=["popularity", "ease"])
     assert table == str(expected).splitlines()
 

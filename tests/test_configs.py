@@ -68,7 +68,7 @@ PRINTED: dict[str, dict[str, Any]] = {
         "fusion.k1": 200,
     },
 }
-NAMES = {"mic": "mic_dnn+ui+uu+ii", "micrec_video": "ican+fea+sem+sess", "micrec_news": "ican+fea+sem+sess"}
+NAMES = {"mic": "mic_dnn+mic", "micrec_video": "ican+micrec", "micrec_news": "ican+micrec"}
 
 
 def _path(name: str) -> Path:

@@ -56,3 +56,10 @@ def expand(names: list[str]) -> list[str]:
         remedy = did_you_mean(unknown[0], known, "write them as encoder+task+task")
         raise ConfigError("tasks", f"some of {known}", f"{unknown}", remedy)
     return list(dict.fromkeys(spelled))
+
+
+def contract(names: list[str]) -> list[str]:
+    """The opposite of :func:`expand`: task names with whole groups by their own name, and without ``matching``."""
+    whole = {group: tasks for group, tasks in GROUPS.items() if set(tasks) <= set(names)}
+    grouped = {task for tasks in whole.values() for task in tasks}
+    return [*whole, *(name for name in names if name not in grouped and name != "matching")]
