@@ -48,7 +48,7 @@ def main() -> None:
     data = prepare(split.test, graph)
     rankers = [Popularity(window="6h"), Popularity(), ItemKNN()]
     results = [_judge(baseline.fit(graph), data) for baseline in rankers]
-    fresh = graph.popularity(since=graph.last_time - int(FRESH.removesuffix("h")) * 3600) > 0
+    fresh = graph.popularity(since=graph.last_time - int(FRESH.removesuffix("h")) * 3600).nonzero()[:, 0]
     for model in args.models.split(","):
         out = Path(args.out) / model
         shutil.rmtree(out, ignore_errors=True)

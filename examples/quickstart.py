@@ -32,10 +32,17 @@ BASE = {
     "sampling": {"samples": "users", "batch_size": 512},
     "training": {"epochs": 90, "lr": 0.003},
 }
+
+
+def _soft(weight: float) -> dict[str, Any]:
+    """A MicRec task on directions instead of inner products."""
+    return {"weight": weight, "cosine": True, "tau": 0.2}
+
+
 MODELS: dict[str, tuple[str, dict[str, Any]]] = {
     "base": ("mic_dnn", {}),
-    "base + MicRec": ("mic_dnn+micrec", {}),
-    "base + MIC": ("mic_dnn+mic", {}),
+    "base + MicRec": ("mic_dnn+micrec", {"fea": _soft(0.02), "sem": _soft(0.02), "sess": _soft(0.1)}),
+    "base + MIC": ("mic_dnn+mic", {name: {"tau": 0.5} for name in ("ui", "uu", "ii")}),
 }
 
 
@@ -67,7 +74,7 @@ def _train(
     graph: mg.RecGraph, data: EvalData, name: str, model: str, settings: dict[str, Any], args: argparse.Namespace
 ) -> tuple[mg.Recommender, list[Result]]:
     """A model and its rows: the U2I search alone, and the three channels fused."""
-    config = {**BASE, **settings, "training": {**BASE["training"], "seed": args.seed}}
+    config = {**BASE, "tasks": settings, "training": {**BASE["training"], "seed": args.seed}}
     out = Path(args.out) / model
     shutil.rmtree(out, ignore_errors=True)
     run = mg.train(graph, model, config=config, out=out)

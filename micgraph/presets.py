@@ -24,7 +24,7 @@ ENCODER_PRESETS: dict[str, dict[str, Any]] = {
     "gru4rec": {
         "model": {"dim": 128, "history": 200, "dropout": 0.3, "user_fields": []},
         "sampling": {"samples": "positions", "batch_size": 32},
-        "training": {"epochs": 30},
+        "training": {"epochs": 20},
     },
     "ican": {
         "model": {"dim": 64, "history": 20, "item_hidden": [128, 64]},

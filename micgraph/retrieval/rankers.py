@@ -22,7 +22,7 @@ class U2IRanker:
         model: the model as it is now; make a new ranker when its weights have changed.
         graph: what it was trained on.
         name: what tables call it.
-        candidates: bool [n_items], the only items that may be ranked (all by default).
+        candidates: int64 [C], the only items that may be ranked (all by default).
     """
 
     def __init__(
