@@ -149,7 +149,7 @@ def test_the_catalogue_decides_between_full_and_sampled_softmax() -> None:
 
 def test_what_is_given_goes_before_the_presets() -> None:
     resolved = resolve("gru4rec", {"model": {"dim": 8}, "training": None}, 100)
-    assert (resolved.model.dim, resolved.model.history, resolved.training.epochs) == (8, 200, 30)
+    assert (resolved.model.dim, resolved.model.history, resolved.training.epochs) == (8, 200, 20)
 
 
 def test_the_name_goes_before_the_encoder_and_the_tasks_of_a_file() -> None:
