@@ -6,6 +6,7 @@ import math
 import operator
 from collections.abc import Iterable, Mapping
 from difflib import get_close_matches
+from numbers import Integral, Real
 from typing import Any
 
 USER, ITEM, SESSION = "user", "item", "session"
@@ -68,17 +69,31 @@ def check_range(settings: Mapping[str, Any], names: str, remedy: str = "correct 
         limits: any of ``at_least``, ``above``, ``at_most`` and ``below``; infinity and NaN are always refused.
 
     Raises:
-        ConfigError: names the first of them.
+        ConfigError: names the first of them, or a value that is no number.
     """
     bounds = {name.replace("_", " "): limit for name, limit in limits.items()}
+    in_words = " and ".join(f"{bound} {limit:g}" for bound, limit in bounds.items())
     for name in names.split():
         value = settings.get(name)
         for number in value if isinstance(value, (list, tuple)) else (value,):
-            if number is None or all([math.isfinite(number), *(_BOUNDS[b](number, x) for b, x in bounds.items())]):
+            if number is None:
                 continue
-            wanted = [] if math.isfinite(number) else ["finite"]
-            wanted += [f"{bound} {limit:g}" for bound, limit in bounds.items()]
-            raise ConfigError(name, " and ".join(wanted), value, remedy)
+            if not isinstance(number, Real):
+                raise ConfigError(name, f"a number {in_words}", repr(value), remedy)
+            if not math.isfinite(number):
+                raise ConfigError(name, f"finite and {in_words}", value, remedy)
+            if not all(_BOUNDS[bound](number, limit) for bound, limit in bounds.items()):
+                raise ConfigError(name, in_words, value, remedy)
+
+
+def check_whole(name: str, value: Any, remedy: str = "correct the value") -> None:
+    """Refuse a setting that is not an integer.
+
+    Raises:
+        ConfigError: names it.
+    """
+    if isinstance(value, bool) or not isinstance(value, Integral):
+        raise ConfigError(name, "an integer", repr(value), remedy)
 
 
 def did_you_mean(name: str, known: Iterable[str], otherwise: str) -> str:

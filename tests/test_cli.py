@@ -218,7 +218,7 @@ def test_seen_items_are_left_out_unless_kept(trained: Path) -> None:
         ("build clicks.parquet --out g --set split.test=2d", "got None"),
         ("build clicks.parquet --out g --set split=temporal", "split: expected a valid dictionary"),
         ("build clicks.parquet --out g --set split.kind=temporal --set split.tset=2d", "parameters of temporal"),
-        ("build clicks.parquet --out g --set split.kind=user_holdout --set split.min_item=[1]", "right type"),
+        ("build clicks.parquet --out g --set split.kind=user_holdout --set split.min_item=[1]", "an integer"),
         ("build clicks.parquet --out g --set log.columns.item_id=article", "a column 'article'"),
         ("inspect nothing", "nothing: expected a directory saved by micgraph"),
         ("inspect .", "without the file 'current'"),

@@ -119,7 +119,7 @@ def test_settings_that_exclude_each_other_are_refused(place: str, settings: dict
     ("model", "place", "value", "shown"),
     [
         ("gru4rec", "model.options.layers", 0, "at least 1"),
-        ("gru4rec", "model.options.layers", "two", "arguments of gru4rec"),
+        ("gru4rec", "model.options.layers", "two", "a number at least 1"),
         ("gru4rec", "model.options.heads", 2, "arguments of gru4rec"),
         ("youtube_dnn", "model.options.hidden", [8, 0], "at least 1"),
         ("mic_dnn", "model.options.hidden", 8, "arguments of mic_dnn"),
@@ -156,6 +156,26 @@ def test_validation_gives_every_monitor_even_where_lists_are_longer_than_the_cat
 def test_building_refuses_counts_below_one(settings: dict[str, int]) -> None:
     with pytest.raises(ConfigError, match="at least 1") as caught:
         BuildConfig(**settings)  # type: ignore[arg-type]
+    assert caught.value.argument in settings
+
+
+@pytest.mark.parametrize(
+    ("settings", "expected"),
+    [
+        ({"semantic_k": "10"}, "a number at least 1"),
+        ({"semantic_k": 2.5}, "an integer"),
+        ({"semantic_k": True}, "an integer"),
+        ({"semantic_k": None}, "an integer"),
+        ({"co_occurs_top_k": [5, "6"]}, "a number at least 1"),
+        ({"co_occurs_top_k": [5]}, "an integer"),
+        ({"semantic": 3}, "'auto' or a list"),
+        ({"semantic": [["title"]]}, "'auto' or a list"),
+        ({"encode": 1}, "a callable"),
+    ],
+)
+def test_building_refuses_values_of_the_wrong_type(settings: dict[str, Any], expected: str) -> None:
+    with pytest.raises(ConfigError, match=expected) as caught:
+        BuildConfig(**settings)
     assert caught.value.argument in settings
 
 

@@ -11,7 +11,7 @@ from micgraph.config import dotted, merge, parse, read_yaml
 from micgraph.graph.builder import BuildConfig
 from micgraph.graph.events import Log, read_log
 from micgraph.graph.split import Split, split
-from micgraph.schema import ConfigError, MicgraphError
+from micgraph.schema import ConfigError
 
 
 @dataclass(frozen=True)
@@ -98,9 +98,4 @@ def divide(log: Log, section: dict[str, Any]) -> Split:
         InputError: a part would be empty.
     """
     params = {name: value for name, value in section.items() if name != "kind"}
-    try:
-        return split(log, section.get("kind"), **params)  # type: ignore[arg-type]
-    except MicgraphError:
-        raise
-    except (TypeError, ValueError) as error:  # from inside the split: its parameters are plain YAML so far
-        raise ConfigError("split", "values of the right type", f"{params}: {error}", "correct the value") from error
+    return split(log, section.get("kind"), **params)  # type: ignore[arg-type]

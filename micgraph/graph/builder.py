@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -10,6 +11,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from micgraph.config import parse
 from micgraph.graph import sessions
 from micgraph.graph.catalog import Encoded, encode_fields
 from micgraph.graph.cooccurrence import co_occurrences
@@ -34,6 +36,7 @@ from micgraph.schema import (
     ConfigError,
     InputError,
     check_range,
+    check_whole,
 )
 
 if TYPE_CHECKING:
@@ -80,20 +83,23 @@ class BuildConfig:
         duration(self.session_gap, "session_gap")
         duration(self.session_span, "session_span")
         check_range(vars(self), "co_occurs_top_k semantic_k", at_least=1)
-        unknown = set(() if self.semantic == "auto" else self.semantic) - set(SOURCES)
-        if isinstance(self.semantic, str) and self.semantic != "auto" or unknown:
+        check_whole("semantic_k", self.semantic_k)
+        if self.co_occurs_top_k is not None:
+            check_whole("co_occurs_top_k", self.co_occurs_top_k)
+        named = isinstance(self.semantic, (list, tuple)) and all(source in SOURCES for source in self.semantic)
+        if self.semantic != "auto" and not named:
             raise ConfigError("semantic", f"'auto' or a list of {SOURCES}", repr(self.semantic), "name some of these")
         if not callable(self.encode) and self.encode not in ("tfidf", "wordllama"):
             raise ConfigError("encode", "'tfidf', 'wordllama' or a callable", repr(self.encode), "choose one of them")
 
 
-def build(log: Any, config: BuildConfig | None = None, out: str | Path | None = None) -> RecGraph:
+def build(log: Any, config: BuildConfig | Mapping[str, Any] | None = None, out: str | Path | None = None) -> RecGraph:
     """Build a graph from a log's events.
 
     Args:
         log: a :class:`Log`, or what :func:`read_log` takes: a path or a table. Split first, and build from
             ``split.train``: whatever is in the log is in the graph.
-        config: settings.
+        config: settings, or those that differ from the defaults as a mapping: ``{"session_gap": "30m"}``.
         out: a directory to save the graph to, once it is whole.
 
     Returns:
@@ -101,11 +107,28 @@ def build(log: Any, config: BuildConfig | None = None, out: str | Path | None = 
         are ordered by (timestamp, ordinal, item id).
 
     Raises:
+        ConfigError: an unknown setting, or one of the wrong type or out of range.
         InputError: the log has no event, or its times span more than 68 years.
         SchemaError: a feature column has a type that cannot be a feature.
     """
-    config = config or BuildConfig()
+    settings = _as_config(config)
     log = log if isinstance(log, Log) else read_log(log)
+    graph = _graph(log, settings)
+    if out is not None:
+        graph.save(out)
+    return graph
+
+
+def _as_config(config: BuildConfig | Mapping[str, Any] | None) -> BuildConfig:
+    if config is None or isinstance(config, BuildConfig):
+        return config or BuildConfig()
+    if not isinstance(config, Mapping):
+        remedy = 'write it as {"session_gap": "30m"}'
+        raise ConfigError("config", "a BuildConfig or a mapping of settings", repr(config), remedy)
+    return parse(BuildConfig, config)
+
+
+def _graph(log: Log, config: BuildConfig) -> RecGraph:
     events = _events(log)
     users, items = (IdMap(_column(log.sql(_IDS.format(key=key)), key)) for key in (USER_ID, ITEM_ID))
     relations, epoch = _interactions(events, len(users), len(items), config)
@@ -114,7 +137,7 @@ def build(log: Any, config: BuildConfig | None = None, out: str | Path | None = 
     people = encode_fields(_table(log, "users"), users, USER_ID)
     if sources := _sources(catalogue, config):
         relations[SIMILAR] = similar(catalogue.fields, _titles(catalogue), sources, config.encode, config.semantic_k)
-    graph = RecGraph(
+    return RecGraph(
         relations=relations,
         item_fields=catalogue.fields,
         user_fields=people.fields,
@@ -128,9 +151,6 @@ def build(log: Any, config: BuildConfig | None = None, out: str | Path | None = 
         config=_settings(config),
         manifest=log.manifest,
     )
-    if out is not None:
-        graph.save(out)
-    return graph
 
 
 def _events(log: Log) -> pa.Table:

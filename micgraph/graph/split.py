@@ -10,9 +10,10 @@ import hashlib
 import inspect
 import json
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import date, timedelta
+from numbers import Real
 from pathlib import Path
 from typing import Any, Literal
 
@@ -21,7 +22,7 @@ import pyarrow as pa
 
 from micgraph.graph import ingest, times
 from micgraph.graph.events import Log
-from micgraph.schema import ConfigError, InputError
+from micgraph.schema import ConfigError, InputError, check_whole
 
 Kind = Literal["temporal", "user_holdout", "leave_last_out"]
 _ORDER = "timestamp, ordinal, item_id"
@@ -99,15 +100,17 @@ def split(log: Log, kind: Kind, **params: Any) -> Split:
             of that name in this module.
 
     Raises:
-        ConfigError: an unknown kind or parameter, or a value out of range.
-        InputError: a part that is needed would be empty.
+        ConfigError: an unknown kind or parameter, or a value of the wrong type or out of range.
+        InputError: ``log`` is no log, a time that cannot be read, or a part that is needed would be empty.
     """
+    if not isinstance(log, Log):
+        raise InputError("log", "a Log", type(log).__name__, "make one of it with micgraph.read_log(...)")
     kinds: dict[str, Callable[..., Split]] = {
         "temporal": temporal,
         "user_holdout": user_holdout,
         "leave_last_out": leave_last_out,
     }
-    if kind not in kinds:
+    if not isinstance(kind, str) or kind not in kinds:
         raise ConfigError("kind", f"one of {', '.join(kinds)}", repr(kind), "choose one of these")
     accepted = list(inspect.signature(kinds[kind]).parameters)[1:]
     for name in params:
@@ -176,16 +179,15 @@ def user_holdout(
         fractions: of the users, for train, validation and test; they sum to 1.
         min_item, min_user: fewest events that keep an item or a user.
         history: share of a held-out user's events, above 0 and below 1.
+
+    Raises:
+        ConfigError: a value of the wrong type or out of range.
     """
-    if not isinstance(seed, int):
-        raise ConfigError("seed", "an integer", repr(seed), "such as 1230")
-    if len(fractions) != 3 or min(fractions) < 0 or abs(sum(fractions) - 1) > 1e-9:
-        raise ConfigError("fractions", "three shares that sum to 1", repr(fractions), "such as (0.8, 0.1, 0.1)")
-    if not 0 < history < 1:
-        raise ConfigError("history", "a share between 0 and 1", repr(history), "such as 0.8")
-    shares = [float(share) for share in fractions]
-    params = {"seed": seed, "fractions": shares, "min_item": min_item, "min_user": min_user, "history": history}
-    manifest = _manifest(log, "user_holdout", params)
+    shares = _check_shares(fractions, history)
+    counts = {"seed": seed, "min_item": min_item, "min_user": min_user}
+    for name, value in counts.items():
+        check_whole(name, value, "such as 5")
+    manifest = _manifest(log, "user_holdout", {**counts, "fractions": shares, "history": history})
     kept = _frequent(log, "item_id", min_item)
     ranked = _ranked(_frequent(kept, "user_id", min_user))
     dropped = {
@@ -193,19 +195,36 @@ def user_holdout(
         f"users with fewer than {min_user} events": len(kept) - len(ranked),
     }
     assigned = _assign_users(ranked, seed, shares)
-    mine = {
-        name: f"user_id IN (SELECT user_id FROM {assigned} WHERE part = '{name}')"
-        for name in ("train", "valid", "test")
+    train = _part(ranked, _users_of(assigned, "train"), manifest, "train", "lower min_item or min_user")
+    parts = {
+        name: _held_out_users(ranked, _users_of(assigned, name), history, manifest, name)
+        for name, share in (("test", shares[2]), ("valid", shares[1]))
+        if name == "test" or share
     }
-    early = f"place <= CAST(floor({history!r}::DOUBLE * size + 1e-9) AS BIGINT)"
-    train = _part(ranked, mine["train"], manifest, "train", "lower min_item or min_user")
-    parts = {}
-    for name, share in (("test", shares[2]), ("valid", shares[1])):
-        if name == "test" or share:
-            targets = _part(ranked, f"{mine[name]} AND NOT {early}", manifest, name, "read more users")
-            parts[name] = _holdout(ranked, f"{mine[name]} AND {early}", targets, manifest, name)
     _drop(log, kept.table, ranked.table, assigned)
     return Split(train, parts.get("valid"), parts["test"], manifest, {k: n for k, n in dropped.items() if n})
+
+
+def _check_shares(fractions: Sequence[float], history: float) -> list[float]:
+    """The fractions as a list; a ConfigError where they, or the history, are no shares."""
+    shares = list(fractions) if isinstance(fractions, Iterable) else []
+    if len(shares) != 3 or not all(isinstance(s, Real) and s >= 0 for s in shares) or abs(sum(shares) - 1) > 1e-9:
+        raise ConfigError("fractions", "three shares that sum to 1", repr(fractions), "such as (0.8, 0.1, 0.1)")
+    if not isinstance(history, Real) or not 0 < history < 1:
+        raise ConfigError("history", "a share between 0 and 1", repr(history), "such as 0.8")
+    return [float(share) for share in shares]
+
+
+def _users_of(assigned: str, part: str) -> str:
+    """The SQL condition that a user is in a part."""
+    return f"user_id IN (SELECT user_id FROM {assigned} WHERE part = '{part}')"
+
+
+def _held_out_users(ranked: Log, mine: str, history: float, manifest: dict[str, Any], name: str) -> Holdout:
+    """The first events of the users of a part as their histories, the others as targets."""
+    early = f"place <= CAST(floor({float(history)!r}::DOUBLE * size + 1e-9) AS BIGINT)"
+    targets = _part(ranked, f"{mine} AND NOT {early}", manifest, name, "read more users")
+    return _holdout(ranked, f"{mine} AND {early}", targets, manifest, name)
 
 
 def leave_last_out(log: Log) -> Split:

@@ -220,3 +220,25 @@ def test_globo_builds_in_time(shared_data: Path) -> None:
     graph = mg.build(log)
     assert time.perf_counter() - begin < 60
     assert graph.n_items > 30_000 and graph.relation("clicks").n_edges == len(log)
+
+
+def test_settings_may_be_a_mapping(tiny_log: Any) -> None:
+    log = mg.read_log(tiny_log.clicks)
+    short = mg.build(log, {"session_gap": "1m", "co_occurs_top_k": 3})
+    assert short.config == mg.build(log, mg.BuildConfig(session_gap="1m", co_occurs_top_k=3)).config
+    assert short.n_sessions > mg.build(log, {}).n_sessions
+
+
+@pytest.mark.parametrize(
+    ("config", "error", "words"),
+    [
+        ({"sesion_gap": "30m"}, ConfigError, "sesion_gap: .*did you mean 'session_gap'"),
+        ({"semantic_k": "many"}, ConfigError, "semantic_k: expected a valid integer"),
+        ({"semantic_k": 0}, ConfigError, "semantic_k: expected at least 1"),
+        ({"session_gap": "soon"}, InputError, "session_gap: expected a length of time"),
+        ("30m", ConfigError, "config: expected a BuildConfig or a mapping"),
+    ],
+)
+def test_a_mapping_of_bad_settings_is_refused_by_name(tiny_log: Any, config: Any, error: type, words: str) -> None:
+    with pytest.raises(error, match=words):
+        mg.build(mg.read_log(tiny_log.clicks), config)

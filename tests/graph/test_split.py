@@ -159,7 +159,17 @@ def test_the_manifest_tells_kind_parameters_and_content() -> None:
         ("random", {}, "user_holdout"),
         ("leave_last_out", {"seed": 1}, "seed: expected parameters of leave_last_out"),
         ("user_holdout", {"fractions": (0.9, 0.2, 0.1)}, "sum to 1"),
+        ("user_holdout", {"fractions": 0.8}, "fractions: expected three shares"),
+        ("user_holdout", {"fractions": (0.8, "0.1", 0.1)}, "fractions: expected three shares"),
+        ("user_holdout", {"fractions": (0.9, 0.2, -0.1)}, "fractions: expected three shares"),
         ("user_holdout", {"history": 1.0}, "history"),
+        ("user_holdout", {"history": "a"}, "history: expected a share"),
+        ("user_holdout", {"history": None}, "history: expected a share"),
+        ("user_holdout", {"min_item": "a"}, "min_item: expected an integer"),
+        ("user_holdout", {"min_user": 2.5}, "min_user: expected an integer"),
+        (["temporal"], {}, "kind: expected one of"),
+        ("temporal", {"test": 2}, "test: expected a length of time"),
+        ("temporal", {"cut": [1]}, "cut: expected a point in time"),
         ("temporal", {"test": "soon"}, "test: expected a length of time"),
         ("temporal", {"cut": "noon"}, "cut: expected a point in time"),
         ("temporal", {"cut": "2031-01-01"}, "events in the test part"),
@@ -169,6 +179,11 @@ def test_the_manifest_tells_kind_parameters_and_content() -> None:
 def test_bad_parameters_are_named(kind: str, params: dict, match: str) -> None:
     with pytest.raises((ConfigError, InputError), match=match):
         split(make_log([(1, i, 4 * i, 0) for i in range(9)]), kind, **params)
+
+
+def test_what_is_no_log_is_refused() -> None:
+    with pytest.raises(InputError, match=r"log: expected a Log, got Table; .*micgraph.read_log"):
+        split(pa.table({"user_id": [1], "item_id": [2], "timestamp": [3]}), "temporal")  # type: ignore[arg-type]
 
 
 def test_movielens_holds_out_604_users(shared_data: Path) -> None:
