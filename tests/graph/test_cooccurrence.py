@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections import Counter
 from itertools import permutations
 
@@ -12,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import sparse as sp
 
-from micgraph.graph import sparse
+from micgraph.graph import cooccurrence, sparse
 from micgraph.graph.cooccurrence import co_occurrences
 from micgraph.graph.relation import Relation
 
@@ -48,6 +49,20 @@ def test_counts_are_pairs_in_sessions(lists: list[list[int]], top_k: int | None,
 def test_without_a_cut_it_is_symmetric(lists: list[list[int]]) -> None:
     rel = co_occurrences(contains(lists))
     assert as_dict(rel.reverse()) == as_dict(rel)
+
+
+@pytest.mark.parametrize(("size", "warnings"), [(4, 0), (5, 1)])
+def test_a_very_long_session_is_named_with_its_size_and_a_remedy(
+    size: int, warnings: int, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(cooccurrence, "LONG_SESSION", 4)
+    with caplog.at_level(logging.WARNING):
+        rel = co_occurrences(contains([[0, 1], [*range(size), *range(size)]]))
+    assert rel.n_edges == size * (size - 1), "no cap"
+    assert len(caplog.messages) == warnings
+    for message in caplog.messages:
+        assert message.startswith("1 of 2 sessions have more than 4 distinct items, the longest 5")
+        assert "20 co-occurrence edges" in message and "session_gap" in message
 
 
 values = st.lists(st.lists(st.sampled_from([0.0, 0.5, 1.0, 1.5]), min_size=4, max_size=4), min_size=1, max_size=8)
