@@ -38,6 +38,9 @@ ENCODER_PRESETS: dict[str, dict[str, Any]] = {
 DATA_SECTIONS = ("log", "split", "build")
 """Sections of an experiment's file that reading, splitting and building take; a run has no use for them."""
 
+DEFAULT_ENCODER = "gru4rec"
+"""What is trained where neither a name nor a config says it."""
+
 MIC_LAMBDA = 0.7
 """lambda of MIC Eq. 10: weighs L_basic, and 1 - lambda each channel's contrast."""
 
@@ -75,12 +78,14 @@ def resolve(model: str | None, config: Mapping[str, Any] | str | Path | None, n_
     """The whole configuration of a run: the encoder's preset, then the tasks' defaults, then what ``config`` says.
 
     Args:
-        model: ``encoder`` or ``encoder+task+...``; None takes both from ``config``.
+        model: ``encoder`` or ``encoder+task+...``; None takes both from ``config``, and :data:`DEFAULT_ENCODER` where
+            that names no encoder.
         config: nested settings, or the path of a YAML file with them; the sections :data:`DATA_SECTIONS` are skipped.
         n_items: size of the catalogue, which decides between a full and a sampled softmax.
 
     Raises:
-        ConfigError: an unknown encoder, task or setting, or a value of the wrong type.
+        ConfigError: an unknown encoder, task or setting, a value of the wrong type, or a ``model`` that contradicts
+            ``config``: another encoder, or without a task that is set there.
     """
     given = read_yaml(config) if isinstance(config, (str, Path)) else dict(config or {})
     given = {name: _section(name, values) for name, values in given.items() if name not in DATA_SECTIONS}
@@ -95,9 +100,6 @@ def resolve(model: str | None, config: Mapping[str, Any] | str | Path | None, n_
         "tasks": {"matching": matching, **{name: {} for name in tasks}},
     }
     settings = merge(ENCODER_PRESETS.get(encoder, {}), base, given)
-    if model is not None:  # the name says what runs; a file may hold settings of another encoder or of other tasks
-        settings["model"] = merge(settings["model"], {"encoder": encoder})
-        settings["tasks"] = {name: settings["tasks"][name] for name in ("matching", *tasks)}
     resolved = parse(RunConfig, settings)
     for name in resolved.tasks:
         resolved.task_config(name)
@@ -123,13 +125,33 @@ def _tasks(given: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _names(model: str | None, given: Mapping[str, Any]) -> tuple[str, list[str]]:
+    encoder = given.get("model", {}).get("encoder")
+    tasks = [name for name in given["tasks"] if name != "matching"]
     if model is not None:
-        encoder, *tasks = model.split("+")
-    else:
-        encoder = given.get("model", {}).get("encoder")
-        tasks = [name for name in given["tasks"] if name != "matching"]
+        named, *more = model.split("+")
+        _check_encoder(named)
+        _check_agreement(model, (named, expand(more)), (encoder, tasks))
+        return named, expand(more)
+    encoder = DEFAULT_ENCODER if encoder is None else encoder
+    _check_encoder(encoder)
+    return encoder, expand(tasks)
+
+
+def _check_encoder(encoder: Any) -> None:
     if not isinstance(encoder, str) or encoder not in ENCODERS:
         expected = f"one of {sorted(ENCODERS)}, or one of them and tasks such as gru4rec+mic"
-        remedy = did_you_mean(str(encoder), ENCODERS, "name an encoder")
-        raise ConfigError("model", expected, repr(encoder), remedy)
-    return encoder, expand(tasks)
+        raise ConfigError("model", expected, repr(encoder), did_you_mean(str(encoder), ENCODERS, "name an encoder"))
+
+
+def _check_agreement(model: str, named: tuple[str, list[str]], given: tuple[Any, list[str]]) -> None:
+    """Refuse a name that would silently drop what the config asks for."""
+    encoder, tasks = given
+    lost = [f"the encoder {encoder!r}"] if encoder not in (None, named[0]) else []
+    lost += [f"the task {name!r}" for name in tasks if name not in named[1]]
+    if lost:
+        raise ConfigError(
+            "model",
+            "a name that agrees with the config",
+            f"{model!r}, without {', '.join(lost)} of the config",
+            "leave model out to train what the config names, or remove these from the config",
+        )

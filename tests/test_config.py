@@ -152,12 +152,18 @@ def test_what_is_given_goes_before_the_presets() -> None:
     assert (resolved.model.dim, resolved.model.history, resolved.training.epochs) == (8, 200, 20)
 
 
-def test_the_name_goes_before_the_encoder_and_the_tasks_of_a_file() -> None:
+def test_a_config_may_say_what_is_trained_and_gru4rec_is_what_nobody_says() -> None:
     given = {"model": {"encoder": "ican", "dim": 16}, "tasks": {"fea": {"weight": 0.5}, "sess": {"weight": 2.0}}}
     assert resolve(None, given, 100).name == "ican+fea+sess"
-    resolved = resolve("gru4rec+sess", given, 100)
-    assert resolved.name == "gru4rec+sess"
-    assert (resolved.model.dim, resolved.task_config("sess").weight) == (16, 2.0)
+    assert resolve(None, {"model": {"dim": 8}, "tasks": {"fea": None}}, 100).name == "gru4rec+fea"
+    assert resolve(None, None, 100) == resolve("gru4rec", None, 100)
+
+
+def test_a_name_may_repeat_the_config_and_add_tasks_to_it() -> None:
+    given = {"model": {"encoder": "ican", "dim": 16}, "tasks": {"matching": {"weight": 2.0}, "sess": {"weight": 3.0}}}
+    resolved = resolve("ican+micrec", given, 100)
+    assert (resolved.name, resolved.model.dim) == ("ican+micrec", 16)
+    assert [resolved.task_config(name).weight for name in ("matching", "sess")] == [2.0, 3.0]
 
 
 def test_a_group_of_tasks_may_stand_in_a_file() -> None:
@@ -180,8 +186,9 @@ def test_data_sections_are_no_business_of_a_run(tmp_path: Path) -> None:
         ("gru4rc", None, "model", "did you mean 'gru4rec'?"),
         ("transformer9", None, "model", "'mic_dnn'"),
         ("", None, "model", "gru4rec+mic"),
-        (None, None, "model", "got None"),
-        (None, {"model": {"dim": 8}}, "model", "gru4rec"),
+        ("gru4rec", {"model": {"encoder": "ican"}}, "model", "without the encoder 'ican' of the config"),
+        ("gru4rec+sess", {"tasks": {"fea": None, "sess": None}}, "model", "without the task 'fea' of the config"),
+        ("gru4rec", {"tasks": {"mic": {"tau": 0.2}}}, "model", "leave model out"),
         (None, {"model": {"encoder": "gru"}}, "model", "'gru'"),
         (None, {"model": {"encoder": ["ican"]}}, "model", "['ican']"),
         ("gru4rec", {"model": 3}, "model", "a mapping"),
