@@ -7,7 +7,7 @@ everywhere, so nothing depends on the order of rows or files, or on the number o
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -34,6 +34,7 @@ SECOND_SQL = "CAST(FLOOR(timestamp / 1000000.0) AS BIGINT)"
 """The whole second of an event: what a graph keeps of its time."""
 
 DUPLICATE = "duplicate (same user, item and second)"
+SHOWN = 8  # values of a column that an error names
 
 
 @dataclass(frozen=True)
@@ -134,14 +135,15 @@ def read_log(
     items: Source | None = None,
     users: Source | None = None,
     columns: Mapping[str, str] | None = None,
-    positive_events: Sequence[Any] | None = None,
+    positive_events: Iterable[Any] | None = None,
     time_unit: TimeUnit = "auto",
 ) -> Log:
     """Read and validate an interaction log.
 
     Rows that cannot be events are dropped and counted in ``Log.refused``: null ids or times, times that cannot be
     parsed, events that are not positive, weights that are not above zero, and all but the first of the rows that
-    share user, item and whole second.
+    share user, item and whole second. Beyond that ``weight`` has no effect yet, and ``duration`` has none at all:
+    the log keeps both, a graph neither.
 
     Args:
         source: path, glob or list of paths to Parquet or CSV files, or a pandas, polars or Arrow table, with columns
@@ -149,11 +151,12 @@ def read_log(
         items: feature table, one row an ``item_id``, with any columns. Further rows of one id are dropped and counted.
         users: feature table, one row a ``user_id``.
         columns: our name -> the name in the tables, such as ``{"item_id": "click_article_id"}``.
-        positive_events: values of ``event`` that count; all rows count where it is None.
+        positive_events: values of ``event`` that count, such as ``["click"]``, ``[1]`` or ``[True]``, compared in
+            the column's type; all rows count where it is None.
         time_unit: of numeric timestamps; ``"auto"`` tells it from their magnitude.
 
     Raises:
-        InputError: a source cannot be read, or nothing usable is in it.
+        InputError: a source cannot be read, nothing usable is in it, or no event is positive.
         SchemaError: a column is missing, has a type that cannot mean what it should, or mixes units of time.
     """
     con, columns = ingest.connect(), dict(columns or {})
@@ -181,7 +184,7 @@ def _require(types: Mapping[str, str], argument: str, names: Sequence[str], colu
 
 
 def _stage(
-    con: duckdb.DuckDBPyConnection, view: str, types: dict[str, str], positive: Sequence[Any] | None, unit: TimeUnit
+    con: duckdb.DuckDBPyConnection, view: str, types: dict[str, str], positive: Iterable[Any] | None, unit: TimeUnit
 ) -> str:
     """A table of all rows in our types, each with the reason why it is refused, or null."""
     value = {name: ingest.id_sql(con, view, "log", name, types[name]) for name in (USER_ID, ITEM_ID)}
@@ -196,17 +199,37 @@ def _stage(
             value[name] = ingest.number_sql("log", name, types[name], "DOUBLE")
     cases = [f"WHEN {name} IS NULL THEN 'null {name}'" for name in (USER_ID, ITEM_ID)]
     if positive is not None:
-        _require(types, "log", [EVENT], {})
-        cases.append(f"WHEN NOT COALESCE(CAST({EVENT} AS VARCHAR) IN $positive, false) THEN 'not a positive event'")
+        cases.append(f"WHEN NOT {_positive_sql(con, view, types, positive)} THEN 'not a positive event'")
     cases.append(f"WHEN {TIMESTAMP} IS NULL THEN 'null timestamp'")
     cases.append(f"WHEN {value[TIMESTAMP]} IS NULL THEN 'unparsable timestamp'")
     if WEIGHT in types:
         cases.append(f"WHEN {value[WEIGHT]} IS NULL OR NOT {value[WEIGHT]} > 0 THEN 'weight <= 0'")
     select = ", ".join(f"{sql} AS {name}" for name, sql in value.items())
     staged = ingest.fresh("staged")
-    query = f"CREATE TABLE {staged} AS SELECT {select}, CASE {' '.join(cases)} END AS reason FROM {view}"
-    con.execute(query, None if positive is None else {"positive": [str(value) for value in positive]})
+    con.execute(f"CREATE TABLE {staged} AS SELECT {select}, CASE {' '.join(cases)} END AS reason FROM {view}")
     return staged
+
+
+def _positive_sql(con: duckdb.DuckDBPyConnection, view: str, types: dict[str, str], positive: Iterable[Any]) -> str:
+    """The SQL condition that a row's event counts.
+
+    Raises:
+        InputError: ``positive`` is no list of values, or no row has one of them.
+        SchemaError: there is no column ``event``.
+    """
+    if isinstance(positive, (str, bytes)) or not isinstance(positive, Iterable):
+        raise InputError("positive_events", "a list of values", repr(positive), f"write it as [{positive!r}]")
+    _require(types, "log", [EVENT], {})
+    wanted = list(positive)
+    texts = ", ".join(ingest.literal(ingest.value_text(value, types[EVENT])) for value in wanted)
+    found = f"COALESCE({ingest.value_text_sql(EVENT, types[EVENT])} IN ({texts or 'NULL'}), false)"
+    if con.execute(f"SELECT bool_or({found}) FROM {view}").fetchall()[0][0] is False:
+        query = f"SELECT {EVENT} FROM {view} GROUP BY ALL ORDER BY count(*) DESC, {EVENT} LIMIT {SHOWN + 1}"
+        values = [repr(row[0]) for row in con.execute(query).fetchall()]
+        got = ", ".join(values[:SHOWN]) + (", ..." if len(values) > SHOWN else "")
+        remedy = "check the file, columns= and positive_events="
+        raise InputError(f"log.{EVENT}", f"a row with one of {wanted}", f"only {got}", remedy)
+    return found
 
 
 def _count_reasons(con: duckdb.DuckDBPyConnection, staged: str) -> dict[str, int]:

@@ -21,7 +21,7 @@ def save(holdout: Holdout, path: str | Path) -> None:
         for name in PARTS:
             log: Log = getattr(holdout, name)
             events = f"SELECT {', '.join(log.columns)} FROM {log.table} ORDER BY user_id, timestamp, ordinal, item_id"
-            log.con.execute(f"COPY ({events}) TO {_text(folder / f'{name}.parquet')} (FORMAT parquet)")
+            log.con.execute(f"COPY ({events}) TO {_file(folder, name)} (FORMAT parquet)")
         (folder / "holdout.json").write_text(json.dumps(holdout.manifest, indent=1), encoding="utf-8")
 
     artifact.publish(path, KIND, FORMAT, write)
@@ -35,11 +35,11 @@ def load(path: str | Path) -> Holdout:
     logs = []
     for name in PARTS:
         table = ingest.fresh(name)
-        con.execute(f"CREATE TABLE {table} AS SELECT * FROM read_parquet({_text(folder / f'{name}.parquet')})")
+        con.execute(f"CREATE TABLE {table} AS SELECT * FROM read_parquet({_file(folder, name)})")
         logs.append(Log(con, table, manifest=manifest))
     return Holdout(logs[0], logs[1], manifest)
 
 
-def _text(path: Path) -> str:
-    """A path as an SQL literal."""
-    return "'" + str(path).replace("'", "''") + "'"
+def _file(folder: Path, name: str) -> str:
+    """A part's file as SQL."""
+    return ingest.literal(str(folder / f"{name}.parquet"))

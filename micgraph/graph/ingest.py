@@ -46,6 +46,11 @@ def quoted(name: str) -> str:
     return '"' + name.replace('"', '""') + '"'
 
 
+def literal(text: str) -> str:
+    """A text as SQL."""
+    return "'" + text.replace("'", "''") + "'"
+
+
 def types(con: duckdb.DuckDBPyConnection, relation: str) -> dict[str, str]:
     """Column name -> DuckDB type (without parameters: ENUM, DECIMAL) of a relation."""
     rows = con.execute(f"DESCRIBE SELECT * FROM {relation}").fetchall()
@@ -133,13 +138,13 @@ def _load_files(con: duckdb.DuckDBPyConnection, argument: str, source: Any, name
         suffixes = sorted({"".join(Path(file).suffixes[-2:]) or "no suffix" for file in files})
         got = ", ".join(suffixes) or "an empty list"
         raise InputError(argument, "files of one kind, .parquet or .csv", got, "convert or rename the files")
-    listed = "[" + ", ".join("'" + file.replace("'", "''") + "'" for file in files) + "]"
+    listed = "[" + ", ".join(map(literal, files)) + "]"
     if formats == {"parquet"}:
         con.execute(f"CREATE VIEW {name} AS SELECT * FROM read_parquet({listed}, union_by_name = true)")
         return
     reader = f"read_csv({listed}, union_by_name = true, sample_size = -1"
     found = types(con, f"{reader})")
-    forced = ", ".join(f"'{c.replace(chr(39), chr(39) * 2)}': 'VARCHAR'" for c in text if c in found)
+    forced = ", ".join(f"{literal(c)}: 'VARCHAR'" for c in text if c in found)
     con.execute(f"CREATE TABLE {name} AS SELECT * FROM {reader}{', types = {' + forced + '}' if forced else ''})")
     for column in (c for c in text if c in found):
         _restore_integers(con, name, quoted(column))
@@ -191,6 +196,25 @@ def number_sql(argument: str, name: str, kind: str, target: str) -> str:
     if kind in _INTEGERS or kind in _FLOATS or kind == "DECIMAL" or kind in _NULLS:
         return f"TRY_CAST({name} AS {target})"
     raise SchemaError(f"{argument}.{name}", "numbers", kind, "convert the column")
+
+
+def value_text_sql(name: str, kind: str) -> str:
+    """SQL for a column's values as text, whole numbers without a fraction: what :func:`value_text` is compared with."""
+    text = f"CAST({name} AS VARCHAR)"
+    if kind in _FLOATS or kind == "DECIMAL":
+        whole = f"{name} = floor({name}) AND abs({name}) < 9e15"
+        return f"CASE WHEN {whole} THEN CAST(CAST({name} AS BIGINT) AS VARCHAR) ELSE {text} END"
+    return text
+
+
+def value_text(value: Any, kind: str) -> str:
+    """A Python or numpy value as :func:`value_text_sql` writes it in a column of type ``kind``."""
+    value = value.item() if hasattr(value, "item") else value
+    if kind == "BOOLEAN" and value in (0, 1):
+        return "true" if value else "false"
+    if kind != "VARCHAR" and isinstance(value, (bool, float)) and value == value // 1:
+        return str(int(value))
+    return str(value)
 
 
 def time_sql(con: duckdb.DuckDBPyConnection, view: str, name: str, kind: str, unit: TimeUnit) -> str:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import duckdb
+import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.csv
@@ -77,6 +79,48 @@ def test_each_refused_row_has_one_reason() -> None:
     ]
     with pytest.raises(SchemaError, match="a column 'event'"):
         read_log(table(), positive_events=["click"])
+
+
+@pytest.mark.parametrize(
+    ("events", "positive", "kept"),
+    [
+        ([0.0, 1.0, 1.0], [1], 2),
+        ([0.0, 1.0, None], [1.0], 1),
+        ([0.5, 1.0, 1.0], [0.5], 1),
+        (pa.array([0, 1, 1], pa.float32()), [True], 2),
+        (pa.array(["0.00", "1.00", "2.00"]).cast(pa.decimal128(6, 2)), [1, 2.0], 2),
+        ([3, 1, 1], [1.0, "3"], 3),
+        ([True, False, None], [True], 1),
+        ([True, False, None], np.array([False]), 1),
+        ([True, False, None], [1], 1),
+        (["click", "it's", "view"], ["it's"], 1),
+        (["1.0", "1", "view"], ["1"], 1),
+        (pa.array(["click", "view", "click"]).dictionary_encode(), ("click",), 2),
+        (["click", "buy", "view"], {"click", "buy"}, 2),
+    ],
+)
+def test_positive_events_are_compared_in_the_columns_type(events: Any, positive: Any, kept: int) -> None:
+    log = read_log(table(event=events), positive_events=positive)
+    assert len(log) == kept and log.refused == ({"not a positive event": 3 - kept} if kept < 3 else {})
+
+
+@pytest.mark.parametrize("positive", ["click", b"click", 1, True])
+def test_positive_events_that_are_no_list(positive: Any) -> None:
+    with pytest.raises(InputError, match=r"positive_events: expected a list of values, .* write it as \[") as caught:
+        read_log(table(event=["click"] * 3), positive_events=positive)
+    assert caught.value.remedy == f"write it as [{positive!r}]"
+
+
+def test_where_no_event_is_positive_the_values_are_named() -> None:
+    with pytest.raises(InputError, match=r"log.event: expected a row with one of \['Click'\], got only 'click', 'buy'"):
+        read_log(table(event=["click", "click", "buy"]), positive_events=["Click"])
+    with pytest.raises(InputError, match=r"one of \[2\], got only True, None;"):
+        read_log(table(event=[True, True, None]), positive_events=[2])
+    with pytest.raises(InputError, match="one of \\[\\], got only 'a'"):
+        read_log(table(event=["a"] * 3), positive_events=[])
+    many = pa.table({"user_id": range(9), "item_id": range(9), "timestamp": range(9), "event": list("abcdefghi")})
+    with pytest.raises(InputError, match=r"got only 'a', .*'h', \.\.\.;"):
+        read_log(many, positive_events=["z"])
 
 
 def test_one_event_stays_of_each_user_item_and_second() -> None:
