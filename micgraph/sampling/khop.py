@@ -1,0 +1,169 @@
+"""Neighbourhoods of several hops over several relations, deduplicated and relabelled, for message passing."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+from torch_geometric.sampler import HeteroSamplerOutput
+
+from micgraph import rng
+from micgraph.graph.relation import Relation, locate
+from micgraph.schema import InputError
+
+EdgeType = tuple[str, str, str]
+
+
+def choose(rel: Relation, rows: Tensor, stop: Tensor, k: int, key: int, sample: Tensor) -> tuple[Tensor, Tensor]:
+    """Up to ``k`` distinct edges of each row before an edge offset, every subset equally likely (Floyd's algorithm).
+
+    Args:
+        rel: the edges.
+        rows: int64 [B].
+        stop: int64 [B], offsets; edges at or after them are not chosen.
+        k: rows with at most so many edges give all of them.
+        key, sample: see :mod:`micgraph.rng`.
+
+    Returns:
+        eid int64 [B, k] and mask bool [B, k].
+    """
+    start = rel.indptr[rows]
+    degree = (stop - start).clamp(min=0)
+    place = torch.arange(k, device=rel.device)
+    top = torch.where(degree[:, None] > k, degree[:, None] - k + place, place)
+    lot = rng.integers(key, sample, k, top + 1)
+    chosen = place.expand(len(rows), k).clone()
+    many = degree > k
+    for i in range(k):
+        taken = (chosen[:, :i] == lot[:, i : i + 1]).any(1)
+        chosen[:, i] = torch.where(many, torch.where(taken, top[:, i], lot[:, i]), chosen[:, i])
+    mask = place[None, :] < degree[:, None]
+    return torch.where(mask, start[:, None] + chosen, 0), mask
+
+
+@dataclass
+class _Nodes:
+    """Nodes of one type found so far, in order; a node is (tree, id), and all share tree 0 without times."""
+
+    node: Tensor
+    tree: Tensor
+    width: int
+    counts: list[int] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.counts.append(len(self.node))
+
+    def add(self, node: Tensor, tree: Tensor) -> Tensor:
+        """Local places of these nodes, new ones appended: int64, as many as given."""
+        known = self.tree * self.width + self.node
+        wanted = tree * self.width + node
+        distinct, place = torch.unique(wanted, return_inverse=True)
+        order = torch.argsort(known)
+        at = torch.searchsorted(known[order], distinct).clamp(max=max(len(known) - 1, 0))
+        old = (known[order][at] == distinct) if len(known) else torch.zeros_like(distinct, dtype=torch.bool)
+        local = torch.empty_like(distinct)
+        local[old] = order[at[old]]
+        fresh = distinct[~old]
+        local[~old] = len(known) + torch.arange(len(fresh), device=fresh.device)
+        self.node = torch.cat([self.node, fresh % self.width])
+        self.tree = torch.cat([self.tree, torch.div(fresh, self.width, rounding_mode="floor")])
+        return local[place]
+
+
+def khop(
+    relations: Mapping[EdgeType, Relation],
+    seeds: Mapping[str, Tensor],
+    fanouts: Mapping[EdgeType, Sequence[int]],
+    key: int,
+    before: Mapping[str, Tensor] | None = None,
+    exclude: Mapping[EdgeType, tuple[Tensor, Tensor]] | None = None,
+) -> HeteroSamplerOutput:
+    """Sample neighbourhoods hop by hop, without replacement, each node once.
+
+    Args:
+        relations: by PyG edge type (message source, name, message target); rows are the message targets, so that
+            ``("item", "rev_clicks", "user")`` goes with the relation ``clicks``, whose rows are users.
+        seeds: node type -> int64 [S], distinct nodes.
+        fanouts: edge type -> neighbours a node at each hop, the same number of hops for all.
+        key: see :mod:`micgraph.rng`.
+        before: node type -> int [S], a time for each seed. Every seed then has a tree of its own, in which no timed
+            edge at or after its time occurs (PyG calls this disjoint).
+        exclude: edge type -> (targets, sources), int64 [X] each: pairs that carry no message, such as the edges
+            that are supervised. They are left out after the draw.
+
+    Returns:
+        PyG's record: ``node`` by type, seeds first; ``row`` (message source) and ``col`` (message target) as places
+        in ``node``; ``edge`` offsets into the relation; ``batch`` (the seed of each node) with ``before``; and the
+        numbers of nodes and edges added at each hop.
+
+    Raises:
+        InputError: edge types with different numbers of hops.
+    """
+    hops = {len(sizes) for sizes in fanouts.values()}
+    if len(hops) != 1:
+        raise InputError("fanouts", "as many hops for every edge type", f"{sorted(hops)}", "give lists of one length")
+    nodes, bound = _start(relations, seeds, before)
+    parts: dict[EdgeType, list[tuple[Tensor, Tensor, Tensor]]] = {kind: [] for kind in fanouts}
+    done = dict.fromkeys(nodes, 0)
+    for hop in range(hops.pop()):
+        ends = {kind: len(found.node) for kind, found in nodes.items()}
+        for kind, sizes in fanouts.items():
+            rel, target = relations[kind], nodes[kind[2]]
+            local = torch.arange(done[kind[2]], ends[kind[2]], device=rel.device)
+            rows, tree = target.node[local], target.tree[local]
+            stop = rel.indptr[rows + 1]
+            if bound is not None and rel.time is not None:
+                stop = locate(rel, rows, bound[tree])
+            lot_key = rng.make_key(key, *kind, hop)
+            eid, mask = choose(rel, rows, stop, sizes[hop], lot_key, tree * rel.n_rows + rows)
+            mask = mask & ~_excluded(rel, rows, eid, (exclude or {}).get(kind))
+            owner, eid = local[:, None].expand_as(eid)[mask], eid[mask]
+            source = nodes[kind[0]].add(rel.col[eid].long(), target.tree[owner])
+            parts[kind].append((source, owner, eid))
+        for kind_name, found in nodes.items():
+            found.counts.append(len(found.node) - sum(found.counts))
+            done[kind_name] = ends[kind_name]
+    return _output(nodes, parts, disjoint=bound is not None)
+
+
+def _start(
+    relations: Mapping[EdgeType, Relation], seeds: Mapping[str, Tensor], before: Mapping[str, Tensor] | None
+) -> tuple[dict[str, _Nodes], Tensor | None]:
+    """The seeds as nodes, each in a tree of its own where there are times, and the trees' times."""
+    widths: dict[str, int] = {}
+    for (source, _, target), rel in relations.items():
+        widths |= {source: rel.n_cols, target: rel.n_rows}
+    device = next(iter(relations.values())).device
+    nodes, times, trees = {}, [], 0
+    for kind, width in widths.items():
+        seed = seeds.get(kind, torch.zeros(0, dtype=torch.int64, device=device)).long()
+        tree = torch.zeros_like(seed)
+        if before is not None:
+            tree = torch.arange(trees, trees + len(seed), device=device)
+            times.append(before[kind].long() if len(seed) else seed)
+            trees += len(seed)
+        nodes[kind] = _Nodes(seed, tree, width)
+    return nodes, torch.cat(times) if before is not None else None
+
+
+def _excluded(rel: Relation, rows: Tensor, eid: Tensor, pairs: tuple[Tensor, Tensor] | None) -> Tensor:
+    if pairs is None or not rel.n_edges:
+        return torch.zeros_like(eid, dtype=torch.bool)
+    return torch.isin(rows[:, None] * rel.n_cols + rel.col[eid], pairs[0].long() * rel.n_cols + pairs[1].long())
+
+
+def _output(
+    nodes: dict[str, _Nodes], parts: dict[EdgeType, list[tuple[Tensor, Tensor, Tensor]]], disjoint: bool
+) -> HeteroSamplerOutput:
+    row, col, edge = ({kind: torch.cat([p[i] for p in found]) for kind, found in parts.items()} for i in range(3))
+    return HeteroSamplerOutput(
+        node={kind: found.node for kind, found in nodes.items()},
+        row=row,
+        col=col,
+        edge=edge,
+        batch={kind: found.tree for kind, found in nodes.items()} if disjoint else None,
+        num_sampled_nodes={kind: found.counts for kind, found in nodes.items()},
+        num_sampled_edges={kind: [len(p[0]) for p in found] for kind, found in parts.items()},
+    )
