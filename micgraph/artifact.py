@@ -19,6 +19,7 @@ import re
 import shutil
 import uuid
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -54,22 +55,39 @@ def publish(path: str | Path, kind: str, version: int, write: Callable[[Path], N
     folder.mkdir()
     try:
         write(folder)
-        sums = {str(p.relative_to(folder)): _sha256(p) for p in sorted(folder.rglob("*")) if p.is_file()}
-        manifest = json.dumps({"kind": kind, "format": version, "files": sums}, indent=1, sort_keys=True)
-        _write_durably(folder / MANIFEST, manifest)
-        digest = hashlib.sha256(manifest.encode()).hexdigest()
-        pointer = {"kind": kind, "format": version, "folder": folder.name, "manifest": digest}
-        _write_durably(root / f"{POINTER}.{uuid.uuid4().hex[:8]}", json.dumps(pointer, sort_keys=True), root / POINTER)
+        _make_live(root, folder, kind, version)
     except BaseException:
         shutil.rmtree(folder, ignore_errors=True)
         raise
-    for old in sorted(root.iterdir()):
-        stale_pointer = old.name.startswith(f"{POINTER}.")
-        if stale_pointer:
-            old.unlink(missing_ok=True)
-        elif old.is_dir() and _serial(old) and _serial(old) <= serial - keep:
-            shutil.rmtree(old, ignore_errors=True)
+    _sweep(root, serial - keep)
     return folder
+
+
+def _make_live(root: Path, folder: Path, kind: str, version: int) -> None:
+    """Write the manifest, put all on disk, then let the pointer name the folder: after a power cut the pointer never
+    names files that were still in memory."""
+    files = [p for p in sorted(folder.rglob("*")) if p.is_file()]
+    sums = {str(p.relative_to(folder)): _sha256(p) for p in files}
+    manifest = json.dumps({"kind": kind, "format": version, "files": sums}, indent=1, sort_keys=True)
+    (folder / MANIFEST).write_text(manifest, encoding="utf-8")
+    for path in (*files, folder / MANIFEST, *(p for p in folder.rglob("*") if p.is_dir()), folder, root):
+        _to_disk(path)
+    digest = hashlib.sha256(manifest.encode()).hexdigest()
+    pointer = {"kind": kind, "format": version, "folder": folder.name, "manifest": digest}
+    beside = root / f"{POINTER}.{uuid.uuid4().hex[:8]}"
+    beside.write_text(json.dumps(pointer, sort_keys=True), encoding="utf-8")
+    _to_disk(beside)
+    os.replace(beside, root / POINTER)
+    _to_disk(root)
+
+
+def _sweep(root: Path, last: int) -> None:
+    """Remove the versions up to number ``last``, and pointers that a crash has left."""
+    for old in sorted(root.iterdir()):
+        if old.name.startswith(f"{POINTER}."):
+            old.unlink(missing_ok=True)
+        elif 0 < _serial(old) <= last:
+            shutil.rmtree(old, ignore_errors=True)
 
 
 def exists(path: str | Path) -> bool:
@@ -151,10 +169,18 @@ def _sha256(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _write_durably(path: Path, text: str, rename_to: Path | None = None) -> None:
-    with path.open("w", encoding="utf-8") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    if rename_to is not None:
-        os.replace(path, rename_to)
+def _to_disk(path: Path) -> None:
+    """fsync of a file, or of a directory's entries on the systems and file systems that know such a thing."""
+    if path.is_dir():
+        with suppress(OSError):
+            _sync(path, os.O_RDONLY)
+    else:
+        _sync(path, os.O_RDWR)  # Windows syncs only what is open for writing
+
+
+def _sync(path: Path, flags: int) -> None:
+    handle = os.open(path, flags)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

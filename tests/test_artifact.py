@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -128,6 +129,26 @@ def test_what_a_crash_left_behind_is_ignored_and_swept_up(saved: Path) -> None:
     newest = artifact.publish(saved, "thing", 2, write)
     assert artifact.resolve(saved, "thing", 2) == newest
     assert sorted(p.name for p in saved.iterdir()) == sorted([newest.name, "current"])
+
+
+def test_everything_is_on_disk_before_the_pointer_names_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """fsync of every file, then of the folders that list them, then of the new pointer, and only then its rename."""
+    done: list[str] = []
+    sync, rename = os.fsync, os.replace
+
+    def path_of(handle: int) -> str:
+        wanted = os.fstat(handle).st_ino
+        (found,) = [p for p in (tmp_path, *tmp_path.rglob("*")) if p.stat().st_ino == wanted]
+        parts = found.relative_to(tmp_path).parts
+        return "/".join("VERSION" if part.startswith("0001-") else part for part in parts)
+
+    monkeypatch.setattr(os, "fsync", lambda handle: (done.append(path_of(handle)), sync(handle)))
+    monkeypatch.setattr(os, "replace", lambda a, b: (done.append("rename"), rename(a, b)))
+    artifact.publish(tmp_path / "it", "thing", 1, write)
+    *before, pointer, renamed, after = done
+    data = ["it/VERSION/a.bin", "it/VERSION/sub/b.bin", "it/VERSION/manifest.json"]
+    assert before == [*data, "it/VERSION/sub", "it/VERSION", "it"]
+    assert pointer.startswith("it/current.") and (renamed, after) == ("rename", "it")
 
 
 def test_keep_leaves_earlier_versions(tmp_path: Path) -> None:
