@@ -3,7 +3,8 @@
 Trains a base model, the same with MicRec's and with MIC's tasks on everything bought before December 2017, and asks
 each for products that the household had never bought before, judged by what it bought in December. Popularity,
 ItemKNN and EASE stand beside them. Settings were chosen on November (``--tune`` trains on what lies before it and
-judges there).
+judges there). The catalogue is the products with 50 purchases in the whole year, December included: what is held out
+decides with what can be recommended, to every row of the table alike.
 
     python examples/quickstart.py [--out runs/quickstart] [--seed 0] [--tune]
 """

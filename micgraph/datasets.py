@@ -46,6 +46,9 @@ def complete_journey(min_purchases: int = 50) -> Log:
     Items (products with at least ``min_purchases`` rows) have ``title`` (product type and package size), ``category``,
     ``tags`` (department and product type), ``provider`` (manufacturer) and ``brand``; users have their demographics.
 
+    The rows are counted over the whole year. A split at a time comes after that, so its test period has a say in which
+    products there are, though not in what is learned about them.
+
     Raises:
         MissingExtraError: the package with the data is not installed.
         ConfigError: ``min_purchases`` leaves no product.

@@ -65,6 +65,10 @@ class PooledMLP(QueryEncoder):
 class ICAN(QueryEncoder):
     """MicRec's user tower (Eq. 6; DECISIONS 18): self-attention over tokens, flatten, MLP 128-64-d with tanh.
 
+    Eq. 6 has a Transformer layer, so the tokens are added to what they attend to (residual), and LayerNorm follows;
+    a feed-forward part of its own it has not. tanh stands between the MLP's layers and not after the last one, so that
+    the output is not confined to [-1, 1].
+
     A token is a feature field (the masked mean of that field over the recent behaviours) or, with
     ``tokens="items"``, one of the ``history`` most recent items.
 
