@@ -72,17 +72,23 @@ def encode_fields(table: pa.Table | None, ids: IdMap, id_name: str) -> Encoded:
     place[known] = rows[first]
     aligned = table.take(pa.array(place, mask=place < 0))
     aligned = aligned.set_column(aligned.column_names.index(id_name), id_name, ids.ids(np.arange(len(ids))))
-    fields: Fields = {id_name: identity}
+    fields, vocab = _learn_fields(aligned, id_name)
+    unknown, duplicate = len(index) - len(rows), len(rows) - len(known)
+    return Encoded({id_name: identity, **fields}, vocab, aligned, unknown, duplicate, len(ids) - len(known))
+
+
+def _learn_fields(aligned: pa.Table, id_name: str) -> tuple[Fields, Vocab]:
+    """The fields of all columns but the id and the title, and their vocabularies."""
+    fields: Fields = {}
     vocab: Vocab = {}
-    for name in (c for c in table.column_names if c not in (id_name, TITLE)):
-        kind = _kind(name, table[name].type)
+    for name in (c for c in aligned.column_names if c not in (id_name, TITLE)):
+        kind = _kind(name, aligned[name].type)
         values = _plain(aligned[name], kind)
         if values.null_count < len(values):
             if kind != "embedding":
                 vocab[name] = _learn(values, kind)
             fields[name] = _encode(name, kind, values, vocab.get(name), _width(name, kind, values, vocab))
-    unknown, duplicate = len(index) - len(rows), len(rows) - len(known)
-    return Encoded(fields, vocab, aligned, unknown, duplicate, len(ids) - len(known))
+    return fields, vocab
 
 
 def encode_rows(table: pa.Table, fields: Fields, vocab: Vocab, ids: IdMap, id_name: str) -> Fields:

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from micgraph.graph.fields import Fields
+from micgraph.graph.relation import Relation
 from micgraph.schema import EDGE_TYPES, ITEM, USER
 
 if TYPE_CHECKING:
@@ -37,21 +38,10 @@ def to_hetero(graph: RecGraph, relations: Sequence[str] | None = None, reverse: 
 
     data = HeteroData()
     for name in graph.relations if relations is None else relations:
-        rel, (source, _, target) = graph.relation(name), EDGE_TYPES[name]
-        edge_index = torch.stack([rel.row_index(), rel.col.long()])
-        carried = {
-            "time": None if rel.time is None else rel.time.long(),
-            "count": None if rel.cum is None else rel.weight().long(),
-            "score": None if rel.score is None else rel.score.float(),
-        }
-        kinds = [((source, name, target), edge_index)]
+        stores, (source, _, target) = _edges(graph.relation(name)), EDGE_TYPES[name]
+        data[source, name, target].update(stores)
         if reverse and source != target:
-            kinds.append(((target, f"rev_{name}", source), edge_index.flip(0)))
-        for kind, edges in kinds:
-            data[kind].edge_index = edges
-            for key, value in carried.items():
-                if value is not None:
-                    data[kind][key] = value
+            data[target, f"rev_{name}", source].update({**stores, "edge_index": stores["edge_index"].flip(0)})
         for node in (source, target):
             data[node].num_nodes = graph.n_nodes[node]
     for node, fields in ((ITEM, graph.item_fields), (USER, graph.user_fields)):
@@ -59,6 +49,18 @@ def to_hetero(graph: RecGraph, relations: Sequence[str] | None = None, reverse: 
         if node in data.node_types and x is not None:
             data[node].x = x
     return data
+
+
+def _edges(rel: Relation) -> dict[str, Tensor]:
+    """What PyG keeps of a relation, by PyG's names."""
+    named = {"edge_index": torch.stack([rel.row_index(), rel.col.long()])}
+    if rel.time is not None:
+        named["time"] = rel.time.long()
+    if rel.cum is not None:
+        named["count"] = rel.weight().long()
+    if rel.score is not None:
+        named["score"] = rel.score.float()
+    return named
 
 
 def _dense(fields: Fields) -> Tensor | None:

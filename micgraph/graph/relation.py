@@ -40,14 +40,17 @@ class Relation:
 
     @property
     def n_rows(self) -> int:
+        """Number of source nodes N."""
         return self.indptr.numel() - 1
 
     @property
     def n_edges(self) -> int:
+        """Number of edges E."""
         return self.col.numel()
 
     @property
     def device(self) -> torch.device:
+        """Where the tensors lie, hence where the primitives run."""
         return self.col.device
 
     def degree(self, rows: Tensor | None = None) -> Tensor:

@@ -38,6 +38,7 @@ class BoundModel:
 
     @property
     def device(self) -> torch.device:
+        """Where the model lies and expects its input."""
         return next(self.towers.parameters()).device
 
     def save(self, folder: Path) -> None:

@@ -95,6 +95,7 @@ class BatchSampler:
 
     @property
     def device(self) -> torch.device:
+        """Where the graph lies, hence where batches are made."""
         return self.clicks.device
 
     @property

@@ -54,20 +54,39 @@ def test_chosen_relations(graph: mg.RecGraph) -> None:
         graph.to_hetero(["likes"])
 
 
-def convolve(graph: mg.RecGraph, data: HeteroData) -> dict[str, torch.Tensor]:
-    """One GraphSAGE layer whose inputs are all nodes' numbers."""
+def convolve(data: HeteroData, index: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """One GraphSAGE layer whose inputs are the nodes' numbers ``index``."""
     layer = HeteroConv({kind: SAGEConv((1, 1), 1, bias=False) for kind in data.edge_types}, aggr="sum")
     for parameter in layer.parameters():
         torch.nn.init.ones_(parameter)
-    x = {
-        node: data[node].n_id[:, None].float() if "n_id" in data[node] else number(graph, node)
-        for node in data.node_types
+    return layer({node: index[node][:, None].float() for node in data.node_types}, data.edge_index_dict)
+
+
+def test_random_node_loader(graph: mg.RecGraph) -> None:
+    """A loader of plain torch: the parts hold every node once, and just the edges between their own nodes."""
+    from torch_geometric.loader import RandomNodeLoader
+
+    data, seen = graph.to_hetero(), {node: [] for node in graph.n_nodes}
+    for node in data.node_types:
+        data[node].number = torch.arange(graph.n_nodes[node])
+    for part in RandomNodeLoader(data, num_parts=3, shuffle=True):
+        assert part.validate()
+        number = {node: part[node].number for node in part.node_types}
+        for node, own in number.items():
+            seen[node] += own.tolist()
+        for kind in data.edge_types:
+            source, _, target = kind
+            found = torch.stack([number[source][part[kind].edge_index[0]], number[target][part[kind].edge_index[1]]])
+            whole = data[kind].edge_index
+            inside = torch.isin(whole[0], number[source]) & torch.isin(whole[1], number[target])
+            assert sorted(found.T.tolist()) == sorted(whole[:, inside].T.tolist())
+            for name in {"time", "count", "score"} & set(data[kind].keys()):
+                assert sorted(part[kind][name].tolist()) == sorted(data[kind][name][inside].tolist())
+        assert torch.equal(part["item"].x, data["item"].x[number["item"]])
+        assert all(vectors.isfinite().all() for vectors in convolve(part, number).values())
+    assert {node: sorted(numbers) for node, numbers in seen.items()} == {
+        node: list(range(count)) for node, count in graph.n_nodes.items()
     }
-    return layer(x, data.edge_index_dict)
-
-
-def number(graph: mg.RecGraph, node: str) -> torch.Tensor:
-    return torch.arange(graph.n_nodes[node])[:, None].float()
 
 
 def test_neighbor_loader(graph: mg.RecGraph) -> None:
@@ -76,14 +95,15 @@ def test_neighbor_loader(graph: mg.RecGraph) -> None:
     from torch_geometric.loader import NeighborLoader
 
     data = graph.to_hetero(["clicks", "co_occurs", "similar"])
-    whole = convolve(graph, data)["item"]
+    whole = convolve(data, {node: torch.arange(count) for node, count in graph.n_nodes.items()})["item"]
     seen = 0
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # it recommends pyg-lib
         loader = NeighborLoader(data, num_neighbors=[10_000], batch_size=16, input_nodes="item")
     for batch in loader:
         seeds = batch["item"].n_id[: batch["item"].batch_size]
-        torch.testing.assert_close(convolve(graph, batch)["item"][: len(seeds)], whole[seeds])
+        index = {node: batch[node].n_id for node in batch.node_types}
+        torch.testing.assert_close(convolve(batch, index)["item"][: len(seeds)], whole[seeds])
         assert torch.equal(batch["item"].x, data["item"].x[batch["item"].n_id])
         seen += len(seeds)
     assert seen == graph.n_items
