@@ -35,6 +35,7 @@ RANGES: list[tuple[str, str, list[Any], list[Any]]] = [
     ("sampling.batch_size", AT_LEAST_1, [0], [1]),
     ("sampling.min_history", AT_LEAST_0, [-1], [0]),
     ("sampling.max_anchors", AT_LEAST_1, [0], [1]),
+    ("sampling.anchors_per_query", AT_LEAST_1, [0], [1]),
     ("sampling.same_category_boost", ABOVE_0, [0.0, -1.0], [0.5]),
     ("sampling.beta", AT_LEAST_0, [-0.5], [0.0, 1.0]),
     ("model.dim", AT_LEAST_1, [0], [1]),

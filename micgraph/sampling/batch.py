@@ -31,6 +31,8 @@ class SamplingConfig:
         min_history: clicks with fewer earlier ones are no targets.
         strict: a target's history ends before its second (basket-mates are no history); ``positions`` go by order.
         max_anchors: at most so many item anchors a batch.
+        anchors_per_query: pairs of each query, at most, that the user-item and user-user tasks contrast; only
+            ``positions`` have several.
         same_category_boost, beta: weights of session positives, see :mod:`micgraph.sampling.positives`.
     """
 
@@ -41,11 +43,12 @@ class SamplingConfig:
     min_history: int = 1
     strict: bool = True
     max_anchors: int = 2048
+    anchors_per_query: int = 1
     same_category_boost: float = 2.0
     beta: float = 0.0
 
     def __post_init__(self) -> None:
-        check_range(vars(self), "batch_size max_anchors", at_least=1)
+        check_range(vars(self), "batch_size max_anchors anchors_per_query", at_least=1)
         check_range(vars(self), "min_history beta", at_least=0)
         check_range(vars(self), "same_category_boost", above=0)
 
@@ -261,11 +264,12 @@ class BatchSampler:
         return items, slot
 
     def _anchor(self, pair_row: Tensor, sample: Tensor, epoch_key: int) -> Tensor:
-        """One pair of every query that has any, chosen by the query's own number."""
-        count = torch.bincount(pair_row, minlength=len(sample))
+        """Some pairs of every query that has any, chosen by the query's own number, each once."""
+        count = torch.bincount(pair_row, minlength=len(sample))[:, None]
         first = torch.cumsum(count, 0) - count
-        lot = rng.integers(rng.make_key(epoch_key, "anchor"), sample, 1, count.clamp(min=1)[:, None])[:, 0]
-        return (first + lot)[count > 0]
+        lots = self.config.anchors_per_query
+        lot = rng.integers(rng.make_key(epoch_key, "anchor"), sample, lots, count.clamp(min=1))
+        return torch.unique((first + lot)[(count > 0).expand_as(lot)])
 
     def _positive_relation(self, name: str) -> Relation:
         rel = self.graph.relation(name)

@@ -74,7 +74,8 @@ class Batch:
         pair_at: int64 [P], the position in the history after which the target came, or None where every query is one
             pair and is read whole.
         target: int64 [P], local items.
-        anchor: int64 [A], one pair of every query that has any: what the user-item and user-user tasks contrast.
+        anchor: int64 [A], one or some pairs of every query that has any: what the user-item and user-user tasks
+            contrast.
         items: int64 [U], distinct items (not local).
         log_popularity: float32 [U], log share of clicks.
         negatives: by (kind, count).

@@ -149,6 +149,18 @@ def test_anchors_are_one_pair_of_every_query_that_has_any(samples: str) -> None:
         assert chosen == sorted(set(batch.pair_row.tolist()))
 
 
+def test_some_pairs_of_every_query_can_be_anchors() -> None:
+    made = sampler(random_rows(n_items=N_ITEMS), samples="positions", batch_size=4, anchors_per_query=3)
+    most = 0
+    for batch in epoch(made):
+        chosen = Counter(batch.pair_row[batch.anchor].tolist())
+        pairs = Counter(batch.pair_row.tolist())
+        assert set(chosen) == set(pairs) and all(n <= min(3, pairs[row]) for row, n in chosen.items())
+        assert len(set(batch.anchor.tolist())) == len(batch.anchor)
+        most = max(most, *chosen.values())
+    assert most == 3
+
+
 @pytest.mark.parametrize("samples", ["clicks", "positions", "users"])
 def test_local_numbers_stand_for_the_right_items(samples: str) -> None:
     rows = random_rows(n_items=N_ITEMS)
