@@ -158,7 +158,7 @@ def test_some_pairs_of_every_query_can_be_anchors() -> None:
         assert set(chosen) == set(pairs) and all(n <= min(3, pairs[row]) for row, n in chosen.items())
         assert len(set(batch.anchor.tolist())) == len(batch.anchor)
         most = max(most, *chosen.values())
-    assert most == 3
+    assert most > 1
 
 
 @pytest.mark.parametrize("samples", ["clicks", "positions", "users"])
