@@ -14,6 +14,7 @@ import argparse
 import json
 import shutil
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -34,9 +35,9 @@ CONFIG: dict[str, Any] = {
 }
 
 
-def main() -> None:
+def main(argv: Sequence[str] | None = None) -> None:
     """Split, build, train each model, evaluate on all clicks of the window."""
-    args = _arguments()
+    args = _arguments(argv)
     log = globo(args.raw)
     started = time.perf_counter()
     cut = "2017-10-16 00:00" if args.tune else "2017-10-16 12:00"
@@ -70,14 +71,14 @@ def _report(row: dict[str, float]) -> None:
     print("  ".join(f"{name} {value:.4g}" for name, value in row.items()), flush=True)
 
 
-def _arguments() -> argparse.Namespace:
+def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--raw", required=True, help="clicks.parquet, or the folder that holds it")
     parser.add_argument("--models", default="gru4rec,gru4rec+fea+sess")
     parser.add_argument("--out", default="runs/globo", help="where runs go")
     parser.add_argument("--fused", action="store_true", help="also judge the three channels fused (minutes more)")
     parser.add_argument("--tune", action="store_true", help="judge on the 12 hours before the test window")
-    return parser.parse_args()
+    return parser.parse_args(argv)
 
 
 if __name__ == "__main__":

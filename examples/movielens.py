@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import json
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -25,9 +26,9 @@ KS = (20, 50)
 COLUMNS = [f"{metric}@{k}" for metric in ("recall", "hr", "ndcg", "ndcg_hits", "coverage", "diversity") for k in KS]
 
 
-def main() -> None:
+def main(argv: Sequence[str] | None = None) -> None:
     """Split, build, train once a seed, evaluate."""
-    args = _arguments()
+    args = _arguments(argv)
     split = mg.split(movielens_1m(args.raw), "user_holdout", seed=args.split_seed)
     print(split)
     graph = mg.build(split.train)
@@ -65,7 +66,7 @@ def _report(row: dict[str, float]) -> None:
     print("  ".join(f"{name} {row[name]:.4g}" for name in shown if name in row), flush=True)
 
 
-def _arguments() -> argparse.Namespace:
+def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--raw", required=True, help="folder with ratings.dat, movies.dat and users.dat")
     parser.add_argument("--model", default="gru4rec", help="encoder and tasks, such as gru4rec+mic")
@@ -73,7 +74,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--split-seed", type=int, default=1230)
     parser.add_argument("--out", default="runs/movielens", help="where runs go; a run found there is gone on from")
     parser.add_argument("--set", action="append", default=[], metavar="NAME=VALUE", help="a setting, repeatable")
-    return parser.parse_args()
+    return parser.parse_args(argv)
 
 
 if __name__ == "__main__":

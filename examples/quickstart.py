@@ -15,6 +15,7 @@ import argparse
 import json
 import shutil
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -47,9 +48,9 @@ MODELS: dict[str, tuple[str, dict[str, Any]]] = {
 }
 
 
-def main() -> None:
+def main(argv: Sequence[str] | None = None) -> None:
     """Read, split, build, train, evaluate, recommend."""
-    args = _arguments()
+    args = _arguments(argv)
     started = time.perf_counter()
     log = complete_journey(min_purchases=50)
     cut = "2017-11-01" if args.tune else "2017-12-01"
@@ -95,7 +96,8 @@ def _show_recommendations(rec: mg.Recommender, graph: mg.RecGraph) -> None:
     titles = graph.titles(range(graph.n_items))
     names = dict(zip(graph.items.ids(range(graph.n_items)).to_pylist(), titles, strict=True))
     reasons = {f"item:{item}": f"bought {title}" for item, title in names.items()}
-    frame = rec.recommend(graph.users.ids([10, 500, 2000]).to_pylist(), k=5)
+    households = [graph.n_users * quarter // 4 for quarter in (1, 2, 3)]
+    frame = rec.recommend(graph.users.ids(households).to_pylist(), k=5)
     print("Recommendations of the last model for three households:\n")
     for row in frame.itertuples():
         reason = reasons.get(row.trigger) or (row.trigger or "").replace("user:", "like household ")
@@ -103,12 +105,12 @@ def _show_recommendations(rec: mg.Recommender, graph: mg.RecGraph) -> None:
     print()
 
 
-def _arguments() -> argparse.Namespace:
+def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", default="runs/quickstart", help="where runs and the figure go")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--tune", action="store_true", help="judge on November instead of December")
-    return parser.parse_args()
+    return parser.parse_args(argv)
 
 
 if __name__ == "__main__":
