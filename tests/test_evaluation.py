@@ -9,8 +9,8 @@ import pyarrow as pa
 import pytest
 import torch
 
-from micgraph.baselines import EASE, Popularity
-from micgraph.evaluation import METRICS, evaluate_ranker, prepare, ranking, table
+from micgraph.baselines import EASE, ItemKNN, Popularity
+from micgraph.evaluation import METRICS, evaluate_ranker, prepare, prepared, ranking, table
 from micgraph.graph.builder import BuildConfig, build
 from micgraph.graph.events import read_log
 from micgraph.graph.split import Holdout, split
@@ -158,6 +158,35 @@ def test_a_target_that_is_a_click_of_the_graph_is_refused(graph, second):
 @pytest.mark.parametrize("row", [("bob", "a", 5), ("bob", "d", 4), ("ann", "c", 3), ("eve", "a", 4)])
 def test_the_same_user_or_item_or_second_alone_is_no_leak(graph, row):
     assert len(prepare(Holdout(log_of(TRAIN[:2]), log_of([row]), {}), graph)) == 1
+
+
+def test_prepared_data_is_taken_on_its_own_graph_only(graph, holdout):
+    data = prepare(holdout, graph)
+    assert prepared(data, graph) is data
+    assert prepared(data.only_new(), build(log_of(TRAIN), BuildConfig(semantic=[]))).graph == data.graph
+    assert prepared(holdout, graph).counts == data.counts
+    other = build(log_of([*TRAIN, ("cid", "a", 7)]), BuildConfig(semantic=[]))
+    with pytest.raises(InputError, match="another graph; .*prepare it with this graph"):
+        prepared(data, other)
+
+
+def test_a_whole_split_is_no_holdout(graph):
+    with pytest.raises(InputError, match="got a Split; pass split.test"):
+        prepare(split(log_of(PAST), "leave_last_out"), graph)
+
+
+@pytest.mark.parametrize("ks", [[], [0], [5, -1], [2.5], ["20"], [True]])
+def test_cuts_are_whole_numbers_above_0(graph, holdout, ks):
+    with pytest.raises(InputError, match="ks: expected whole numbers above 0, at least one, got"):
+        evaluate_ranker(Popularity().fit(graph), prepare(holdout, graph), ks)
+
+
+@pytest.mark.parametrize("filter_seen", [False, True])
+def test_beyond_the_catalogue_a_list_ends(graph, holdout, filter_seen):
+    for ranker in (Popularity().fit(graph), ItemKNN().fit(graph), EASE().fit(graph)):
+        result = evaluate_ranker(ranker, prepare(holdout, graph), [4, 5, np.int64(99)], filter_seen)
+        for name in ("recall", "hr", "hit", "coverage"):
+            assert result[f"{name}@4"] == result[f"{name}@5"] == result[f"{name}@99"] > 0
 
 
 def test_nothing_to_test_is_an_error(graph, holdout):

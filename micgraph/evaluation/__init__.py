@@ -1,7 +1,7 @@
 """Held-out events as tensors (:func:`prepare`), any ranker judged on them (:func:`evaluate_ranker`), and tables."""
 
-from micgraph.evaluation.data import EvalData, prepare
+from micgraph.evaluation.data import EvalData, prepare, prepared
 from micgraph.evaluation.ranking import Ranker, evaluate_ranker
 from micgraph.evaluation.result import METRICS, Result, table
 
-__all__ = ["METRICS", "EvalData", "Ranker", "Result", "evaluate_ranker", "prepare", "table"]
+__all__ = ["METRICS", "EvalData", "Ranker", "Result", "evaluate_ranker", "prepare", "prepared", "table"]

@@ -36,6 +36,7 @@ class EvalData:
         category: int64 [n_items], 0 where unknown.
         counts: what was left out or is unknown.
         manifest: how the split was made.
+        graph: fingerprint of the graph whose numbers these are.
     """
 
     user_ids: pa.Array
@@ -45,6 +46,7 @@ class EvalData:
     new: Tensor
     n_items: int
     category: Tensor
+    graph: str
     counts: dict[str, int] = field(default_factory=dict)
     manifest: dict[str, Any] = field(default_factory=dict)
 
@@ -85,9 +87,10 @@ def prepare(holdout: Holdout, graph: RecGraph) -> EvalData:
     """Translate a holdout into the graph's numbers.
 
     Raises:
-        InputError: the holdout has no targets.
+        InputError: no holdout but a whole split, say, or one without targets.
         LeakageError: a target (same user, item and second) is a click of the graph.
     """
+    _check_holdout(holdout)
     targets, past = holdout.targets.arrow(), holdout.histories.arrow()
     if not len(targets):
         raise InputError("holdout", "at least one target", "none", "choose a longer test window or other fractions")
@@ -120,9 +123,30 @@ def prepare(holdout: Holdout, graph: RecGraph) -> EvalData:
         new=~torch.isin(pair, torch.from_numpy(past_owner * width + past_item)),
         n_items=graph.n_items,
         category=graph.category.cpu().long(),
+        graph=graph.fingerprint(),
         counts=counts,
         manifest=dict(holdout.manifest),
     )
+
+
+def _check_holdout(given: Any) -> None:
+    if not isinstance(given, Holdout):
+        remedy = "pass split.test, or split.valid as the validation of a training"
+        raise InputError("holdout", "a Holdout, one part of a split", f"a {type(given).__name__}", remedy)
+
+
+def prepared(holdout: Holdout | EvalData, graph: RecGraph) -> EvalData:
+    """A holdout in the graph's numbers, whether or not it has been prepared already.
+
+    Raises:
+        InputError: it was prepared for another graph; else see :func:`prepare`.
+    """
+    if not isinstance(holdout, EvalData):
+        return prepare(holdout, graph)
+    if holdout.graph != graph.fingerprint():
+        remedy = "pass the holdout itself, or prepare it with this graph"
+        raise InputError("holdout", "data prepared with the run's graph", "data prepared with another graph", remedy)
+    return holdout
 
 
 def _item_codes(items: IdMap, targets: Any, past: Any) -> tuple[NDArray[np.int64], NDArray[np.int64], int]:

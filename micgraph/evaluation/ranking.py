@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import Protocol
+from typing import Any, Protocol
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -48,24 +49,26 @@ def evaluate_ranker(
     Args:
         ranker: anything with ``name`` and ``rank``.
         data: from :func:`prepare`.
-        ks: lengths at which lists are cut.
+        ks: lengths at which lists are cut. Beyond the number of items that can be ranked a list simply ends, so that
+            every longer cut has that list's metrics.
         filter_seen: exclude the whole history from the lists. A target that is in the history then stays in the
             denominators, as a miss; ``new_only`` leaves it out.
         new_only: judge only clicks on items that are new to their user.
 
     Raises:
-        InputError: the ranker returns another shape, an item that does not exist, an item twice, or an excluded one.
+        InputError: no cuts, or one that is no whole number above 0; or the ranker returns another shape, an item that
+            does not exist, an item twice, or an excluded one.
     """
     data = data.only_new() if new_only else data
-    cuts = sorted({int(k) for k in ks})
+    cuts = _cuts(ks)
     parts: dict[str, list[Tensor]] = {}
     shown = torch.zeros(len(cuts), data.n_items, dtype=torch.bool)
     for begin in range(0, len(data), BLOCK):
         end = min(begin + BLOCK, len(data))
         seen = data.histories.rows(begin, end)
         exclude = seen if filter_seen else None
-        top = ranker.rank(seen, data.users[begin:end], max(cuts, default=0), exclude).cpu()
-        _check_lists(top, ranker.name, (end - begin, max(cuts, default=0)), data.n_items, exclude)
+        top = ranker.rank(seen, data.users[begin:end], cuts[-1], exclude).cpu()
+        _check_lists(top, ranker.name, (end - begin, cuts[-1]), data.n_items, exclude)
         for name, measured in _measure(top, data.clicks.rows(begin, end), data.category, cuts).items():
             parts.setdefault(name, []).append(measured)
         for at, k in enumerate(cuts):
@@ -77,6 +80,13 @@ def evaluate_ranker(
     values = {name: value for name, value in flat.items() if not math.isnan(value)}  # a list of one has no pairs
     settings = {"filter_seen": filter_seen, "new_only": new_only}
     return Result(ranker.name, tuple(cuts), settings, values, per_user, weights, data.counts, data.manifest)
+
+
+def _cuts(ks: Sequence[Any]) -> list[int]:
+    whole = [int(k) for k in ks if isinstance(k, (int, np.integer)) and not isinstance(k, bool)]
+    if len(whole) < len(ks) or min(whole, default=0) < 1:
+        raise InputError("ks", "whole numbers above 0, at least one", repr(ks), "pass them as ks=(20, 50)")
+    return sorted(set(whole))
 
 
 def _measure(top: Tensor, clicks: Ragged, category: Tensor, ks: Sequence[int]) -> dict[str, Tensor]:

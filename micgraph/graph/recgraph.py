@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -35,7 +36,7 @@ class RecGraph:
         epoch: seconds since 1970 UTC of time 0; all times below are seconds since then.
         refused: reason -> rows of the log and of the feature tables that are not in the graph.
         config: the build's settings.
-        manifest: how the split made the log, or None; ``evaluate`` compares it.
+        manifest: how the split made the log, or None.
     """
 
     relations: dict[str, Relation]
@@ -53,6 +54,7 @@ class RecGraph:
 
     def __post_init__(self) -> None:
         self._reversed: dict[str, Relation] = {}
+        self._fingerprint: str | None = None
 
     @property
     def n_users(self) -> int:
@@ -128,9 +130,35 @@ class RecGraph:
             return {name: f.to(device) for name, f in fields.items()}
 
         relations = {name: rel.to(device) for name, rel in self.relations.items()}
-        return replace(
+        moved = replace(
             self, relations=relations, item_fields=move(self.item_fields), user_fields=move(self.user_fields)
         )
+        moved._fingerprint = self._fingerprint
+        return moved
+
+    def fingerprint(self) -> str:
+        """A hash of ids, edges, features and the epoch: equal for equal graphs, whatever the device (computed once).
+
+        What was prepared for one graph (internal numbers above all) is refused on another by it.
+        """
+        if self._fingerprint is None:
+            digest = hashlib.sha256(str(self.epoch).encode())
+            for ids in (self.users, self.items):
+                digest.update(repr(None if ids is None else ids.values.to_pylist()).encode())
+            for name, values in sorted(self._tensors().items()):
+                digest.update(f"{name} {values.dtype} {list(values.shape)}".encode())
+                digest.update(values.cpu().contiguous().numpy().data)
+            self._fingerprint = digest.hexdigest()
+        return self._fingerprint
+
+    def _tensors(self) -> dict[str, Tensor]:
+        found = {f"{name}.{part}": x for name, rel in self.relations.items() for part, x in rel.tensors().items()}
+        for side, fields in ((ITEM, self.item_fields), (USER, self.user_fields)):
+            for name, one in fields.items():
+                found[f"{side}.{name}.values"] = one.values
+                if one.offsets is not None:
+                    found[f"{side}.{name}.offsets"] = one.offsets
+        return found
 
     def validate(self) -> RecGraph:
         """Check that the parts agree; returns the graph.

@@ -94,6 +94,30 @@ def test_another_device(graph: mg.RecGraph) -> None:
     assert graph.relation("clicks").device.type == "cpu" and moved.items is graph.items
 
 
+@pytest.mark.parametrize("n", [1, 0])
+def test_small_graphs_have_a_fingerprint_too(graph: mg.RecGraph, n: int) -> None:
+    dense = Field("age", "dense", 1, torch.ones(1, 1).expand(n, 1))
+    assert len({replace(graph, user_fields={"age": dense}).fingerprint(), graph.fingerprint()}) == 2
+
+
+def test_equal_graphs_have_one_fingerprint_and_every_difference_another(graph: mg.RecGraph, tmp_path: Path) -> None:
+    graph.save(tmp_path / "graph")
+    assert mg.RecGraph.load(tmp_path / "graph").fingerprint() == graph.fingerprint()
+    assert graph.to("cpu").fingerprint() == replace(graph).fingerprint() == graph.fingerprint()
+    clicks, category = graph.relations["clicks"], graph.item_fields["category"]
+    assert clicks.time is not None and graph.items is not None
+    changed: list[dict[str, Any]] = [
+        {"epoch": T0 + 1},
+        {"items": type(graph.items)(pa.array([10, 20, 31]))},
+        {"items": type(graph.items)(pa.array(["10", "20", "30"]))},
+        {"relations": {**graph.relations, "clicks": replace(clicks, time=clicks.time + 1)}},
+        {"relations": {"clicks": clicks}},
+        {"item_fields": {**graph.item_fields, "category": replace(category, values=category.values.flip(0))}},
+    ]
+    prints = [replace(graph, **change).fingerprint() for change in changed]
+    assert len({graph.fingerprint(), *prints}) == 1 + len(changed)
+
+
 @pytest.mark.parametrize(
     ("name", "change"),
     [
