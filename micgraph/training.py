@@ -69,7 +69,6 @@ class Progress:
         sums: of every loss part over the steps of the running epoch.
         seconds: spent in the running epoch.
         rows: lines of metrics.jsonl that belong to this state.
-        done: training has ended.
     """
 
     epoch: int = 0
@@ -80,7 +79,6 @@ class Progress:
     sums: dict[str, float] = field(default_factory=dict)
     seconds: float = 0.0
     rows: int = 0
-    done: bool = False
 
 
 Validate = Callable[[], dict[str, float]]
@@ -122,15 +120,16 @@ class Trainer:
         folder.mkdir(parents=True, exist_ok=True)
 
     def run(self) -> Progress:
-        """Train to the end, from the last checkpoint where there is one, and load the best weights."""
+        """Train to the end, from the last checkpoint where there is one, and load the best weights.
+
+        A run that has ended goes on when ``epochs`` or ``patience`` have grown since. Where it ended by ``epochs``, its
+        last epoch has been validated even if ``validate_every`` did not ask for it.
+        """
         if artifact.exists(self.folder / LAST):
             self._resume()
         self._trim_metrics()
-        while not self.state.done and self.state.epoch < self.config.epochs:
+        while self.state.epoch < self.config.epochs and self.state.stale < self.config.patience:
             self._epoch()
-        if not self.state.done:
-            self.state.done = True
-            self._checkpoint(LAST)
         self.objective.load_state_dict(load_weights(self.folder / BEST))
         return self.state
 
@@ -184,7 +183,6 @@ class Trainer:
             improved = state.best is None or value > state.best
             state.stale = 0 if improved else state.stale + 1
             state.best = value if improved else state.best
-            state.done = state.stale >= config.patience
         if improved:
             state.best_epoch = state.epoch
         state.epoch, state.step, state.sums, state.seconds = state.epoch + 1, 0, {}, 0.0

@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from micgraph.artifact import exists
 from micgraph.nn.towers import ModelConfig, TwoTower
 from micgraph.sampling.batch import BatchSampler, SamplingConfig
 from micgraph.schema import ArtifactError, ConfigError
@@ -133,6 +134,17 @@ def test_a_run_that_has_ended_is_not_trained_again(tmp_path: Path) -> None:
     assert listing(tmp_path) == before and same_weights(again.objective.state_dict(), first.objective.state_dict())
 
 
+def test_a_run_that_has_ended_goes_on_when_epochs_or_patience_grow(tmp_path: Path) -> None:
+    values = [0.5, 0.1, 0.1, 0.9, 0.1]
+    made = trainer(tmp_path, validate=scripted(values), epochs=9, patience=2)
+    assert (made.run().epoch, made.state.best_epoch) == (3, 0)
+    made = trainer(tmp_path, validate=scripted(values[3:]), epochs=4, patience=3)
+    assert (made.run().epoch, made.state.best_epoch, made.state.stale) == (4, 3, 0)
+    made = trainer(tmp_path, validate=scripted(values[4:]), epochs=5, patience=3)
+    assert (made.run().epoch, made.state.best_epoch, made.state.stale) == (5, 3, 1)
+    assert [row["valid/recall@50"] for row in rows_of(tmp_path)] == values
+
+
 class Killed(BaseException):
     pass
 
@@ -209,24 +221,25 @@ def worker(folder: Path) -> subprocess.Popen[bytes]:
 
 
 def test_killed_processes_go_on_bit_for_bit(tmp_path: Path) -> None:
-    """SIGKILL at random moments until a process gets through."""
+    """SIGKILL after the first checkpoint, then at random moments, until a process gets through."""
     whole = trainer(tmp_path / "whole", EVERY_TASK, epochs=3, checkpoint_every=2)
     begun = time.perf_counter()
     whole.run()
     seconds = time.perf_counter() - begun
-    chance, kills = random.Random(3), 0
-    while kills < 3:
+    chance, after_checkpoint = random.Random(3), []
+    for attempt in range(3):
         process = worker(tmp_path / "run")
-        time.sleep(seconds * chance.uniform(0.1, 0.5))
-        ended = process.poll() is not None
-        if not ended:
-            process.send_signal(signal.SIGKILL)
-            kills += 1
-        process.wait()
-        process.stdout.close()
-        if ended:
+        if attempt:
+            time.sleep(seconds * chance.uniform(0.1, 0.5))
+        while not attempt and process.poll() is None and not exists(tmp_path / "run" / LAST):
+            time.sleep(0.001)
+        checkpoint = exists(tmp_path / "run" / LAST)
+        process.send_signal(signal.SIGKILL)  # does nothing to a process that has ended
+        if process.wait() != -signal.SIGKILL:
             break
-    assert kills
+        process.stdout.close()
+        after_checkpoint.append(checkpoint)
+    assert any(after_checkpoint)
     process = worker(tmp_path / "run")
     process.communicate(timeout=60)
     assert process.returncode == 0
