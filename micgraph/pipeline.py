@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import json
+import shutil
 import tempfile
+import weakref
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,12 +14,15 @@ import torch
 
 from micgraph import rng
 from micgraph.baselines import EASE, ItemKNN, Popularity
-from micgraph.evaluation import EvalData, Ranker, Result, evaluate_ranker, prepare, table
+from micgraph.config import parse
+from micgraph.evaluation import EvalData, Ranker, Result, evaluate_ranker, prepared, table
 from micgraph.nn.towers import TwoTower
 from micgraph.presets import RunConfig, resolve
+from micgraph.retrieval.fusion import FusionConfig
 from micgraph.retrieval.rankers import FusedRanker, U2IRanker
 from micgraph.retrieval.recommender import Recommender
-from micgraph.run import GRAPH, SETUP, Run, load_run, load_settings, same_graph, save_setup
+from micgraph.retrieval.retriever import Retriever
+from micgraph.run import Run, load_learned, load_run, prepare_directory
 from micgraph.sampling.batch import BatchSampler
 from micgraph.schema import ConfigError, InputError, did_you_mean
 from micgraph.tasks.objective import Objective
@@ -41,7 +45,7 @@ VALIDATION_METRICS = ("recall", "hr", "ndcg", "hit", "coverage")
 
 def train(
     graph: RecGraph,
-    model: str | None = "gru4rec",
+    model: str | None = None,
     validation: Holdout | EvalData | None = None,
     config: Mapping[str, Any] | str | Path | None = None,
     out: str | Path | None = None,
@@ -50,54 +54,100 @@ def train(
     on_epoch: Callable[[dict[str, Any]], None] | None = None,
     progress: bool = True,
 ) -> Run:
-    """Train two towers on a graph.
+    """Train two towers on a graph. The caller's random numbers of torch stay as they are.
 
     Args:
         graph: what :func:`micgraph.build` made of the training events.
         model: encoder and tasks, such as ``"gru4rec"``, ``"ican+micrec"``, ``"gru4rec+mic"`` or ``"ican+fea+sess"``;
-            None takes them from ``config``.
-        validation: held-out events that select the best epoch; without them every epoch is run and the last is taken.
+            None takes them from ``config``, and ``"gru4rec"`` where that names no encoder.
+        validation: held-out events that select the best epoch and fit a learned fusion; without them every epoch is
+            run and the last is taken.
         config: settings that differ from the presets, nested, or the path of a YAML file.
         out: the run's directory. A run found there with the same settings is gone on from, and returned at once
-            where it has ended. None keeps the run in a temporary folder: save what you want of it.
+            where it has ended; its ``training.epochs`` and ``patience`` may grow, its ``fusion`` may change. None keeps
+            the run in a temporary folder that goes with the :class:`Run`: keep it by :meth:`Run.save`.
         device: ``auto`` takes a GPU where there is one.
         filter_seen: whether validation leaves out what users have already clicked.
         on_epoch: receives each epoch's row of metrics.
         progress: show a progress bar.
 
     Raises:
-        ConfigError: an unknown name or setting, or settings that do not fit the graph or the run found in ``out``.
+        ConfigError: an unknown name or setting, a model that contradicts the config, or settings that do not fit the
+            graph, the validation or the run found in ``out``.
+        ArtifactError: ``out`` holds something else than a run.
+        InputError: the validation was prepared for another graph, or is a whole split.
         LeakageError: validation targets are clicks of the graph.
     """
     resolved = resolve(model, config, graph.n_items)
-    _check_monitor(resolved.training.monitor)
-    data = prepare(validation, graph) if validation is not None and not isinstance(validation, EvalData) else validation
-    towers = make_towers(resolved, graph)
-    directory = Path(out) if out is not None else Path(tempfile.mkdtemp(prefix="micgraph-"))
+    data = None if validation is None else prepared(validation, graph)
+    _check(resolved, graph, data)
     target = _device(device)
-    local = graph.to(target)
-    objective = make_objective(resolved, towers, local).to(target)
+    with torch.random.fork_rng([target] if target.type == "cuda" else []):
+        run, objective, sampler = _assemble(resolved, graph, target, out)
+        prepare_directory(run, graph.fingerprint(), None if data is None else _described(data, filter_seen))
+        Trainer(
+            objective,
+            sampler,
+            resolved.training,
+            run.directory,
+            validate=None if data is None else lambda: validate(run, data, filter_seen),
+            on_epoch=on_epoch,
+            progress=_bar if progress else lambda steps, title: steps,
+        ).run()
+    run.model.refresh()
+    if data is not None and resolved.fusion.fusion == "learned":
+        _learn_fusion(run, data, filter_seen)
+    return run
+
+
+def _check(config: RunConfig, graph: RecGraph, data: EvalData | None) -> None:
+    """Refuse before training what would fail only after it."""
+    _check_monitor(config.training.monitor)
+    fusion = config.fusion
+    if fusion.neighbors != "near" and fusion.neighbors not in graph.relations:
+        remedy = "take near, or build the graph with the features or settings that make the relation"
+        expected = f"near or a relation of the graph, {list(graph.relations)}"
+        raise ConfigError("fusion.neighbors", expected, repr(fusion.neighbors), remedy)
+    if fusion.fusion == "learned" and data is None:
+        remedy = "pass validation=split.valid, or take fusion.fusion=mic"
+        raise ConfigError("fusion.fusion", "validation data to fit a learned fusion on", "none", remedy)
+
+
+def _assemble(
+    config: RunConfig, graph: RecGraph, device: torch.device, out: str | Path | None
+) -> tuple[Run, Objective, BatchSampler]:
+    """Everything that the loop needs, on its device; writes nothing, but makes the folder of a temporary run."""
+    towers = make_towers(config, graph)
+    local = graph.to(device)
+    objective = make_objective(config, towers, local).to(device)
     sampler = BatchSampler(
         local,
-        resolved.sampling,
+        config.sampling,
         [task.requires for task in objective.tasks.values()],  # type: ignore[misc]
-        resolved.model.history,
-        resolved.training.seed,
+        config.model.history,
+        config.training.seed,
     )
-    _prepare_directory(directory, resolved, graph, towers)
-    run = Run(directory, resolved, local, towers)
-    trainer = Trainer(
-        objective,
-        sampler,
-        resolved.training,
-        directory,
-        validate=None if data is None else lambda: validate(run, data, filter_seen),
-        on_epoch=on_epoch,
-        progress=_bar if progress else lambda steps, title: steps,
-    )
-    trainer.run()
-    run.model.refresh()
-    return run
+    if out is not None:
+        return Run(Path(out), config, local, towers), objective, sampler
+    run = Run(Path(tempfile.mkdtemp(prefix="micgraph-")), config, local, towers)
+    weakref.finalize(run, shutil.rmtree, run.directory, ignore_errors=True)
+    return run, objective, sampler
+
+
+def _described(data: EvalData, filter_seen: bool) -> dict[str, Any]:
+    """What a run remembers of its validation."""
+    return {"split": data.manifest.get("split"), "part": data.manifest.get("part"), "filter_seen": filter_seen}
+
+
+def _learn_fusion(run: Run, data: EvalData, filter_seen: bool) -> None:
+    """Fit the fusion once, or take the one that an ended run has."""
+    run.learned = load_learned(run.directory)
+    if run.learned is None:
+        recommender = Recommender(run)
+        recommender.retriever.fit(data.histories, data.users, data.clicks, filter_seen)
+        learned = recommender.retriever.learned
+        assert learned is not None, "fit_fusion has fitted it"
+        run.keep_learned(learned)
 
 
 def make_towers(config: RunConfig, graph: RecGraph) -> TwoTower:
@@ -161,30 +211,42 @@ def evaluate(
     filter_seen: bool = True,
     new_only: bool = False,
     columns: Sequence[str] | None = None,
+    fusion: FusionConfig | Mapping[str, Any] | None = None,
 ) -> Evaluation:
     """Judge a run's U2I lists and its fused lists on held-out clicks, beside reference rows.
 
     Args:
         run: a trained run.
         holdout: the test or validation part of the split that made the graph.
-        ks: lengths at which lists are cut.
+        ks: lengths at which lists are cut; beyond the catalogue a list simply ends, and keeps its metrics.
         baselines: some of ``popularity``, ``itemknn``, ``ease``, fitted on the run's graph.
         filter_seen: leave out what each user has already clicked.
         new_only: judge only clicks on items that are new to their user.
         columns: metrics of the printed table, such as ``recall@20``.
+        fusion: how the channels are fused, instead of what the run's config says.
 
     Raises:
-        ConfigError: no such baseline.
+        ConfigError: no such baseline, or a fusion out of range.
+        InputError: a whole split instead of a part, data prepared for another graph, or no such ``ks``.
         LeakageError: held-out clicks are edges of the graph.
     """
-    data = holdout if isinstance(holdout, EvalData) else prepare(holdout, run.graph)
+    data = prepared(holdout, run.graph)
     rankers: list[Ranker] = [fit_baseline(name, run.graph) for name in baselines]
     rankers += [
         U2IRanker(run.model, run.graph, run.name),
-        FusedRanker(Recommender(run), name=f"{run.name}, fused"),
+        FusedRanker(_recommender(run, fusion), name=f"{run.name}, fused"),
     ]
     results = {r.name: evaluate_ranker(r, data, ks, filter_seen, new_only) for r in rankers}
     return Evaluation(results, None if columns is None else tuple(columns))
+
+
+def _recommender(run: Run, fusion: FusionConfig | Mapping[str, Any] | None) -> Recommender:
+    """The run's recommender, with its learned fusion, and with other settings of fusion where they are given."""
+    recommender = Recommender(run)
+    config = run.fusion if fusion is None else fusion
+    config = config if isinstance(config, FusionConfig) else parse(FusionConfig, dict(config), "fusion")
+    recommender.retriever = Retriever(run.model, run.graph, config, run.learned)
+    return recommender
 
 
 def fit_baseline(name: str, graph: RecGraph) -> Ranker:
@@ -213,23 +275,6 @@ def _device(name: str) -> torch.device:
     except (RuntimeError, AssertionError) as error:  # torch raises either, by the way in which it was built
         got = f"{name!r} ({str(error).splitlines()[0]})"
         raise ConfigError("device", "auto, cpu or a device that torch finds", got, "choose another device") from error
-
-
-def _prepare_directory(directory: Path, config: RunConfig, graph: RecGraph, towers: TwoTower) -> None:
-    """Write the setup of a new run, or check that the one found there is the same."""
-    if not (directory / SETUP).exists():
-        save_setup(directory, config, graph, towers)
-        return
-    saved, wanted = load_settings(directory)["config"], json.loads(json.dumps(asdict(config)))
-    differing = [name for name in wanted if saved.get(name) != wanted[name]]
-    differing += [] if same_graph(type(graph).load(directory / GRAPH), graph) else ["graph"]
-    if differing:
-        raise ConfigError(
-            "out",
-            "a new directory, or a run with the same settings and graph to go on from",
-            f"{directory}, whose {', '.join(differing)} differ",
-            "choose another directory or repeat the settings in its setup folder",
-        )
 
 
 def _bar(steps: Iterable[int], title: str) -> Iterable[int]:

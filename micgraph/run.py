@@ -4,29 +4,30 @@ from __future__ import annotations
 
 import json
 import platform
-from collections.abc import Mapping
+import shutil
+import uuid
 from dataclasses import asdict, dataclass
 from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-
-import torch
-from torch import Tensor
 
 from micgraph import artifact
 from micgraph.config import parse
 from micgraph.nn.export import BoundModel
 from micgraph.nn.towers import TwoTower
 from micgraph.presets import RunConfig
-from micgraph.schema import ArtifactError
-from micgraph.training import BEST, METRICS, load_weights
+from micgraph.retrieval.learned import LearnedFusion
+from micgraph.schema import ArtifactError, ConfigError
+from micgraph.training import BEST, LAST, METRICS, load_weights
 
 if TYPE_CHECKING:
     from micgraph.graph.recgraph import RecGraph
     from micgraph.retrieval.fusion import FusionConfig
 
 RUN_FORMAT = 1
-SETUP, GRAPH, SETTINGS = "setup", "graph", "run.json"
+SETUP, GRAPH, LEARNED, SETTINGS = "setup", "graph", "fusion", "run.json"
+GROWING = ("training.epochs", "training.patience")
+"""Settings that may grow after a run has begun: it goes on as if they had been so from the start."""
 
 
 @dataclass
@@ -34,17 +35,19 @@ class Run:
     """A trained model with the graph that it was trained on.
 
     Attributes:
-        directory: holds ``setup`` (settings and versions), ``graph``, ``metrics.jsonl`` and the checkpoints
-            ``best`` and ``last``.
+        directory: holds ``setup`` (settings and versions), ``graph``, ``metrics.jsonl``, the checkpoints ``best`` and
+            ``last``, and ``fusion`` where one was learned.
         config: all settings.
         graph: what it was trained on.
         towers: the model with its best weights.
+        learned: the fitted fusion, where ``config.fusion`` is a learned one and training has ended.
     """
 
     directory: Path
     config: RunConfig
     graph: RecGraph
     towers: TwoTower
+    learned: LearnedFusion | None = None
 
     def __post_init__(self) -> None:
         self.model = BoundModel(self.towers, self.graph.item_fields, self.graph.user_fields)
@@ -67,6 +70,41 @@ class Run:
             return []
         return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
 
+    def save(self, path: str | Path) -> None:
+        """Copy the whole run to the new directory ``path``, which :func:`load_run` reads; training goes on there too.
+
+        Raises:
+            ArtifactError: something is at ``path``, it cannot be written, or the run's own directory is gone.
+        """
+        target = Path(path)
+        refuse_taken(target)
+        load_settings(self.directory)
+        staged = target.with_name(f".{target.name}.{uuid.uuid4().hex[:8]}")
+        try:
+            staged.mkdir(parents=True)
+            for part in (SETUP, GRAPH, BEST, LAST, LEARNED):
+                if (self.directory / part).exists():
+                    shutil.copytree(self.directory / part, staged / part)
+            if (self.directory / METRICS).exists():
+                shutil.copy(self.directory / METRICS, staged / METRICS)
+            if target.exists():  # empty: not every system renames onto a directory
+                target.rmdir()
+            staged.rename(target)
+        except OSError as error:
+            remedy = "choose another path"
+            raise ArtifactError(str(target), "a place to write to", str(error), remedy) from error
+        finally:
+            shutil.rmtree(staged, ignore_errors=True)
+
+    def keep_learned(self, learned: LearnedFusion) -> None:
+        """Use a fitted fusion from now on, and write it beside the weights."""
+
+        def write(folder: Path) -> None:
+            (folder / "learned.json").write_text(json.dumps(asdict(learned), indent=1))
+
+        artifact.publish(self.directory / LEARNED, "fusion", RUN_FORMAT, write)
+        self.learned = learned
+
     def __repr__(self) -> str:
         rows = self.metrics
         size = sum(p.numel() for p in self.towers.parameters())
@@ -76,45 +114,95 @@ class Run:
         return "\n".join(lines)
 
 
-def save_setup(directory: Path, config: RunConfig, graph: RecGraph, towers: TwoTower) -> None:
-    """Write what :func:`load_run` needs besides the weights: settings, versions, the towers' shape and the graph."""
-    import yaml
+def prepare_directory(run: Run, graph: str, validation: dict[str, Any] | None) -> None:
+    """Write a new run's setup and graph, or check that the run found there is the same training.
 
+    The first epoch's end makes a run: until then other settings replace those that are there. Afterwards what does not
+    concern training (the section ``fusion``) may change and :data:`GROWING` may grow; the setup follows.
+
+    Args:
+        graph: fingerprint of the run's graph.
+        validation: the split and part that select the epoch, and whether seen items are filtered then.
+
+    Raises:
+        ArtifactError: the directory holds something else; it stays as it is.
+        ConfigError: a run with other settings, another graph or another validation; it stays as it is.
+    """
+    directory = run.directory
+    setup = _setup(run, graph, validation)
+    begun = artifact.exists(directory / BEST) or artifact.exists(directory / LAST)
+    if not artifact.exists(directory / SETUP):
+        refuse_taken(directory)
+    elif begun:
+        saved = load_settings(directory)
+        _refuse_differences(directory, saved, setup)
+        if saved["config"] == setup["config"]:
+            return
+        shutil.rmtree(directory / LEARNED, ignore_errors=True)  # fitted for other weights or sizes
+    _save_setup(directory, setup)
+    if not begun:
+        run.graph.save(directory / GRAPH)
+
+
+def refuse_taken(path: Path) -> None:
+    """Refuse a path at which there is anything but an empty directory.
+
+    Raises:
+        ArtifactError: a file, or a directory with something in it.
+    """
+    found = next((place for place in (path, *path.parents) if place.exists()), path)
+    if found.exists() and not found.is_dir():
+        got = f"the file {found}"
+    elif found == path and path.exists() and any(path.iterdir()):
+        got = "a directory that holds something else"
+    else:
+        return
+    raise ArtifactError(str(path), "a new or empty directory", got, "choose another path, or remove what is there")
+
+
+def _setup(run: Run, graph: str, validation: dict[str, Any] | None) -> dict[str, Any]:
+    """What :func:`load_run` and a resume need besides weights and graph, as JSON gives it back."""
     setup = {
-        "towers": towers.spec(graph.item_fields, graph.user_fields),
+        "towers": run.towers.spec(run.graph.item_fields, run.graph.user_fields),
         "versions": _versions(),
-        "config": asdict(config),
+        "config": asdict(run.config),
+        "graph": graph,
+        "validation": validation,
     }
+    return dict(json.loads(json.dumps(setup)))
+
+
+def _save_setup(directory: Path, setup: dict[str, Any]) -> None:
+    import yaml
 
     def write(folder: Path) -> None:
         (folder / SETTINGS).write_text(json.dumps(setup, indent=1))
-        (folder / "config.yaml").write_text(yaml.safe_dump(_plain(asdict(config)), sort_keys=False))
+        (folder / "config.yaml").write_text(yaml.safe_dump(setup["config"], sort_keys=False))
 
-    graph.save(directory / GRAPH)
     artifact.publish(directory / SETUP, "run", RUN_FORMAT, write)
 
 
-def same_graph(a: RecGraph, b: RecGraph) -> bool:
-    """Whether two graphs hold the same ids, edges and features."""
-    for one, other in ((a.users, b.users), (a.items, b.items)):
-        if one is not None and other is not None and not one.values.equals(other.values):
-            return False
-    x, y = _tensors(a), _tensors(b)
-    return x.keys() == y.keys() and all(torch.equal(x[name].cpu(), y[name].cpu()) for name in x)
-
-
-def _tensors(graph: RecGraph) -> dict[str, Tensor]:
-    found = {f"{name}.{part}": x for name, rel in graph.relations.items() for part, x in rel.tensors().items()}
-    for side, fields in (("item", graph.item_fields), ("user", graph.user_fields)):
-        for name, one in fields.items():
-            found[f"{side}.{name}.values"] = one.values
-            if one.offsets is not None:
-                found[f"{side}.{name}.offsets"] = one.offsets
-    return found
+def _refuse_differences(directory: Path, saved: dict[str, Any], wanted: dict[str, Any]) -> None:
+    differing = [name for name in ("graph", "validation") if saved.get(name) != wanted[name]]
+    for section, settings in wanted["config"].items():
+        if section == "fusion":
+            continue
+        before = saved["config"].get(section, {})
+        for name in sorted({*settings, *before}):
+            place, old, new = f"{section}.{name}", before.get(name), settings.get(name)
+            if old != new and not (place in GROWING and old < new):
+                differing.append(place)
+    if differing:
+        raise ConfigError(
+            "out",
+            "a new directory, or a run with the same settings, graph and validation to go on from",
+            f"{directory}, whose {', '.join(differing)} differ",
+            "choose another directory or repeat the settings in its setup folder",
+        )
 
 
 def load_settings(directory: Path) -> dict[str, Any]:
-    """What :func:`save_setup` wrote.
+    """What :func:`prepare_directory` wrote.
 
     Raises:
         ArtifactError: no run there, or a damaged one.
@@ -135,7 +223,20 @@ def load_run(path: str | Path) -> Run:
     setup = load_settings(directory)
     towers = TwoTower.from_spec(setup["towers"])
     load_towers(towers, directory / BEST)
-    return Run(directory, parse(RunConfig, setup["config"]), RecGraph.load(directory / GRAPH), towers)
+    config, graph = parse(RunConfig, setup["config"]), RecGraph.load(directory / GRAPH)
+    return Run(directory, config, graph, towers, load_learned(directory))
+
+
+def load_learned(directory: Path) -> LearnedFusion | None:
+    """The fusion that :meth:`Run.keep_learned` wrote, None where there is none.
+
+    Raises:
+        ArtifactError: it is damaged.
+    """
+    if not artifact.exists(directory / LEARNED):
+        return None
+    folder = artifact.resolve(directory / LEARNED, "fusion", RUN_FORMAT)
+    return LearnedFusion(**json.loads((folder / "learned.json").read_text()))
 
 
 def load_towers(towers: TwoTower, checkpoint: Path) -> None:
@@ -161,10 +262,3 @@ def _versions() -> dict[str, str]:
         except metadata.PackageNotFoundError:
             found[name] = "not installed"
     return found
-
-
-def _plain(value: Any) -> Any:
-    """Tuples as lists, which YAML writes without a Python tag."""
-    if isinstance(value, Mapping):
-        return {key: _plain(one) for key, one in value.items()}
-    return [_plain(one) for one in value] if isinstance(value, (list, tuple)) else value

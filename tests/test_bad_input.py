@@ -15,6 +15,7 @@ import pandas as pd
 import pytest
 
 import micgraph
+from micgraph.evaluation import prepare
 from micgraph.schema import MicgraphError
 
 TABLE = Path(__file__).resolve().parents[1] / "docs" / "bad-input.md"
@@ -264,6 +265,34 @@ def _(world: World) -> Iterator[Attempt]:
     yield partial(graph.save, taken / "thesis.tex")
 
 
+@case("a run directory that holds something else")
+def _(world: World) -> Iterator[Attempt]:
+    graph = micgraph.RecGraph.load(world.out)
+    world.file("metrics.jsonl", b"mine")
+    for taken in (world.folder, world.out, world.folder / "metrics.jsonl", world.folder / "metrics.jsonl" / "run"):
+        yield partial(world.train, graph, out=taken)
+    run = world.train(graph, out=None)
+    yield partial(run.save, world.folder)
+    yield partial(run.save, world.folder / "metrics.jsonl")
+
+
+@case("a whole split in place of one part")
+def _(world: World) -> Iterator[Attempt]:
+    parts = micgraph.split(micgraph.read_log(world.clicks), "temporal", test="2d")
+    graph = micgraph.build(parts.train)
+    yield partial(world.train, graph, validation=parts)
+    yield partial(micgraph.evaluate, world.train(graph, out=None), parts)  # type: ignore[arg-type]
+
+
+@case("held-out data prepared with another graph")
+def _(world: World) -> Iterator[Attempt]:
+    parts = micgraph.split(micgraph.read_log(world.clicks), "temporal", test="2d")
+    data = prepare(parts.test, micgraph.build(parts.train))
+    fewer = micgraph.build(world.clicks.head(300))
+    yield partial(world.train, fewer, validation=data)
+    yield partial(micgraph.evaluate, world.train(fewer, out=None), data)
+
+
 @case("a test set that overlaps the graph")
 def _(world: World) -> Iterator[Attempt]:
     parts = micgraph.split(micgraph.read_log(world.clicks), "temporal", test="2d")
@@ -287,6 +316,13 @@ def _(world: World) -> Iterator[Attempt]:
     recommender = micgraph.Recommender(world.train(micgraph.RecGraph.load(world.out)))
     yield partial(recommender.recommend, ["u0", "nobody"])
     yield partial(recommender.recommend, [7])
+
+
+@case("a model that contradicts its config")
+def _(world: World) -> Iterator[Attempt]:
+    graph = micgraph.RecGraph.load(world.out)
+    yield partial(world.train, graph, {**SMALL, "tasks": {"mic": None}})
+    yield partial(world.train, graph, {**SMALL, "model": {"encoder": "ican"}})
 
 
 @case("a setting that does not exist")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pandas as pd
@@ -15,6 +16,7 @@ from micgraph.graph.split import split
 from micgraph.pipeline import train
 from micgraph.run import Run, load_run
 from micgraph.schema import ArtifactError, ConfigError
+from micgraph.training import Trainer
 
 SMALL = {"model": {"dim": 16, "history": 10}, "sampling": {"batch_size": 64}, "training": {"epochs": 2}}
 
@@ -68,8 +70,14 @@ def test_validation_selects_and_reports_on_a_small_catalogue(tiny_log, tmp_path:
 def test_other_settings_in_the_same_directory_are_refused_and_change_nothing(graph: RecGraph, tmp_path: Path) -> None:
     quick(graph, tmp_path / "run")
     before = listing(tmp_path)
-    for model, config in (("gru4rec", {"training": {"epochs": 3}}), ("gru4rec+sess", {}), ("mic_dnn", {})):
-        with pytest.raises(ConfigError, match="same settings"):
+    others = [
+        ("gru4rec", {"training": {"epochs": 1}}, "training.epochs"),
+        ("gru4rec", {"training": {"epochs": 2, "lr": 0.5}}, "training.lr"),
+        ("gru4rec+sess", {}, "tasks.sess"),
+        ("mic_dnn", {}, "model.encoder"),
+    ]
+    for model, config, named in others:
+        with pytest.raises(ConfigError, match=f"same settings.*{named}"):
             quick(graph, tmp_path / "run", model, config=config)
         assert listing(tmp_path) == before
 
@@ -91,6 +99,84 @@ def test_the_same_settings_go_on_or_return_at_once(graph: RecGraph, tmp_path: Pa
     again = quick(graph, tmp_path / "run")
     assert listing(tmp_path) == before
     assert all(torch.equal(a, b) for a, b in zip(vectors(first), vectors(again), strict=True))
+
+
+def test_a_run_goes_on_where_epochs_or_patience_have_grown(graph: RecGraph, tmp_path: Path) -> None:
+    quick(graph, tmp_path / "run", config={"training": {"epochs": 1, "patience": 2}})
+    more = {"training": {"epochs": 3, "patience": 4}}
+    grown, straight = quick(graph, tmp_path / "run", config=more), quick(graph, tmp_path / "straight", config=more)
+    assert all(torch.equal(a, b) for a, b in zip(vectors(grown), vectors(straight), strict=True))
+    assert [row["loss"] for row in grown.metrics] == [row["loss"] for row in straight.metrics]
+    assert load_run(tmp_path / "run").config == grown.config == straight.config
+
+
+def test_how_channels_are_fused_may_change_afterwards(graph: RecGraph, tmp_path: Path) -> None:
+    first = quick(graph, tmp_path / "run")
+    again = quick(graph, tmp_path / "run", config={"fusion": {"k1": 7}})
+    assert len(again.metrics) == 2, "no epoch is run again"
+    assert load_run(tmp_path / "run").fusion.k1 == again.fusion.k1 == 7
+    assert all(torch.equal(a, b) for a, b in zip(vectors(first), vectors(again), strict=True))
+
+
+def test_another_validation_is_refused_and_changes_nothing(tiny_log, tmp_path: Path) -> None:
+    parts = split(read_log(tiny_log.clicks), "temporal", test="2d")
+    graph = build(parts.train)
+    quick(graph, tmp_path / "run", validation=parts.valid)
+    before = listing(tmp_path)
+    for other in ({"validation": parts.test}, {"validation": parts.valid, "filter_seen": False}, {}):
+        with pytest.raises(ConfigError, match="validation differ"):
+            quick(graph, tmp_path / "run", **other)
+        assert listing(tmp_path) == before
+    assert len(quick(graph, tmp_path / "run", validation=parts.valid).metrics) == 2
+
+
+def test_before_the_first_epoch_has_ended_settings_may_still_change(
+    graph: RecGraph, tiny_log, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stop(trainer: Trainer) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
+        patched.setattr(Trainer, "_end_epoch", stop)
+        quick(graph, tmp_path / "run")
+    assert (tmp_path / "run" / "setup").exists() and not (tmp_path / "run" / "last").exists()
+    fewer = build(read_log(tiny_log.clicks.iloc[:-5], items=tiny_log.items, users=tiny_log.users))
+    run, other = quick(fewer, tmp_path / "run", "mic_dnn"), quick(fewer, tmp_path / "other", "mic_dnn")
+    assert load_run(tmp_path / "run").config == run.config == other.config
+    assert load_run(tmp_path / "run").graph.fingerprint() == fewer.fingerprint()
+    assert all(torch.equal(a, b) for a, b in zip(vectors(run), vectors(other), strict=True))
+
+
+def test_what_is_no_run_is_left_as_it_is(graph: RecGraph, tmp_path: Path) -> None:
+    (tmp_path / "notes").mkdir()
+    (tmp_path / "notes" / "metrics.jsonl").write_text("mine")
+    graph.save(tmp_path / "graph")
+    (tmp_path / "empty").mkdir()
+    before = listing(tmp_path)
+    for taken in ("notes", "notes/metrics.jsonl", "notes/metrics.jsonl/run", "graph"):
+        with pytest.raises(ArtifactError, match="choose another path"):
+            quick(graph, tmp_path / taken)
+        assert listing(tmp_path) == before
+    assert quick(graph, tmp_path / "empty").directory == tmp_path / "empty"
+
+
+def test_a_saved_copy_is_a_whole_run(graph: RecGraph, tmp_path: Path) -> None:
+    run = quick(graph, None)
+    (tmp_path / "empty").mkdir()
+    for target in (tmp_path / "new" / "run", tmp_path / "empty"):
+        run.save(target)
+        assert listing(target) == listing(run.directory)
+        assert all(torch.equal(a, b) for a, b in zip(vectors(run), vectors(load_run(target)), strict=True))
+    assert len(quick(graph, tmp_path / "empty", config={"training": {"epochs": 3}}).metrics) == 3, "it goes on there"
+    (tmp_path / "file").write_text("mine")
+    before = listing(tmp_path)
+    for taken in ("empty", "new", "file", "file/run"):
+        with pytest.raises(ArtifactError, match="choose another path"):
+            run.save(tmp_path / taken)
+    shutil.rmtree(run.directory)
+    with pytest.raises(ArtifactError):
+        run.save(tmp_path / "late")
+    assert listing(tmp_path) == before
 
 
 @pytest.mark.parametrize("part", ["setup", "best", "graph"])
