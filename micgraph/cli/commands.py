@@ -82,7 +82,7 @@ def inspect(graph: GraphPath) -> None:
 def train(
     graph: GraphPath,
     model: Annotated[
-        str | None, typer.Option(help="Encoder and tasks, such as gru4rec+mic; else the config's.")
+        str | None, typer.Option(help="Encoder and tasks, such as gru4rec+mic; else the config's, else gru4rec.")
     ] = None,
     config: Config = None,
     override: Override = None,
