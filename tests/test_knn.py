@@ -105,6 +105,40 @@ def test_faiss_finds_only_what_is_among():
     assert topk(base[:5], base, 4, "ip", ragged([[3]] * 5), torch.tensor(among), "faiss")[1].tolist() == expected[1]
     index = VectorIndex(base, "ip", "faiss_flat")
     assert index.search(base[:5], 4, ragged([[3]] * 5), torch.tensor(among))[1].tolist() == expected[1]
+    assert index.search(base[:5], 4, ragged([[3]] * 5), index.subset(torch.tensor(among)))[1].tolist() == expected[1]
+
+
+@pytest.mark.parametrize("metric", ["ip", "cosine"])
+def test_a_subset_is_searched_again_and_again(metric):
+    base = torch.randn(20, 3, generator=torch.Generator().manual_seed(4))
+    index, among = VectorIndex(base, metric), [17, 2, 2, 5, 11]
+    subset = index.subset(torch.tensor(among))
+    assert subset.ids.tolist() == [2, 5, 11, 17]
+    for start, exclude in ((0, None), (7, [[2, 4], [-1], list(range(20))])):
+        queries = base[start : start + 3]
+        scores, ids = index.search(queries, 5, None if exclude is None else ragged(exclude), subset)
+        expected = oracle(queries.tolist(), base.tolist(), 5, metric, exclude, among)
+        assert ids.tolist() == expected[1]
+        torch.testing.assert_close(scores, torch.tensor(expected[0]))
+
+
+@pytest.mark.parametrize(
+    ("among", "message"),
+    [
+        (torch.ones(4, dtype=torch.bool), r"ids, int64 \[C\], got torch.bool .*mask.nonzero"),
+        (torch.tensor([0.0]), "torch.float32"),
+        (torch.tensor([[0]]), r"int64 \[1, 1\]"),
+        (torch.tensor([3, 4]), "from 0 to 3, got 3 to 4"),
+        (torch.tensor([-1]), "from 0 to 3, got -1 to -1"),
+    ],
+)
+def test_among_takes_ids_that_exist(among, message):
+    for search in (
+        lambda: topk(torch.eye(4), torch.eye(4), 1, among=among),
+        lambda: VectorIndex(torch.eye(4)).subset(among),
+    ):
+        with pytest.raises(InputError, match=message):
+            search()
 
 
 @given(st.lists(st.lists(st.integers(-1, 5), max_size=5), min_size=1, max_size=4))
@@ -112,14 +146,15 @@ def test_ragged_contains(lists):
     ids = torch.arange(-1, 7).repeat(len(lists), 1)
     expected = [[i >= 0 and i in row for i in range(-1, 7)] for row in lists]
     assert ragged(lists).contains(ids).tolist() == expected
+    assert (ragged(lists).n_rows, ragged(lists).longest()) == (len(lists), max(map(len, lists)))
 
 
 def test_neighbor_table_leaves_out_the_vector_itself():
     vectors = torch.tensor([[1.0, 0.0], [1.0, 0.1], [0.0, 1.0], [1.0, 0.0]])
-    table = neighbors(vectors, 4, "cosine", version=3)
+    table = neighbors(vectors, 4, "cosine")
     assert table.col[:, :3].tolist() == [[3, 1, 2], [0, 3, 2], [1, 0, 3], [0, 1, 2]]
     assert table.col[:, 3].tolist() == [-1] * 4 and table.score[:, 3].tolist() == [0.0] * 4
-    assert (table.col.dtype, table.score.dtype, table.version) == (torch.int32, torch.float16, 3)
+    assert (table.col.dtype, table.score.dtype) == (torch.int32, torch.float16)
     assert neighbors(vectors, 1, exclude_self=False).col[:, 0].tolist() == [0, 1, 2, 0]
     assert torch.isfinite(neighbors(vectors * 1e4, 2, "ip").score).all()  # float16 ends at 65504
 

@@ -165,7 +165,7 @@ class I2I:
         return _lay_out(items, mask, weight, clicked[:, :, None], queries, allowed)
 
 
-def strongest(relation: Relation, k: int, version: int = 0) -> NeighborTable:
+def strongest(relation: Relation, k: int) -> NeighborTable:
     """The ``k`` strongest edges of each row of an item relation, ties by smaller id.
 
     Args:
@@ -189,7 +189,7 @@ def strongest(relation: Relation, k: int, version: int = 0) -> NeighborTable:
     score = torch.zeros((size, k), dtype=torch.float16, device=relation.device)
     place = (row[kept], rank[kept])
     col[place], score[place] = relation.col[order][kept], strength[order][kept].to(torch.float16)
-    return NeighborTable(col, score, version)
+    return NeighborTable(col, score)
 
 
 def pair_scores(queries: Tensor, vectors: Tensor, items: Tensor, metric: Metric) -> Tensor:
