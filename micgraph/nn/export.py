@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors.torch import load_file, save_file
@@ -19,12 +20,16 @@ class BoundModel:
     Args:
         towers: the model.
         item_fields, user_fields: features of every node, on the model's device.
+
+    Attributes:
+        derived: what others made of the vectors as they are and keep here; :meth:`refresh` empties it.
     """
 
     def __init__(self, towers: TwoTower, item_fields: Fields, user_fields: Fields) -> None:
         self.towers = towers
         self.fields = {"item": item_fields, "user": user_fields}
         self._items: ItemReps | None = None
+        self.derived: dict[Any, Any] = {}
 
     @property
     def metric(self) -> str:
@@ -57,8 +62,9 @@ class BoundModel:
         return cls(towers, item_fields, user_fields)
 
     def refresh(self) -> None:
-        """Forget encoded items; call it after the weights have changed."""
+        """Forget encoded items and what was made of them; call it after the weights have changed."""
         self._items = None
+        self.derived.clear()
 
     def items(self) -> ItemReps:
         """Every item encoded, and the unknown one last."""

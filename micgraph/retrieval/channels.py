@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import Any, Literal, Protocol
 
 import torch
 from torch import Tensor
@@ -12,7 +12,7 @@ from torch.nn.functional import normalize
 
 from micgraph.graph.fields import Fields
 from micgraph.graph.relation import Relation, window
-from micgraph.knn import Metric, NeighborTable, Ragged, VectorIndex, topk
+from micgraph.knn import Metric, NeighborTable, Ragged, Subset, VectorIndex
 
 ChannelName = Literal["u2i", "u2u", "i2i"]
 CHANNELS: tuple[ChannelName, ...] = ("u2i", "u2u", "i2i")
@@ -32,6 +32,10 @@ class RetrievalModel(Protocol):
     @property
     def device(self) -> torch.device:
         """Where the model lies and expects its input."""
+
+    @property
+    def derived(self) -> dict[Any, Any]:
+        """What retrieval keeps of the vectors as they are; the model empties it when its weights have changed."""
 
     def encode_queries(
         self, items: Tensor, mask: Tensor, user: Tensor, fields: Fields | None = None
@@ -74,6 +78,26 @@ class Queries:
 
 
 @dataclass(frozen=True)
+class Allowed:
+    """The only items that may be found, prepared once for all batches of a call.
+
+    Attributes:
+        mask: bool [N].
+        subset: the same items, ready for the search.
+    """
+
+    mask: Tensor
+    subset: Subset
+
+    @classmethod
+    def of(cls, index: VectorIndex, ids: Tensor) -> Allowed:
+        """The items ``ids`` int64 [C] of the item store ``index``."""
+        mask = torch.zeros(len(index), dtype=torch.bool, device=index.vectors.device)
+        mask[ids] = True
+        return cls(mask, index.subset(ids))
+
+
+@dataclass(frozen=True)
 class Candidates:
     """What one channel found: every occurrence of an item stands for itself.
 
@@ -93,12 +117,12 @@ class Candidates:
 class Channel(Protocol):
     """One way from a user to items."""
 
-    def find(self, queries: Queries, allowed: Tensor | None = None) -> Candidates:
+    def find(self, queries: Queries, allowed: Allowed | None = None) -> Candidates:
         """Candidates of every user, without what it must not get.
 
         Args:
             queries: the users.
-            allowed: bool [N], which items may be found; all by default.
+            allowed: which items may be found; all by default.
         """
 
 
@@ -109,9 +133,9 @@ class U2I:
     index: VectorIndex
     k1: int
 
-    def find(self, queries: Queries, allowed: Tensor | None = None) -> Candidates:
+    def find(self, queries: Queries, allowed: Allowed | None = None) -> Candidates:
         """See :meth:`Channel.find`; the search itself leaves out what must not be found, so ``k1`` items remain."""
-        among = None if allowed is None else allowed.nonzero()[:, 0]
+        among = None if allowed is None else allowed.subset
         score, items = self.index.search(queries.search, self.k1, queries.exclude, among)
         found = items >= 0
         return Candidates(items.clamp(min=0), found, torch.where(found, score, 0.0), torch.full_like(items, -1))
@@ -122,19 +146,19 @@ class U2U:
     """The latest ``m2`` clicks of each of the ``m1`` users whose own vectors are most similar (cosine).
 
     Attributes:
-        users: float [U, d'], the own vectors of the graph's users.
+        users: the own vectors [U, d'] of the graph's users, by cosine.
         clicks: user -> item.
     """
 
-    users: Tensor
+    users: VectorIndex
     clicks: Relation
     m1: int
     m2: int
 
-    def find(self, queries: Queries, allowed: Tensor | None = None) -> Candidates:
+    def find(self, queries: Queries, allowed: Allowed | None = None) -> Candidates:
         """See :meth:`Channel.find`; a user is never similar to itself."""
         itself = Ragged(torch.arange(len(queries) + 1, device=queries.user.device), queries.user)
-        weight, alike = topk(queries.own, self.users, self.m1, "cosine", exclude=itself)
+        weight, alike = self.users.search(queries.own, self.m1, exclude=itself)
         found, rows = alike >= 0, alike.clamp(min=0).reshape(-1)
         edge, valid = window(self.clicks, rows, self.clicks.indptr[rows + 1], self.m2)
         items = _gather(self.clicks.col, edge).view(*alike.shape, self.m2)
@@ -154,7 +178,7 @@ class I2I:
     table: NeighborTable
     m: int
 
-    def find(self, queries: Queries, allowed: Tensor | None = None) -> Candidates:
+    def find(self, queries: Queries, allowed: Allowed | None = None) -> Candidates:
         """See :meth:`Channel.find`; an unknown item has no neighbours."""
         back = queries.mask.sum(1, keepdim=True) - 1 - torch.arange(self.m, device=queries.items.device)
         clicked = torch.where(back >= 0, _gather_row(queries.items, back.clamp(min=0)), -1)
@@ -213,12 +237,12 @@ def pair_scores(queries: Tensor, vectors: Tensor, items: Tensor, metric: Metric)
 
 
 def _lay_out(
-    items: Tensor, mask: Tensor, weight: Tensor, trigger: Tensor, queries: Queries, allowed: Tensor | None
+    items: Tensor, mask: Tensor, weight: Tensor, trigger: Tensor, queries: Queries, allowed: Allowed | None
 ) -> Candidates:
     """Items [B, M, K] side by side, without those that the user must not get; the rest broadcasts to their shape."""
     items, mask, weight, trigger = (x.expand_as(items).flatten(1) for x in (items, mask, weight, trigger))
     if allowed is not None:
-        mask = mask & allowed[items.clamp(min=0)]
+        mask = mask & allowed.mask[items.clamp(min=0)]
     if queries.exclude is not None:
         mask = mask & ~queries.exclude.contains(items)
     return Candidates(torch.where(mask, items, 0), mask, weight, trigger)

@@ -107,7 +107,7 @@ def fields_of(given: Any, graph: RecGraph, users: IdMap, n: int) -> Fields | Non
 
 
 def recommendations(lists: Lists, ids: pa.Array, users: IdMap, items: IdMap) -> dict[str, pa.Array]:
-    """The rows of B users as Arrow columns; see ``Recommender.recommend`` for what they mean.
+    """The rows of B users as Arrow columns; see ``Recommender`` for what they mean.
 
     Args:
         ids: [B], what the users are called.
@@ -130,7 +130,9 @@ def recommendations(lists: Lists, ids: pa.Array, users: IdMap, items: IdMap) -> 
         "u2i_score": pa.array(flat(fused.basic), pa.float32(), mask=~found),
     }
     for channel in (1, 2):
-        columns[f"{CHANNELS[channel]}_count"] = pa.array(np.where(found, flat(fused.count[:, channel]), 0), pa.int32())
+        score, count = (np.where(found, flat(values[:, channel]), 0) for values in (fused.weight, fused.count))
+        columns[f"{CHANNELS[channel]}_score"] = pa.array(score, pa.float32())
+        columns[f"{CHANNELS[channel]}_count"] = pa.array(count, pa.int32())
     triggers = np.full(len(found), None, dtype=object)
     for channel, prefix, known_ids in ((1, "user:", users), (2, "item:", items)):
         here = found & (flat(fused.trigger.channel) == channel)

@@ -8,7 +8,7 @@ from typing import ClassVar, Literal
 import torch
 from torch import Tensor
 
-from micgraph.knn import VectorIndex
+from micgraph.knn import IndexKind, VectorIndex
 from micgraph.retrieval.channels import pair_scores
 from micgraph.retrieval.learned import LearnedFusion, features
 from micgraph.retrieval.pool import Pool, Trigger, cut
@@ -35,6 +35,8 @@ class FusionConfig:
         k3: items that I2I keeps; None keeps all, at most m * m3.
         neighbors: what I2I's neighbours are: ``"near"`` in the space of item vectors, or the graph's edges
             ``"co_occurs"`` or ``"similar"``.
+        index: what searches items and similar users: ``"torch"`` on the model's device, or ``"faiss_flat"`` on the
+            CPU, which needs the package faiss. Both are exact; FAISS keeps any of equally near ones at the last place.
 
     Raises:
         ConfigError: a value out of range.
@@ -55,6 +57,7 @@ class FusionConfig:
     k2: int | None = None
     k3: int | None = None
     neighbors: Literal["near", "co_occurs", "similar"] = "near"
+    index: IndexKind = "torch"
 
     def __post_init__(self) -> None:
         choices: dict[str, tuple[str, ...]] = {
@@ -62,6 +65,7 @@ class FusionConfig:
             "basic": ("cosine", "score"),
             "count_scale": ("linear", "log"),
             "neighbors": ("near", "co_occurs", "similar"),
+            "index": ("torch", "faiss_flat"),
         }
         for name, allowed in choices.items():
             if getattr(self, name) not in allowed:
@@ -78,6 +82,7 @@ class Fused:
         score: float32 [B, k], Eq. 5 (or the learned log-odds in place of its first two terms).
         basic: float32 [B, k], the score that U2I ranks by, whichever channel brought the item.
         count: int64 [B, 3, k], how often each channel brought the item, before any cut.
+        weight: float32 [B, 3, k], the sum of the similarities of what brought it in each channel, before any cut.
         held: bool [B, 3, k], which channels brought it and kept it.
         trigger: [B, k] each, see :class:`Trigger`.
     """
@@ -86,6 +91,7 @@ class Fused:
     score: Tensor
     basic: Tensor
     count: Tensor
+    weight: Tensor
     held: Tensor
     trigger: Trigger
 
@@ -122,11 +128,17 @@ def fuse(
         score = cosine if config.basic == "cosine" else basic
         score = score + config.lambda_mic * count_score(pool.count.sum(1), mask, config.count_scale)
     place, score = select(score, mask, category[pool.items], k, config.lambda_div)
+    return _chosen(pool, place, score, basic, held)
+
+
+def _chosen(pool: Pool, place: Tensor, score: Tensor, basic: Tensor, held: Tensor) -> Fused:
+    """What the pool says of the candidates at ``place`` int64 [B, k], -1 where there is none."""
     at = place.clamp(min=0)
     wide = at[:, None].expand(-1, 3, -1)
     trigger = Trigger(*(x.gather(1, at) for x in pool.trigger))
     items = torch.where(place >= 0, pool.items.gather(1, at), -1)
-    return Fused(items, score, basic.gather(1, at), pool.count.gather(2, wide), held.gather(2, wide), trigger)
+    count, weight, held = (x.gather(2, wide) for x in (pool.count, pool.weight, held))
+    return Fused(items, score, basic.gather(1, at), count, weight, held, trigger)
 
 
 def pool_scores(pool: Pool, search: Tensor, index: VectorIndex) -> tuple[Tensor, Tensor]:
@@ -174,6 +186,16 @@ def select(score: Tensor, mask: Tensor, category: Tensor, k: int, lambda_div: fl
     order = torch.sort(score, dim=1, descending=True, stable=True).indices
     if lambda_div == 0:
         return _fit(order, score.gather(1, order), k)
+    return _fit(*_greedy(score, order, category, min(k, score.shape[1]), lambda_div), k)
+
+
+def _greedy(score: Tensor, order: Tensor, category: Tensor, k: int, lambda_div: float) -> tuple[Tensor, Tensor]:
+    """The ``k`` steps of :func:`select`: places and scores [B, k].
+
+    Args:
+        score: float [B, P], -inf where there is no candidate.
+        order: int64 [B, P], places by descending score.
+    """
     order = order.gather(1, torch.sort(category.gather(1, order), dim=1, stable=True).indices)
     code = category.gather(1, order)
     queue = torch.nn.functional.pad(score.gather(1, order), (0, 1), value=-torch.inf)  # one more: past the last queue
@@ -181,7 +203,7 @@ def select(score: Tensor, mask: Tensor, category: Tensor, k: int, lambda_div: fl
     head, end = _groups(code)
     chosen = torch.zeros_like(head)
     places, values = [], []
-    for step in range(min(k, score.shape[1])):
+    for step in range(k):
         front = queue.gather(1, head).masked_fill(head >= end, -torch.inf)
         total = front + lambda_div * (step - chosen) / max(step, 1)
         best = total.amax(1, keepdim=True)
@@ -193,7 +215,7 @@ def select(score: Tensor, mask: Tensor, category: Tensor, k: int, lambda_div: fl
         head = head.scatter_add(1, winner, one).clamp(max=score.shape[1])
         chosen = chosen.scatter_add(1, winner, one)
     empty = score.new_zeros(len(score), 0)
-    return _fit(torch.cat([empty.long(), *places], 1), torch.cat([empty, *values], 1), k)
+    return torch.cat([empty.long(), *places], 1), torch.cat([empty, *values], 1)
 
 
 def _groups(code: Tensor) -> tuple[Tensor, Tensor]:

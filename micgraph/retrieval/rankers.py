@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Collection
+from functools import cached_property
 
 import torch
 from torch import Tensor
 
 from micgraph.graph.recgraph import RecGraph
-from micgraph.knn import Ragged
+from micgraph.knn import Ragged, Subset, check_ids
 from micgraph.retrieval.channels import CHANNELS, ChannelName, RetrievalModel
 from micgraph.retrieval.fusion import FusionConfig
 from micgraph.retrieval.recommender import Recommender
@@ -23,12 +24,21 @@ class U2IRanker:
         graph: what it was trained on.
         name: what tables call it.
         candidates: int64 [C], the only items that may be ranked (all by default).
+
+    Raises:
+        InputError: candidates that are no ids, such as a mask of booleans, or that the graph does not have.
     """
 
     def __init__(
         self, model: RetrievalModel, graph: RecGraph, name: str = "u2i", candidates: Tensor | None = None
     ) -> None:
+        if candidates is not None:
+            check_ids(candidates, graph.n_items, "candidates")
         self.retriever, self.name, self.candidates = Retriever(model, graph, FusionConfig()), name, candidates
+
+    @cached_property
+    def _among(self) -> Subset | None:
+        return None if self.candidates is None else self.retriever.index.subset(self.candidates)
 
     def rank(self, histories: Ragged, users: Tensor, k: int, exclude: Ragged | None = None) -> Tensor:
         """The ``k`` best items of each user: int64 [B, k] on the CPU, -1 where fewer are left.
@@ -41,7 +51,7 @@ class U2IRanker:
         """
         index = self.retriever.index
         queries = self.retriever.encode(histories, users, exclude=exclude)
-        return _stack([index.search(q.search, k, q.exclude, self.candidates)[1] for q in queries], k)
+        return _stack([index.search(q.search, k, q.exclude, self._among)[1] for q in queries], k)
 
 
 class FusedRanker:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -16,12 +16,14 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from micgraph import artifact
+from micgraph.config import parse
 from micgraph.graph.recgraph import RecGraph
 from micgraph.graph.relation import spans
 from micgraph.ids import IdMap
 from micgraph.knn import Ragged, topk
 from micgraph.retrieval import frames
-from micgraph.retrieval.channels import CHANNELS, ChannelName, RetrievalModel
+from micgraph.retrieval.channels import CHANNELS, Allowed, ChannelName, Queries, RetrievalModel
+from micgraph.retrieval.contracts import HeldOut, TrainedRun
 from micgraph.retrieval.fusion import FusionConfig
 from micgraph.retrieval.learned import LearnedFusion
 from micgraph.retrieval.retriever import Retriever
@@ -32,34 +34,41 @@ ModelLoader = Callable[[Path, RecGraph], RetrievalModel]
 _LOG = logging.getLogger(__name__)
 
 
-class TrainedRun(Protocol):
-    """What a recommender is made of; :class:`micgraph.Run` is one."""
-
-    @property
-    def graph(self) -> RecGraph:
-        """The graph that the model was trained on."""
-
-    @property
-    def model(self) -> RetrievalModel:
-        """The trained model; :meth:`Recommender.save` calls its ``save(path)``."""
-
-    @property
-    def fusion(self) -> FusionConfig:
-        """Sizes and weights."""
-
-
 class Recommender:
     """Recommends items to users of the graph, and to anybody who brings a history.
 
+    The rows of :meth:`recommend` have these columns:
+
+    - ``user_id`` (with ``histories``: the number of the list), ``item_id``, ``rank`` from 1;
+    - ``score``: Eq. 5, or the learned log-odds in place of its first two terms; null for popular items;
+    - ``channels`` that found the item ("u2i,i2i"), or "popular": the channels did not suffice, and the most clicked
+      items fill up;
+    - ``u2i_score``: the score that U2I ranks by, whichever channel found the item; null for popular items;
+    - ``u2u_score``, ``u2u_count``: the sum of the similarities of the users that brought the item, and how often they
+      did (a user who clicked it twice counts twice); 0 where none did;
+    - ``i2i_score``, ``i2i_count``: the same of the clicks whose neighbour the item is;
+    - ``trigger``: of these users and clicks the most similar one, as text: "item:" or "user:", then its id (so
+      ``trigger.split(":", 1)`` gives both); null where nothing but U2I found the item;
+    - ``degraded``: this user's list is less than was asked for: a channel had nothing, or popular items fill up.
+
     Args:
         run: a trained run.
+        fusion: sizes and weights instead of the run's, or a mapping of those settings that differ from the run's.
 
     Attributes:
         retriever: the stores and channels, by internal index; rankers for evaluation are made of it.
+
+    Raises:
+        ConfigError: an unknown setting or a value out of range.
+        InputError: the graph was loaded without its external ids.
+        MissingExtraError: the index is FAISS's and faiss is not installed.
     """
 
-    def __init__(self, run: TrainedRun) -> None:
-        self._open(run.graph, Retriever(run.model, run.graph, run.fusion))
+    def __init__(self, run: TrainedRun, fusion: FusionConfig | Mapping[str, Any] | None = None) -> None:
+        config = run.fusion if fusion is None else fusion
+        if isinstance(config, Mapping):
+            config = parse(FusionConfig, {**asdict(run.fusion), **config}, "fusion")
+        self._open(run.graph, Retriever(run.model, run.graph, config, run.learned))
 
     def _open(self, graph: RecGraph, retriever: Retriever) -> None:
         if graph.users is None or graph.items is None:
@@ -88,8 +97,7 @@ class Recommender:
         Args:
             users: ids of users of the graph: one, or a list, array or series.
             k: items a user.
-            histories: instead of ``users``, one list of item ids (oldest first) a person. Ids that the graph
-                does not know are read as an unknown item, and a warning tells how many there are.
+            histories: instead of ``users``, one list of item ids (oldest first) a person; a warning counts unknown ids.
             fields: features of these people, one row each (a table, or encoded fields), instead of the graph's.
             channels: ``"all"``, or one or some of "u2i", "u2u", "i2i".
             filter_seen: leave out every item of the whole history.
@@ -97,33 +105,21 @@ class Recommender:
 
         Returns:
             A frame of the kind of ``users`` or ``histories`` (for lists: pandas where installed, else Arrow), ``k``
-            rows a user in order of rank. ``user_id`` (with ``histories``: the number of the list), ``item_id``,
-            ``rank`` from 1, ``score`` (Eq. 5), ``channels`` that found the item ("u2i,i2i", or "popular": the
-            channels did not suffice, and the most clicked items fill up, without a score), ``u2i_score``,
-            ``u2u_count``, ``i2i_count`` (how often these channels found it), ``trigger`` (the click or the similar
-            user that brought it, "item:i7" or "user:u42"; null where nothing but U2I did), ``degraded`` (this
-            user's list is less than was asked for: a channel had nothing, or popular items fill up).
-            A user who has seen so much that fewer than ``k`` items are left gets those, and a warning tells.
+            rows a user in order of rank; the class tells its columns. A user who has seen so much that fewer than
+            ``k`` items are left gets those, and a warning tells.
 
         Raises:
             UnknownIdError: a user that the graph does not know.
-            InputError: neither or both of users and histories, k < 1 or larger than what can be recommended, no
-                candidates, an unknown channel, features of another number of people.
+            InputError: both or neither of users and histories, a k that cannot be had, no candidates, an unknown
+                channel, features of another number of people.
         """
         names = _channels(channels)
         allowed = self._allowed(candidates)
-        self._check_k(k, len(self.items) if allowed is None else int(allowed.sum()))
+        self._check_k(k, len(self.items) if allowed is None else len(allowed.subset.ids))
         ids, number, seen = self._people(users, histories)
         encoded = frames.fields_of(fields, self.graph, self.users, len(number))
-        parts: list[dict[str, Any]] = []
-        start = 0
-        for queries in self.retriever.encode(seen, number, encoded, seen if filter_seen else None):
-            lists = self.retriever.lists(queries, k, names, allowed)
-            parts.append(frames.recommendations(lists, ids[start : start + len(queries)], self.users, self.items))
-            start += len(queries)
-        columns = {name: pa.concat_arrays([part[name] for part in parts]) for name in parts[0]}
-        if len(columns[ITEM_ID]) < k * len(number):
-            _LOG.warning("some users have seen so much that fewer than k=%d items are left for them", k)
+        batches = self.retriever.encode(seen, number, encoded, seen if filter_seen else None)
+        columns = self._answer(batches, ids, k, names, allowed)
         return frames.frame(columns, frames.kind_of(users if users is not None else histories))
 
     def similar_items(self, items: Any, k: int = 10) -> Any:
@@ -151,18 +147,19 @@ class Recommender:
         """
         remedy = "ask for users of the log that the graph was built from"
         index = frames.known(self.users, users, "users", remedy)
-        return self._similar(index, self.retriever.users, self.users, USER_ID, k, frames.kind_of(users))
+        return self._similar(index, self.retriever.users.vectors, self.users, USER_ID, k, frames.kind_of(users))
 
-    def fit_fusion(self, histories: Ragged, users: Tensor, targets: Ragged, filter_seen: bool = True) -> None:
-        """Fit the learned fusion on validation users (internal indices) and use it from now on.
+    def fit_fusion(self, data: HeldOut, filter_seen: bool = True) -> LearnedFusion:
+        """Fit the learned fusion on held-out clicks and use it from now on.
 
         Args:
-            histories: items that could be read, oldest first.
-            users: int64 [B], -1 for somebody the graph does not know.
-            targets: items that they went on to click.
+            data: validation users in the graph's numbers, as :func:`micgraph.evaluation.prepare` gives them.
             filter_seen: fit it for lists without the items of the history.
+
+        Raises:
+            InputError: the channels found none of the clicks, or nothing else.
         """
-        self.retriever.fit(histories, users, targets, filter_seen)
+        return self.retriever.fit(data.histories, data.users, data.clicks, filter_seen)
 
     def save(self, path: str | Path) -> None:
         """Write everything that recommending needs to the directory ``path``: vectors, tables, graph and model."""
@@ -203,6 +200,20 @@ class Recommender:
         rec._open(graph, Retriever(model, graph, FusionConfig(**settings["fusion"]), learned, stored))
         return rec
 
+    def _answer(
+        self, batches: Iterable[Queries], ids: pa.Array, k: int, names: tuple[ChannelName, ...], allowed: Allowed | None
+    ) -> dict[str, pa.Array]:
+        """The rows of all batches, whose users are called ``ids``."""
+        parts: list[dict[str, pa.Array]] = []
+        start = 0
+        for queries in batches:
+            lists = self.retriever.lists(queries, k, names, allowed)
+            parts.append(frames.recommendations(lists, ids[start : start + len(queries)], self.users, self.items))
+            start += len(queries)
+        if sum(len(part[ITEM_ID]) for part in parts) < k * len(ids):
+            _LOG.warning("some users have seen so much that fewer than k=%d items are left for them", k)
+        return {name: pa.concat_arrays([part[name] for part in parts]) for name in parts[0]}
+
     def _people(self, users: Any, histories: Any) -> tuple[pa.Array, Tensor, Ragged]:
         """External ids, internal numbers and whole histories of those who are asked for."""
         if (users is None) == (histories is None):
@@ -220,7 +231,7 @@ class Recommender:
         start, length = clicks.indptr[number.to(clicks.device)], clicks.degree(number.to(clicks.device))
         return self.users.ids(number.numpy()), number, _rows(clicks.col, start, length)
 
-    def _allowed(self, candidates: Any) -> Tensor | None:
+    def _allowed(self, candidates: Any) -> Allowed | None:
         if candidates is None:
             return None
         given = frames.as_list(candidates)
@@ -231,9 +242,7 @@ class Recommender:
             raise InputError("candidates", "at least one item of the graph", got, "pass None to allow every item")
         if unknown:
             _LOG.warning("candidates: %d of %d items are unknown to the graph", unknown, len(index))
-        allowed = torch.zeros(len(self.items), dtype=torch.bool)
-        allowed[torch.from_numpy(index[index >= 0])] = True
-        return allowed.to(self.retriever.device)
+        return self.retriever.allow(torch.from_numpy(index[index >= 0]))
 
     @staticmethod
     def _check_k(k: int, available: int) -> None:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import cast
+from typing import Any, TypeVar, cast
 
 import torch
 from torch import Tensor
@@ -13,12 +13,13 @@ from torch import Tensor
 from micgraph.graph.fields import Fields, take
 from micgraph.graph.recgraph import RecGraph
 from micgraph.graph.relation import Relation, window
-from micgraph.knn import Metric, NeighborTable, Ragged, VectorIndex, neighbors
+from micgraph.knn import Metric, NeighborTable, Ragged, VectorIndex, load_faiss, neighbors
 from micgraph.retrieval.channels import (
     CHANNELS,
     I2I,
     U2I,
     U2U,
+    Allowed,
     Channel,
     ChannelName,
     Queries,
@@ -29,6 +30,8 @@ from micgraph.retrieval.fusion import Fused, FusionConfig, fuse, pool_scores
 from micgraph.retrieval.learned import LearnedFusion, features
 from micgraph.retrieval.pool import Pool, cut, merge
 from micgraph.schema import CLICKS
+
+T = TypeVar("T")
 
 BATCH = 256
 """Users at a time: with the paper's sizes some 4,100 candidates each."""
@@ -52,7 +55,8 @@ class Lists:
 class Retriever:
     """User store, item store, interaction store and the channels that read them.
 
-    Vectors and tables are computed when they are first needed.
+    Vectors and tables are computed when they are first needed, and kept with the model until its weights change: a
+    second retriever of the same model and graph finds them there.
 
     Args:
         model: encodes histories and items.
@@ -60,6 +64,9 @@ class Retriever:
         config: sizes and weights.
         learned: the fitted model, for ``config.fusion == "learned"``.
         stored: vectors and tables by name, as :meth:`tensors` gave them, to use instead of computing them.
+
+    Raises:
+        MissingExtraError: ``config.index`` is FAISS's and faiss is not installed.
     """
 
     def __init__(
@@ -70,6 +77,8 @@ class Retriever:
         learned: LearnedFusion | None = None,
         stored: dict[str, Tensor] | None = None,
     ) -> None:
+        if config.index == "faiss_flat":
+            load_faiss("fusion.index")
         self.model, self.graph, self.config, self.learned = model, graph, config, learned
         self.device = torch.device(model.device)
         self._stored = {name: value.to(self.device) for name, value in (stored or {}).items()}
@@ -81,14 +90,18 @@ class Retriever:
     def tensors(self) -> dict[str, Tensor]:
         """Everything that is computed once: vectors of items and users, the neighbour table."""
         table = self.table
-        named = {"search": self.index.vectors, "items": self.items, "users": self.users}
+        named = {"search": self.index.vectors, "items": self.items, "users": self.users.vectors}
         return {**named, "col": table.col, "score": table.score}
 
     @cached_property
     def index(self) -> VectorIndex:
         """Item store: the search vectors of all items."""
-        search = self._stored["search"] if "search" in self._stored else self.model.item_vectors()[0]
-        return VectorIndex(search, cast(Metric, self.model.metric))
+
+        def make() -> VectorIndex:
+            search = self._stored["search"] if "search" in self._stored else self.model.item_vectors()[0]
+            return VectorIndex(search, cast(Metric, self.model.metric), self.config.index)
+
+        return self._once(("index", self.config.index), make)
 
     @cached_property
     def items(self) -> Tensor:
@@ -96,22 +109,46 @@ class Retriever:
         return self._stored["items"] if "items" in self._stored else self.model.item_vectors()[1].detach().float()
 
     @cached_property
-    def users(self) -> Tensor:
-        """User store: the own vectors of the graph's users, float32 [U, d']."""
-        if "users" in self._stored:
-            return self._stored["users"]
-        everyone = torch.arange(self.graph.n_users, device=self.device)
-        histories = Ragged(self.clicks.indptr, self.clicks.col.long())
-        return torch.cat([q.own.float() for q in self.encode(histories, everyone)])
+    def users(self) -> VectorIndex:
+        """User store: the own vectors [U, d'] of the graph's users."""
+
+        def make() -> VectorIndex:
+            vectors = self._stored["users"] if "users" in self._stored else self._encode_users()
+            return VectorIndex(vectors, "cosine", self.config.index)
+
+        return self._once(("users", self.config.index), make)
 
     @cached_property
     def table(self) -> NeighborTable:
         """The neighbours that I2I reads, as ``config.neighbors`` says."""
-        if "col" in self._stored:
-            return NeighborTable(self._stored["col"], self._stored["score"])
-        if self.config.neighbors == "near":
-            return neighbors(self.items, self.config.m3, "cosine")
-        return strongest(self.graph.relation(self.config.neighbors).to(self.device), self.config.m3)
+        kind, size = self.config.neighbors, self.config.m3
+
+        def make() -> NeighborTable:
+            if "col" in self._stored:
+                return NeighborTable(self._stored["col"], self._stored["score"])
+            if kind == "near":
+                return neighbors(self.items, size, "cosine")
+            return strongest(self.graph.relation(kind).to(self.device), size)
+
+        return self._once(("table", kind, size), make)
+
+    def _once(self, name: tuple[Any, ...], make: Callable[[], T]) -> T:
+        """What ``make`` gives, kept with the model for this graph (what was stored with a recommender is its own)."""
+        if self._stored:
+            return make()
+        kept = self.model.derived
+        if name not in kept or kept[name][0] is not self.graph:
+            kept[name] = (self.graph, make())
+        return cast(T, kept[name][1])
+
+    def _encode_users(self) -> Tensor:
+        everyone = torch.arange(self.graph.n_users, device=self.device)
+        histories = Ragged(self.clicks.indptr, self.clicks.col.long())
+        return torch.cat([q.own.float() for q in self.encode(histories, everyone)])
+
+    def allow(self, ids: Tensor) -> Allowed:
+        """The items ``ids`` int64 [C] as the only ones that may be recommended: made once for all batches."""
+        return Allowed.of(self.index, ids.to(self.device))
 
     def encode(
         self, histories: Ragged, users: Tensor, fields: Fields | None = None, exclude: Ragged | None = None
@@ -124,8 +161,8 @@ class Retriever:
             fields: user features to read instead of the graph's, B nodes.
             exclude: items that each user must not get.
         """
-        histories, users = Ragged(*(x.to(self.device) for x in histories)), users.to(self.device)
-        exclude = None if exclude is None else Ragged(*(x.to(self.device) for x in exclude))
+        histories, users = histories.to(self.device), users.to(self.device)
+        exclude = None if exclude is None else exclude.to(self.device)
         for start in range(0, len(users), BATCH):
             stop = min(start + BATCH, len(users))
             rows = histories.rows(start, stop)
@@ -136,7 +173,7 @@ class Retriever:
             left_out = None if exclude is None else exclude.rows(start, stop)
             yield Queries(*latest(rows, self.config.m), users[start:stop], search, own, left_out)
 
-    def pool(self, queries: Queries, channels: Collection[ChannelName], allowed: Tensor | None, k: int) -> Pool:
+    def pool(self, queries: Queries, channels: Collection[ChannelName], allowed: Allowed | None, k: int) -> Pool:
         """The distinct candidates of these channels."""
         config = self.config
         ways: dict[ChannelName, Channel] = {}
@@ -149,22 +186,22 @@ class Retriever:
         return merge({name: way.find(queries, allowed) for name, way in ways.items()})
 
     def lists(
-        self, queries: Queries, k: int, channels: Collection[ChannelName] = CHANNELS, allowed: Tensor | None = None
+        self, queries: Queries, k: int, channels: Collection[ChannelName] = CHANNELS, allowed: Allowed | None = None
     ) -> Lists:
         """The ``k`` best items of each user.
 
         Args:
-            allowed: bool [N], which items may be recommended; all by default.
+            allowed: which items may be recommended, from :meth:`allow`; all by default.
         """
         pool = self.pool(queries, channels, allowed, k)
         fused = fuse(pool, queries.search, self.index, self.category, k, self.config, self.learned)
-        popular = self.popular if allowed is None else self.popular[allowed[self.popular]]
+        popular = self.popular if allowed is None else self.popular[allowed.mask[self.popular]]
         items = fill(fused.items, popular, queries.exclude)
         asked = [CHANNELS.index(name) for name in channels]
         silent = (pool.count[:, asked].sum(2) == 0).any(1)
         return Lists(fused, items, silent | (fused.items < 0).any(1))
 
-    def fit(self, histories: Ragged, users: Tensor, targets: Ragged, filter_seen: bool = True) -> None:
+    def fit(self, histories: Ragged, users: Tensor, targets: Ragged, filter_seen: bool = True) -> LearnedFusion:
         """Fit the learned fusion on users whose next clicks are known, and use it from now on.
 
         Args:
@@ -177,20 +214,20 @@ class Retriever:
             pool = self.pool(queries, CHANNELS, None, self.config.k1)
             basic, cosine = pool_scores(pool, queries.search, self.index)
             held = cut(pool, cosine, self.config.k2, self.config.k3)
-            hits = Ragged(*(x.to(self.device) for x in targets.rows(start, start + len(queries))))
+            hits = targets.rows(start, start + len(queries)).to(self.device)
             rows.append(features(pool, held, basic)[held.any(1)])
             labels.append(hits.contains(pool.items)[held.any(1)])
             start += len(queries)
         self.learned = LearnedFusion.fit(torch.cat(rows), torch.cat(labels))
         self.config = replace(self.config, fusion="learned")
+        return self.learned
 
 
 def latest(histories: Ragged, size: int) -> tuple[Tensor, Tensor]:
     """The last ``size`` items of each history, oldest first: int64 [B, T] and mask bool [B, T], T <= ``size``."""
-    longest = int((histories.indptr[1:] - histories.indptr[:-1]).max()) if histories.n_rows else 0
     rel = Relation(histories.indptr, histories.items, 0)
     rows = torch.arange(histories.n_rows, device=rel.device)
-    eid, mask = window(rel, rows, histories.indptr[1:], max(1, min(size, longest)))
+    eid, mask = window(rel, rows, histories.indptr[1:], max(1, min(size, histories.longest())))
     return (rel.col[eid] if rel.n_edges else torch.full_like(eid, -1)), mask
 
 
@@ -206,7 +243,7 @@ def fill(items: Tensor, popular: Tensor, exclude: Ragged | None) -> Tensor:
     k = items.shape[1]
     if not bool((items < 0).any()):
         return items
-    longest = 0 if exclude is None else int((exclude.indptr[1:] - exclude.indptr[:-1]).max())
+    longest = 0 if exclude is None else exclude.longest()
     spare = popular[: 2 * k + longest].expand(len(items), -1)  # at most k + longest of them cannot be used
     taken = Ragged(torch.arange(len(items) + 1, device=items.device) * k, items.reshape(-1)).contains(spare)
     if exclude is not None:

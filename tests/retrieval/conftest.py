@@ -24,6 +24,7 @@ class FakeModel:
     def __init__(self, search, own, metric="ip", interests=1, history=4):
         self.search, self.own, self.metric, self.interests, self.history = search, own, metric, interests, history
         self.calls = 0
+        self.derived = {}
 
     def item_vectors(self):
         return self.search, self.own
@@ -91,7 +92,7 @@ def make_world(seed=0, n_users=12, n_items=25, metric="ip", interests=1, history
     model = FakeModel(search, own, metric=metric, interests=interests, history=history)
     config = FusionConfig(**{"k1": 6, "m1": 3, "m2": 4, "m": 3, "m3": 4, **fusion})
     return SimpleNamespace(
-        graph=graph, model=model, fusion=config, clicks=clicks, pairs=pairs, counts=counts, scores=scores
+        graph=graph, model=model, fusion=config, learned=None, clicks=clicks, pairs=pairs, counts=counts, scores=scores
     )
 
 

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from micgraph.knn import NeighborTable, Ragged, VectorIndex, neighbors
-from micgraph.retrieval.channels import I2I, U2I, U2U, Queries, pair_scores, strongest
+from micgraph.retrieval.channels import I2I, U2I, U2U, Allowed, Queries, pair_scores, strongest
 from micgraph.retrieval.retriever import Retriever, latest
 
 
@@ -46,9 +46,8 @@ def test_u2i_is_the_nearest_items(world, metric, interests):
     w = world(3, metric=metric, interests=interests)
     histories, exclude, among = [[1, 2], [5], [7, 8, 9, 10, 11]], [[1, 2], [], [7]], [0, 3, 4, 7, 9, 12, 20]
     q = queries_of(w, histories, exclude=exclude)
-    allowed = torch.zeros(25, dtype=torch.bool)
-    allowed[among] = True
-    found = rows(U2I(VectorIndex(w.model.search, metric), 6).find(q, allowed))
+    index = VectorIndex(w.model.search, metric)
+    found = rows(U2I(index, 6).find(q, Allowed.of(index, torch.tensor(among))))
     score = dot if metric == "ip" else cosine
     for b, left_out in enumerate(exclude):
         vectors = q.search[b].reshape(-1, 4).tolist()
@@ -65,8 +64,7 @@ def test_u2u_is_the_latest_clicks_of_similar_users(world, seed):
     histories, users, exclude = [w.clicks[4], [3, -1, 6], []], [4, -1, -1], [[], [3, 6, 8], []]
     q = queries_of(w, histories, users, exclude)
     retriever = Retriever(w.model, w.graph, w.fusion)
-    allowed = torch.ones(25, dtype=torch.bool)
-    allowed[[2, 9]] = False
+    allowed = retriever.allow(torch.tensor([i for i in range(25) if i not in (2, 9)]))
     found = rows(U2U(retriever.users, w.graph.relation("clicks"), 3, 4).find(q, allowed))
     own = [[sum(w.model.own[i][d].item() for i in clicks[-4:]) for d in range(4)] for clicks in w.clicks]
     for b, user in enumerate(users):

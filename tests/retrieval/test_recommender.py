@@ -26,18 +26,21 @@ from micgraph.nn.export import BoundModel
 from micgraph.nn.towers import ModelConfig, TwoTower
 from micgraph.retrieval.channels import CHANNELS
 from micgraph.retrieval.fusion import FusionConfig
-from micgraph.retrieval.rankers import FusedRanker, U2IRanker
 from micgraph.retrieval.recommender import Recommender
-from micgraph.schema import ArtifactError, InputError, MicgraphError, UnknownIdError
+from micgraph.schema import ArtifactError, ConfigError, InputError, MicgraphError, UnknownIdError
 
 REPOSITORY = Path(__file__).resolve().parents[2]
-COLUMNS = ["user_id", "item_id", "rank", "score", "channels", "u2i_score", "u2u_count", "i2i_count", "trigger"]
-COLUMNS += ["degraded"]
+COLUMNS = ["user_id", "item_id", "rank", "score", "channels", "u2i_score", "u2u_score", "u2u_count", "i2i_score"]
+COLUMNS += ["i2i_count", "trigger", "degraded"]
 
 
 def ragged(lists):
     flat = torch.tensor([i for x in lists for i in x], dtype=torch.int64)
     return Ragged(torch.tensor([0] + [len(x) for x in lists]).cumsum(0), flat)
+
+
+def held_out(histories, users, clicks):
+    return SimpleNamespace(histories=ragged(histories), users=users, clicks=clicks)
 
 
 def cosine(a, b):
@@ -89,7 +92,9 @@ def loop(world, user, k):
                 "score": best[0],
                 "channels": ",".join(n for n in CHANNELS if any(o[0] == n for o in occurrences[best[1]])),
                 "u2i_score": score[best[1]],
+                "u2u_score": sum(o[1] for o in why if o[0] == "u2u"),
                 "u2u_count": sum(o[0] == "u2u" for o in why),
+                "i2i_score": sum(o[1] for o in why if o[0] == "i2i"),
                 "i2i_count": sum(o[0] == "i2i" for o in why),
                 "trigger": max(why, key=lambda o: round(o[1], 3))[2] if why else None,
             }
@@ -111,6 +116,8 @@ def test_recommend_is_the_loop_of_the_paper(world, seed):
                 assert row[name] == expected[name]
             assert row["score"] == pytest.approx(expected["score"], abs=1e-5)
             assert row["u2i_score"] == pytest.approx(expected["u2i_score"], abs=1e-4)
+            assert row["u2u_score"] == pytest.approx(expected["u2u_score"], abs=1e-5)
+            assert row["i2i_score"] == pytest.approx(expected["i2i_score"], abs=3e-3)  # the table is float16
 
 
 channel_sets = st.sets(st.sampled_from(CHANNELS), min_size=1).map(sorted)
@@ -132,6 +139,8 @@ def test_properties_of_every_list(world, seed, lists, k, channels, filter_seen, 
             assert not set(mine["item_id"]) & set(history)
         popular = mine["channels"] == "popular"
         assert popular.is_monotonic_increasing
+        for name in ("u2u", "i2i"):
+            assert (mine[f"{name}_score"][mine[f"{name}_count"] == 0] == 0).all()
         assert mine["score"].isna().equals(popular) and (not popular.any() or mine["degraded"].all())
         for names in mine["channels"][~popular]:
             assert set(names.split(",")) <= set(channels)
@@ -145,7 +154,28 @@ def test_batches_do_not_change_anything(world, monkeypatch):
     users = [f"u{u:02}" for u in range(12)]
     whole = Recommender(w).recommend(users, k=5)
     monkeypatch.setattr("micgraph.retrieval.retriever.BATCH", 5)
-    pd.testing.assert_frame_equal(Recommender(w).recommend(users, k=5), whole)
+    pd.testing.assert_frame_equal(Recommender(world(1)).recommend(users, k=5), whole)
+
+
+@pytest.mark.parametrize(
+    "given", [FusionConfig(k1=1, m1=2, m2=1, m=1, m3=1), {"k1": 1, "m1": 2, "m2": 1, "m": 1, "m3": 1}]
+)
+def test_other_sizes_and_weights_than_the_runs(world, given):
+    w = world(4, basic="score")
+    config = Recommender(w, given).retriever.config
+    assert (config.k1, config.m1, config.m2, config.m, config.m3) == (1, 2, 1, 1, 1)
+    assert config.basic == ("score" if isinstance(given, dict) else "cosine")  # a mapping changes what it names
+    alike = world(4, **{**vars(w.fusion), **vars(config)})
+    users = ["u01", "u02"]
+    pd.testing.assert_frame_equal(Recommender(w, given).recommend(users, k=6), Recommender(alike).recommend(users, k=6))
+    assert w.fusion.k1 == 6
+
+
+def test_bad_fusion_settings_are_named(world):
+    with pytest.raises(ConfigError, match="fusion.lambda_dif.*did you mean 'lambda_div'"):
+        Recommender(world(0), {"lambda_dif": 1})
+    with pytest.raises(ConfigError, match="fusion.m1.*at least 1"):
+        Recommender(world(0), {"m1": 0})
 
 
 def test_a_channel_alone_reads_only_its_stores(world):
@@ -338,7 +368,7 @@ def test_save_and_load_recommend_the_same_and_compute_nothing(world, fake_model,
     w = world(8)
     rec = Recommender(w)
     if learned:
-        rec.fit_fusion(ragged(w.clicks), torch.arange(12), ragged([[i, (i + 7) % 25] for i in range(12)]))
+        rec.fit_fusion(held_out(w.clicks, torch.arange(12), ragged([[i, (i + 7) % 25] for i in range(12)])))
     rec.save(tmp_path / "serving")
     back = Recommender.load(tmp_path / "serving", load_model=fake_model.load)
     users = [f"u{u:02}" for u in range(12)]
@@ -355,7 +385,7 @@ def test_trained_towers_save_and_load_by_default(tiny_log, tmp_path):
     graph = build(read_log(tiny_log.clicks, items=tiny_log.items, users=tiny_log.users))
     features = (graph.item_fields, graph.user_fields)
     model = BoundModel(TwoTower(ModelConfig(dim=8), *features), *features)
-    rec = Recommender(SimpleNamespace(graph=graph, model=model, fusion=FusionConfig()))
+    rec = Recommender(SimpleNamespace(graph=graph, model=model, fusion=FusionConfig(), learned=None))
     rec.save(tmp_path / "serving")
     back = Recommender.load(tmp_path / "serving")
     people = pd.DataFrame({"country": ["fr", "xx"], "age": [30.0, None]})
@@ -374,40 +404,11 @@ def test_a_model_with_one_space_can_be_saved(world, fake_model, tmp_path):
     assert torch.equal(back.retriever.items, back.retriever.index.vectors)
 
 
-def test_the_learned_fusion_ranks_what_is_clicked_higher(world):
-    w = world(9, n_users=60)
-    rec = Recommender(w)
-    history, users = ragged(w.clicks), torch.full((60,), -1)
-    found = U2IRanker(w.model, w.graph).rank(history, users, 1, history)
-    rec.fit_fusion(history, users, Ragged(torch.arange(61), found[:, 0]))
-    assert rec.retriever.config.fusion == "learned"
-    top = FusedRanker(rec).rank(history, users, 3, history)
-    assert (top == found).any(1).float().mean() > 0.9
-
-
-def test_rankers(world):
-    w = world(1)
-    rec = Recommender(w)
-    histories, users = ragged(w.clicks), torch.arange(12)
-    fused = FusedRanker(rec, name="all three").rank(histories, users, 5, exclude=histories)
-    ids = rec.recommend([f"u{u:02}" for u in range(12)], k=5)["item_id"].tolist()
-    assert [f"i{i:02}" for i in fused.reshape(-1).tolist()] == ids
-    alone = U2IRanker(w.model, w.graph).rank(histories, users, 25, exclude=histories)
-    assert alone.shape == (12, 25) and alone.dtype == torch.int64
-    for user, clicks in enumerate(w.clicks):
-        score = w.model.search @ torch.tensor(encoded(w, clicks, "search"))
-        left = sorted(set(range(25)) - set(clicks), key=lambda i: (-float(score[i]), i))
-        assert alone[user].tolist() == left + [-1] * (25 - len(left))
-    seen = U2IRanker(w.model, w.graph).rank(histories, users, 25)
-    assert torch.equal(seen.sort().values, torch.arange(25).expand(12, 25))
-    assert FusedRanker(rec).rank(ragged([]), users[:0], 3).shape == (0, 3)
-
-
 def test_a_graph_without_external_ids_is_refused(world):
     w = world(0)
     w.graph.users = None
     with pytest.raises(InputError, match="external ids"):
-        Recommender(SimpleNamespace(graph=w.graph, model=w.model, fusion=w.fusion))
+        Recommender(SimpleNamespace(graph=w.graph, model=w.model, fusion=w.fusion, learned=None))
 
 
 def test_repr(world):
