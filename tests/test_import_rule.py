@@ -30,7 +30,7 @@ LAYERS: list[set[str | tuple[str, ...]]] = [
 ]
 # What runs on a machine that has only these beside the standard library, their own imports included.
 BARE = ("rng", "sampling", "nn", "tasks", "training", "metrics", "graph.relation", "graph.fields", "graph.recgraph")
-BARE_ALLOWED = {"torch", "torch_geometric", "numpy", "scipy", "safetensors", "numba"}
+BARE_ALLOWED = {"torch", "torch_geometric", "numpy", "scipy", "safetensors"}
 PICKLERS = {"pickle", "cPickle", "_pickle", "cloudpickle", "dill", "joblib", "shelve", "marshal"}
 PICKLING_CALLS = {"torch.load", "torch.save", "read_pickle", "to_pickle"}
 
