@@ -110,6 +110,18 @@ def test_a_run_goes_on_where_epochs_or_patience_have_grown(graph: RecGraph, tmp_
     assert load_run(tmp_path / "run").config == grown.config == straight.config
 
 
+def test_an_interrupted_run_goes_on_exactly_whatever_the_caller_drew(graph: RecGraph, tmp_path: Path) -> None:
+    def interrupt(row: dict) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        quick(graph, tmp_path / "run", "gru4rec+mic", on_epoch=interrupt)
+    torch.manual_seed(99)
+    run, straight = quick(graph, tmp_path / "run", "gru4rec+mic"), quick(graph, tmp_path / "straight", "gru4rec+mic")
+    assert all(torch.equal(a, b) for a, b in zip(vectors(run), vectors(straight), strict=True))
+    assert [row["loss"] for row in run.metrics] == [row["loss"] for row in straight.metrics]
+
+
 def test_how_channels_are_fused_may_change_afterwards(graph: RecGraph, tmp_path: Path) -> None:
     first = quick(graph, tmp_path / "run")
     again = quick(graph, tmp_path / "run", config={"fusion": {"k1": 7}})
