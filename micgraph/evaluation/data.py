@@ -90,10 +90,7 @@ def prepare(holdout: Holdout, graph: RecGraph) -> EvalData:
         InputError: no holdout but a whole split, say, or one without targets.
         LeakageError: a target (same user, item and second) is a click of the graph.
     """
-    _check_holdout(holdout)
-    targets, past = holdout.targets.arrow(), holdout.histories.arrow()
-    if not len(targets):
-        raise InputError("holdout", "at least one target", "none", "choose a longer test window or other fractions")
+    targets, past = _events_of(holdout)
     if graph.users is None or graph.items is None:
         raise InputError("graph", "a graph with its external ids", "one without", "load it where pyarrow is installed")
     testers = IdMap.build(targets[USER_ID])
@@ -102,19 +99,10 @@ def prepare(holdout: Holdout, graph: RecGraph) -> EvalData:
     item, past_item, width = _item_codes(graph.items, targets[ITEM_ID], past[ITEM_ID])
     users = graph.users.index(testers.values)
     _refuse_leakage(graph, users[owner], item, targets[TIMESTAMP].to_numpy())
-    known, foreign = past_item < graph.n_items, item[item >= graph.n_items]
+    known = past_item < graph.n_items
     histories = _ragged(past_owner[known], past_item[known], len(testers))
     clicks = _ragged(owner, item, len(testers))
     pair = clicks.owner() * width + clicks.items
-    counts = {
-        "test users": len(testers),
-        "test users unknown to the graph": int((users < 0).sum()),
-        "test users without a history": int((histories.indptr.diff() == 0).sum()),
-        "test clicks": len(item),
-        "test clicks on items unknown to the graph": len(foreign),
-        "test items unknown to the graph": len(np.unique(foreign)),
-        "history events on items unknown to the graph": int((~known).sum()),
-    }
     return EvalData(
         user_ids=testers.values,
         users=torch.from_numpy(users),
@@ -124,15 +112,35 @@ def prepare(holdout: Holdout, graph: RecGraph) -> EvalData:
         n_items=graph.n_items,
         category=graph.category.cpu().long(),
         graph=graph.fingerprint(),
-        counts=counts,
+        counts=_counts(users, histories, item[item >= graph.n_items], len(item), int((~known).sum())),
         manifest=dict(holdout.manifest),
     )
 
 
-def _check_holdout(given: Any) -> None:
+def _events_of(given: Any) -> tuple[pa.Table, pa.Table]:
+    """Targets and histories of what must be a holdout with targets."""
     if not isinstance(given, Holdout):
         remedy = "pass split.test, or split.valid as the validation of a training"
         raise InputError("holdout", "a Holdout, one part of a split", f"a {type(given).__name__}", remedy)
+    targets = given.targets.arrow()
+    if not len(targets):
+        raise InputError("holdout", "at least one target", "none", "choose a longer test window or other fractions")
+    return targets, given.histories.arrow()
+
+
+def _counts(
+    users: NDArray[np.int64], histories: Ragged, foreign: NDArray[np.int64], n_clicks: int, left_out: int
+) -> dict[str, int]:
+    """What was left out or is unknown, by its name in reports; ``foreign`` are the clicks that nobody can rank."""
+    return {
+        "test users": len(users),
+        "test users unknown to the graph": int((users < 0).sum()),
+        "test users without a history": int((histories.indptr.diff() == 0).sum()),
+        "test clicks": n_clicks,
+        "test clicks on items unknown to the graph": len(foreign),
+        "test items unknown to the graph": len(np.unique(foreign)),
+        "history events on items unknown to the graph": left_out,
+    }
 
 
 def prepared(holdout: Holdout | EvalData, graph: RecGraph) -> EvalData:

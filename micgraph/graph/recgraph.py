@@ -58,14 +58,17 @@ class RecGraph:
 
     @property
     def n_users(self) -> int:
+        """Number of users, the rows of ``clicks``."""
         return self.relations[CLICKS].n_rows
 
     @property
     def n_items(self) -> int:
+        """Number of items, the columns of ``clicks``."""
         return self.relations[CLICKS].n_cols
 
     @property
     def n_sessions(self) -> int:
+        """Number of sessions, 0 without the relation ``has``."""
         return self.relations[HAS].n_cols if HAS in self.relations else 0
 
     @property
