@@ -14,14 +14,11 @@ import torch
 
 from micgraph import rng
 from micgraph.baselines import EASE, ItemKNN, Popularity
-from micgraph.config import parse
 from micgraph.evaluation import EvalData, Ranker, Result, evaluate_ranker, prepared, table
 from micgraph.nn.towers import TwoTower
 from micgraph.presets import RunConfig, resolve
-from micgraph.retrieval.fusion import FusionConfig
 from micgraph.retrieval.rankers import FusedRanker, U2IRanker
 from micgraph.retrieval.recommender import Recommender
-from micgraph.retrieval.retriever import Retriever
 from micgraph.run import Run, load_learned, load_run, prepare_directory
 from micgraph.sampling.batch import BatchSampler
 from micgraph.schema import ConfigError, InputError, did_you_mean
@@ -32,6 +29,7 @@ from micgraph.training import Trainer
 if TYPE_CHECKING:
     from micgraph.graph.recgraph import RecGraph
     from micgraph.graph.split import Holdout
+    from micgraph.retrieval.fusion import FusionConfig
 
 __all__ = ["Evaluation", "Run", "evaluate", "load_run", "train"]
 
@@ -143,11 +141,7 @@ def _learn_fusion(run: Run, data: EvalData, filter_seen: bool) -> None:
     """Fit the fusion once, or take the one that an ended run has."""
     run.learned = load_learned(run.directory)
     if run.learned is None:
-        recommender = Recommender(run)
-        recommender.retriever.fit(data.histories, data.users, data.clicks, filter_seen)
-        learned = recommender.retriever.learned
-        assert learned is not None, "fit_fusion has fitted it"
-        run.keep_learned(learned)
+        run.keep_learned(Recommender(run).fit_fusion(data, filter_seen))
 
 
 def make_towers(config: RunConfig, graph: RecGraph) -> TwoTower:
@@ -223,7 +217,7 @@ def evaluate(
         filter_seen: leave out what each user has already clicked.
         new_only: judge only clicks on items that are new to their user.
         columns: metrics of the printed table, such as ``recall@20``.
-        fusion: how the channels are fused, instead of what the run's config says.
+        fusion: how the channels are fused instead of by the run's config, or a mapping of the settings that differ.
 
     Raises:
         ConfigError: no such baseline, or a fusion out of range.
@@ -234,19 +228,10 @@ def evaluate(
     rankers: list[Ranker] = [fit_baseline(name, run.graph) for name in baselines]
     rankers += [
         U2IRanker(run.model, run.graph, run.name),
-        FusedRanker(_recommender(run, fusion), name=f"{run.name}, fused"),
+        FusedRanker(Recommender(run, fusion), name=f"{run.name}, fused"),
     ]
     results = {r.name: evaluate_ranker(r, data, ks, filter_seen, new_only) for r in rankers}
     return Evaluation(results, None if columns is None else tuple(columns))
-
-
-def _recommender(run: Run, fusion: FusionConfig | Mapping[str, Any] | None) -> Recommender:
-    """The run's recommender, with its learned fusion, and with other settings of fusion where they are given."""
-    recommender = Recommender(run)
-    config = run.fusion if fusion is None else fusion
-    config = config if isinstance(config, FusionConfig) else parse(FusionConfig, dict(config), "fusion")
-    recommender.retriever = Retriever(run.model, run.graph, config, run.learned)
-    return recommender
 
 
 def fit_baseline(name: str, graph: RecGraph) -> Ranker:

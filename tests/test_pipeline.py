@@ -14,7 +14,6 @@ import micgraph as mg
 from micgraph.config import read_yaml
 from micgraph.evaluation import prepare
 from micgraph.retrieval.fusion import FusionConfig
-from micgraph.retrieval.retriever import Retriever
 from micgraph.schema import ConfigError, InputError
 
 SMALL: dict[str, Any] = {"model": {"dim": 8, "history": 10}, "training": {"epochs": 1}}
@@ -126,8 +125,9 @@ def test_a_learned_fusion_is_fitted_once_and_kept(
     shown = str(mg.evaluate(run, parts.test))
     assert str(mg.evaluate(loaded, parts.test)) == shown != str(mg.evaluate(run, parts.test, fusion={"fusion": "mic"}))
 
+    assert mg.Recommender(loaded).retriever.learned == run.learned
     with monkeypatch.context() as patched:
-        patched.setattr(Retriever, "fit", None)
+        patched.setattr(mg.Recommender, "fit_fusion", None)
         assert quick(graph, tmp_path / "run", validation=parts.valid, config=config).learned == run.learned
 
     plain = quick(graph, tmp_path / "run", validation=parts.valid, config={"fusion": {"fusion": "mic"}})
