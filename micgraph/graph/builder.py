@@ -119,7 +119,7 @@ def build(log: Any, config: BuildConfig | Mapping[str, Any] | None = None, out: 
     return graph
 
 
-def _as_config(config: BuildConfig | Mapping[str, Any] | None) -> BuildConfig:
+def _as_config(config: Any) -> BuildConfig:
     if config is None or isinstance(config, BuildConfig):
         return config or BuildConfig()
     if not isinstance(config, Mapping):

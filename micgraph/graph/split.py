@@ -13,7 +13,6 @@ import random
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import date, timedelta
-from numbers import Real
 from pathlib import Path
 from typing import Any, Literal
 
@@ -205,12 +204,13 @@ def user_holdout(
     return Split(train, parts.get("valid"), parts["test"], manifest, {k: n for k, n in dropped.items() if n})
 
 
-def _check_shares(fractions: Sequence[float], history: float) -> list[float]:
+def _check_shares(fractions: Any, history: Any) -> list[float]:
     """The fractions as a list; a ConfigError where they, or the history, are no shares."""
     shares = list(fractions) if isinstance(fractions, Iterable) else []
-    if len(shares) != 3 or not all(isinstance(s, Real) and s >= 0 for s in shares) or abs(sum(shares) - 1) > 1e-9:
+    given = len(shares) == 3 and all(isinstance(share, (int, float)) and share >= 0 for share in shares)
+    if not given or abs(sum(shares) - 1) > 1e-9:
         raise ConfigError("fractions", "three shares that sum to 1", repr(fractions), "such as (0.8, 0.1, 0.1)")
-    if not isinstance(history, Real) or not 0 < history < 1:
+    if not isinstance(history, (int, float)) or not 0 < history < 1:
         raise ConfigError("history", "a share between 0 and 1", repr(history), "such as 0.8")
     return [float(share) for share in shares]
 

@@ -269,7 +269,8 @@ class BatchSampler:
         first = torch.cumsum(count, 0) - count
         lots = self.config.anchors_per_query
         lot = rng.integers(rng.make_key(epoch_key, "anchor"), sample, lots, count.clamp(min=1))
-        return torch.unique((first + lot)[(count > 0).expand_as(lot)])
+        chosen: Tensor = torch.unique((first + lot)[(count > 0).expand_as(lot)])
+        return chosen
 
     def _positive_relation(self, name: str) -> Relation:
         rel = self.graph.relation(name)
