@@ -242,3 +242,9 @@ def test_settings_may_be_a_mapping(tiny_log: Any) -> None:
 def test_a_mapping_of_bad_settings_is_refused_by_name(tiny_log: Any, config: Any, error: type, words: str) -> None:
     with pytest.raises(error, match=words):
         mg.build(mg.read_log(tiny_log.clicks), config)
+
+
+def test_weights_above_zero_and_durations_change_nothing_yet(tiny_log: Any) -> None:
+    """read_log's docstring and the README say so: change them with this test."""
+    heavy = tiny_log.clicks.assign(weight=range(1, len(tiny_log.clicks) + 1), duration=5.0)
+    assert mg.build(heavy).fingerprint() == mg.build(tiny_log.clicks).fingerprint()
