@@ -100,7 +100,8 @@ def _show_recommendations(rec: mg.Recommender, graph: mg.RecGraph) -> None:
     frame = rec.recommend(graph.users.ids(households).to_pylist(), k=5)
     print("Recommendations of the last model for three households:\n")
     for row in frame.itertuples():
-        reason = reasons.get(row.trigger) or (row.trigger or "").replace("user:", "like household ")
+        trigger = row.trigger if isinstance(row.trigger, str) else ""  # nothing but U2I found it
+        reason = reasons.get(trigger) or trigger.replace("user:", "like household ")
         print(f"  household {row.user_id}  {row.rank}. {names[row.item_id][:44]:<45} {row.channels:<12} {reason}")
     print()
 
