@@ -43,8 +43,11 @@ def _soft(weight: float) -> dict[str, Any]:
 
 MODELS: dict[str, tuple[str, dict[str, Any]]] = {
     "base": ("mic_dnn", {}),
-    "base + MicRec": ("mic_dnn+micrec", {"fea": _soft(0.02), "sem": _soft(0.02), "sess": _soft(0.1)}),
-    "base + MIC": ("mic_dnn+mic", {name: {"tau": 0.5} for name in ("ui", "uu", "ii")}),
+    "base + MicRec": ("mic_dnn+micrec", {"tasks": {"fea": _soft(0.02), "sem": _soft(0.02), "sess": _soft(0.1)}}),
+    "base + MIC": (
+        "mic_dnn+mic",
+        {"tasks": {name: {"tau": 0.5} for name in ("ui", "uu", "ii")}, "fusion": {"basic": "score"}},
+    ),
 }
 
 
@@ -76,7 +79,7 @@ def _train(
     graph: mg.RecGraph, data: EvalData, name: str, model: str, settings: dict[str, Any], args: argparse.Namespace
 ) -> tuple[mg.Recommender, list[Result]]:
     """A model and its rows: the U2I search alone, and the three channels fused."""
-    config = {**BASE, "tasks": settings, "training": {**BASE["training"], "seed": args.seed}}
+    config = {**BASE, **settings, "training": {**BASE["training"], "seed": args.seed}}
     out = Path(args.out) / model
     shutil.rmtree(out, ignore_errors=True)
     run = mg.train(graph, model, config=config, out=out)
