@@ -11,7 +11,7 @@ from micgraph.config import merge, parse, read_yaml
 from micgraph.nn.registry import ENCODERS
 from micgraph.nn.towers import ModelConfig
 from micgraph.retrieval.fusion import FusionConfig
-from micgraph.sampling.batch import SamplingConfig
+from micgraph.sampling.samples import SamplingConfig
 from micgraph.schema import ConfigError, did_you_mean
 from micgraph.tasks.augment import PerturbConfig
 from micgraph.tasks.registry import GROUPS, TASKS, contract, expand

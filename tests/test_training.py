@@ -17,7 +17,8 @@ import torch
 
 from micgraph.artifact import exists
 from micgraph.nn.towers import ModelConfig, TwoTower
-from micgraph.sampling.batch import BatchSampler, SamplingConfig
+from micgraph.sampling.batch import BatchSampler
+from micgraph.sampling.samples import SamplingConfig
 from micgraph.schema import ArtifactError, ConfigError
 from micgraph.tasks.objective import Objective
 from micgraph.tasks.registry import TASKS

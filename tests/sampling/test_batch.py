@@ -10,8 +10,9 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from micgraph.sampling.batch import BatchSampler, SamplingConfig
+from micgraph.sampling.batch import BatchSampler
 from micgraph.sampling.plan import Batch, Requires
+from micgraph.sampling.samples import SamplingConfig
 from micgraph.schema import ConfigError
 from tests.toy import Rows, pair_counts, random_rows, toy_graph
 
@@ -306,9 +307,9 @@ def test_later_clicks_never_change_earlier_samples(samples: str) -> None:
 def test_order_is_a_permutation_that_differs_between_epochs() -> None:
     made = sampler(random_rows(n_items=N_ITEMS), batch_size=4)
     orders = [made.order(e).tolist() for e in range(3)]
-    assert all(sorted(order) == list(range(len(made.rows))) for order in orders)
+    assert all(sorted(order) == list(range(len(made.samples))) for order in orders)
     assert orders[0] != orders[1] != orders[2]
-    assert made.steps == -(-len(made.rows) // 4)
+    assert made.steps == -(-len(made.samples) // 4)
 
 
 def test_a_missing_relation_is_named() -> None:

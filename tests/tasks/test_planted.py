@@ -28,7 +28,8 @@ from micgraph.knn import topk
 from micgraph.pipeline import make_objective, train
 from micgraph.presets import RunConfig
 from micgraph.run import Run
-from micgraph.sampling.batch import BatchSampler, SamplingConfig
+from micgraph.sampling.batch import BatchSampler
+from micgraph.sampling.samples import SamplingConfig
 
 RINGS, SIZE = 30, 4
 N = RINGS * SIZE

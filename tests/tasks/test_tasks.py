@@ -10,8 +10,9 @@ import torch
 
 from micgraph.graph.fields import take
 from micgraph.nn.towers import ModelConfig, TwoTower
-from micgraph.sampling.batch import BatchSampler, SamplingConfig
+from micgraph.sampling.batch import BatchSampler
 from micgraph.sampling.plan import Batch
+from micgraph.sampling.samples import SamplingConfig
 from micgraph.schema import ConfigError
 from micgraph.tasks.augment import PerturbConfig, keep_mask
 from micgraph.tasks.base import Reps

@@ -1,0 +1,143 @@
+"""Which clicks an epoch visits as targets, and the history that belongs to each of them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar, Literal
+
+import torch
+from torch import Tensor
+
+from micgraph import rng
+from micgraph.graph.relation import Relation, locate, window
+from micgraph.schema import check_range
+
+
+@dataclass(frozen=True)
+class SamplingConfig:
+    """How clicks become training samples.
+
+    Attributes:
+        samples: ``positions`` (pieces of histories, scored at every position), ``clicks`` (every click is the target
+            of the history before it) or ``users`` (one random click of every user, as ComiRec).
+        batch_size: queries a batch: pieces for ``positions``, clicks or users otherwise.
+        min_history: clicks with fewer earlier ones are no targets.
+        strict: a target's history ends before its second (basket-mates are no history); ``positions`` go by order.
+        max_anchors: at most so many item anchors a batch.
+        anchors_per_query: pairs of each query, at most, that the user-item and user-user tasks contrast; only
+            ``positions`` have several.
+        same_category_boost, beta: weights of session positives, see :mod:`micgraph.sampling.positives`.
+    """
+
+    __pydantic_config__: ClassVar = {"extra": "forbid"}
+
+    samples: Literal["positions", "clicks", "users"] = "clicks"
+    batch_size: int = 1024
+    min_history: int = 1
+    strict: bool = True
+    max_anchors: int = 2048
+    anchors_per_query: int = 1
+    same_category_boost: float = 2.0
+    beta: float = 0.0
+
+    def __post_init__(self) -> None:
+        check_range(vars(self), "batch_size max_anchors anchors_per_query", at_least=1)
+        check_range(vars(self), "min_history beta", at_least=0)
+        check_range(vars(self), "same_category_boost", above=0)
+
+
+@dataclass(frozen=True)
+class Cut:
+    """B histories and the P clicks that came after them; all edges are offsets into the clicks.
+
+    Attributes:
+        sample: int64 [B], the samples' numbers.
+        row: int64 [B], users.
+        eid: int64 [B, T], the clicks that are read, and ``mask`` bool [B, T] which of them there are.
+        pair_row: int64 [P], which history a target belongs to.
+        pair_at: int64 [P], the place in the history after which it came, or None where a history has one target.
+        target: int64 [P], the targets' clicks.
+    """
+
+    sample: Tensor
+    row: Tensor
+    eid: Tensor
+    mask: Tensor
+    pair_row: Tensor
+    pair_at: Tensor | None
+    target: Tensor
+
+
+class Samples:
+    """The samples of one graph.
+
+    Args:
+        clicks: the relation from users to items.
+        config: how clicks become samples.
+        history: T, how many clicks are read.
+
+    Attributes:
+        rows: int64 [n samples], users.
+        stops: int64 [n samples]: the piece's end, the target, or (``users``) the user's place in the choices.
+    """
+
+    def __init__(self, clicks: Relation, config: SamplingConfig, history: int) -> None:
+        self.clicks, self.config, self.history = clicks, config, history
+        self.rows, self.stops = self._samples()
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def cut(self, pick: Tensor, epoch_key: int) -> Cut:
+        """The samples numbered ``pick`` int64 [B]; the key chooses among a user's clicks."""
+        return self._pieces(pick) if self.config.samples == "positions" else self._cuts(pick, epoch_key)
+
+    def _samples(self) -> tuple[Tensor, Tensor]:
+        """Row of every sample, and its piece's end, its target's offset or (users) its place among the users."""
+        if self.config.samples == "positions":
+            return self._piece_ends()
+        row, eid = self._targets()
+        if self.config.samples == "clicks":
+            return row, eid
+        users, count = torch.unique_consecutive(row, return_counts=True)
+        self._first = torch.cumsum(count, 0) - count
+        self._choices, self._count = eid, count
+        return users, torch.arange(len(users), device=self.clicks.device)
+
+    def _targets(self) -> tuple[Tensor, Tensor]:
+        """Row and offset of every click that has enough history."""
+        rel, config = self.clicks, self.config
+        row, eid = rel.row_index(), torch.arange(rel.n_edges, device=rel.device)
+        stop = locate(rel, row, rel.time) if config.strict and rel.time is not None else eid
+        keep = stop - rel.indptr[row] >= config.min_history
+        return row[keep], eid[keep]
+
+    def _piece_ends(self) -> tuple[Tensor, Tensor]:
+        rel, size = self.clicks, self.history
+        targets = (rel.degree() - max(self.config.min_history, 1)).clamp(min=0)
+        pieces = torch.div(targets + size - 1, size, rounding_mode="floor")
+        row = torch.repeat_interleave(torch.arange(rel.n_rows, device=rel.device), pieces)
+        nth = torch.arange(len(row), device=rel.device) - (torch.cumsum(pieces, 0) - pieces)[row]
+        return row, rel.indptr[row + 1] - nth * size
+
+    def _pieces(self, pick: Tensor) -> Cut:
+        """Pieces of T + 1 clicks: the first T are read, the last T are the targets after each of them."""
+        row, stop = self.rows[pick], self.stops[pick]
+        eid, mask = window(self.clicks, row, stop, self.history + 1)
+        read = mask[:, 1:]
+        scored = read & (eid[:, 1:] - self.clicks.indptr[row][:, None] >= self.config.min_history)
+        pair_row, pair_at = scored.nonzero(as_tuple=True)
+        return Cut(stop, row, eid[:, :-1], read, pair_row, pair_at, eid[:, 1:][scored])
+
+    def _cuts(self, pick: Tensor, epoch_key: int) -> Cut:
+        row, target = self.rows[pick], self.stops[pick]
+        sample = target
+        if self.config.samples == "users":
+            sample = row
+            lot = rng.integers(epoch_key, row, 1, self._count[target][:, None])[:, 0]
+            target = self._choices[self._first[target] + lot]
+        stop = target
+        if self.config.strict and self.clicks.time is not None:
+            stop = locate(self.clicks, row, self.clicks.time[target])
+        eid, mask = window(self.clicks, row, stop, self.history)
+        return Cut(sample, row, eid, mask, torch.arange(len(row), device=row.device), None, target)
