@@ -64,6 +64,7 @@ class Queries:
         search: float [B, d] or [B, K, d].
         own: float [B, d'].
         exclude: items that a user must not get, or None.
+        known: bool [B], whether ``own`` says anything about the user; None where it does for all.
     """
 
     items: Tensor
@@ -72,6 +73,7 @@ class Queries:
     search: Tensor
     own: Tensor
     exclude: Ragged | None = None
+    known: Tensor | None = None
 
     def __len__(self) -> int:
         return len(self.user)
@@ -156,10 +158,12 @@ class U2U:
     m2: int
 
     def find(self, queries: Queries, allowed: Allowed | None = None) -> Candidates:
-        """See :meth:`Channel.find`; a user is never similar to itself."""
+        """See :meth:`Channel.find`; a user is never similar to itself, and nobody to one of whom nothing is known."""
         itself = Ragged(torch.arange(len(queries) + 1, device=queries.user.device), queries.user)
         weight, alike = self.users.search(queries.own, self.m1, exclude=itself)
         found, rows = alike >= 0, alike.clamp(min=0).reshape(-1)
+        if queries.known is not None:
+            found = found & queries.known[:, None]
         edge, valid = window(self.clicks, rows, self.clicks.indptr[rows + 1], self.m2)
         items = _gather(self.clicks.col, edge).view(*alike.shape, self.m2)
         mask = valid.view(items.shape) & found[:, :, None]

@@ -98,6 +98,7 @@ class Recommender:
             users: ids of users of the graph: one, or a list, array or series.
             k: items a user.
             histories: instead of ``users``, one list of item ids (oldest first) a person; a warning counts unknown ids.
+                Without any known one, nor ``fields``, U2U and I2I give nothing.
             fields: features of these people, one row each (a table, or encoded fields), instead of the graph's.
             channels: ``"all"``, or one or some of "u2i", "u2u", "i2i".
             filter_seen: leave out every item of the whole history.

@@ -171,7 +171,8 @@ class Retriever:
             history, mask = latest(rows, self.model.history)
             search, own = self.model.encode_queries(history, mask, users[start:stop], own_fields)
             left_out = None if exclude is None else exclude.rows(start, stop)
-            yield Queries(*latest(rows, self.config.m), users[start:stop], search, own, left_out)
+            known = (users[start:stop] >= 0) | (mask & (history >= 0)).any(1) if fields is None else None
+            yield Queries(*latest(rows, self.config.m), users[start:stop], search, own, left_out, known)
 
     def pool(self, queries: Queries, channels: Collection[ChannelName], allowed: Allowed | None, k: int) -> Pool:
         """The distinct candidates of these channels."""

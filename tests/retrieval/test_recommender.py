@@ -205,12 +205,12 @@ def test_i2i_reads_the_graph_on_request(world, neighbors):
 def test_popular_items_fill_up_in_their_order(world):
     w = world(4, k1=1)
     rec = Recommender(w)
-    frame = rec.recommend(histories=[[]], k=20, channels=["u2u", "i2i"])
+    frame = rec.recommend(histories=[["i03"]], k=20, channels=["u2u", "i2i"], filter_seen=False)
     count = w.graph.popularity().tolist()
     fill = frame[frame["channels"] == "popular"]["item_id"].tolist()
     found = set(frame["item_id"]) - set(fill)
     order = [f"i{i:02}" for i in sorted(range(25), key=lambda i: (-count[i], i))]
-    assert fill and fill == [i for i in order if i not in found][: len(fill)]
+    assert fill and found and fill == [i for i in order if i not in found][: len(fill)]
     assert frame["degraded"].all()
 
 
@@ -280,6 +280,23 @@ def test_unknown_items_of_a_history_are_read_and_counted(world, caplog):
     with caplog.at_level(logging.WARNING, "micgraph"):
         frame = rec.recommend(histories=[["i01", "new"], ["i02"]], k=4)
     assert "1 of 3 items are unknown" in caplog.text and len(frame) == 8
+
+
+@pytest.mark.parametrize("history", [[], ["nope"], ["nope", "neither"]])
+def test_nobody_is_similar_to_one_of_whom_nothing_is_known(world, history):
+    rec = Recommender(world(2))
+    frame = rec.recommend(histories=[history, ["i01", "nope"]], k=8)
+    nobody, somebody = frame[frame["user_id"] == 0], frame[frame["user_id"] == 1]
+    assert set(nobody["channels"]) <= {"u2i", "popular"} and nobody["degraded"].all()
+    assert not nobody[["u2u_count", "i2i_count", "u2u_score", "i2i_score"]].to_numpy().any()
+    assert nobody["trigger"].isna().all()
+    assert somebody["u2u_count"].any() and somebody["i2i_count"].any()
+
+
+def test_features_alone_make_users_similar(world):
+    fields = {"shift": Field("shift", "dense", 4, torch.tensor([[9.0, 0, 0, 0]]))}
+    frame = Recommender(world(2)).recommend(histories=[[]], k=8, fields=fields)
+    assert frame["u2u_count"].any() and not frame["i2i_count"].any()
 
 
 def test_fields_reach_the_model(world):
