@@ -95,6 +95,23 @@ def _(world: World) -> Iterator[Attempt]:
     yield partial(world.build, positive_events=["click"])
 
 
+@case("an entry of `columns=` with a misspelt name of ours")
+def _(world: World) -> Iterator[Attempt]:
+    yield partial(world.build, columns={"sesion_id": "user_id"})
+    yield partial(world.build, columns={"session-id": "no such column"})
+
+
+@case("an entry of `columns=` whose column no table has")
+def _(world: World) -> Iterator[Attempt]:
+    yield partial(world.build, items=world.items, columns={"title": "titel"})
+
+
+@case("an entry of `columns=` the wrong way round")
+def _(world: World) -> Iterator[Attempt]:
+    clicks = world.clicks.rename(columns={"user_id": "Customer ID"})
+    yield partial(world.build, clicks, columns={"Customer ID": "user_id"})
+
+
 @case("an id column of the wrong type")
 def _(world: World) -> Iterator[Attempt]:
     for name in ("user_id", "item_id"):

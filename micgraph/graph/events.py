@@ -7,15 +7,17 @@ everywhere, so nothing depends on the order of rows or files, or on the number o
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 import duckdb
 import pyarrow as pa
 
-from micgraph.graph import ingest
-from micgraph.graph.ingest import Source, TimeUnit
+from micgraph.graph import ingest, naming
+from micgraph.graph.ingest import Opened, Source, TimeUnit
+from micgraph.graph.naming import EVENT_COLUMNS, LOG_COLUMNS
 from micgraph.schema import (
     DURATION,
     EVENT,
@@ -29,7 +31,6 @@ from micgraph.schema import (
     SchemaError,
 )
 
-EVENT_COLUMNS = (USER_ID, ITEM_ID, TIMESTAMP, ORDINAL, SESSION_ID, DURATION, WEIGHT)
 SECOND_SQL = "CAST(FLOOR(timestamp / 1000000.0) AS BIGINT)"
 """The whole second of an event: what a graph keeps of its time."""
 
@@ -157,30 +158,43 @@ def read_log(
 
     Raises:
         InputError: a source cannot be read, nothing usable is in it, or no event is positive.
-        SchemaError: a column is missing, has a type that cannot mean what it should, or mixes units of time.
+        SchemaError: a column is missing, has a type that cannot mean what it should, or mixes units of time; an entry
+            of ``columns`` is misspelt or reversed.
     """
     con, columns = ingest.connect(), dict(columns or {})
-    ids = (USER_ID, ITEM_ID, SESSION_ID)
-    with ingest.opened(con, "log", source, columns, ids, strict=True) as (view, kind):
-        types = ingest.types(con, view)
-        _require(types, "log", (USER_ID, ITEM_ID, TIMESTAMP), columns)
-        _require(types, "log", [name for name in (*EVENT_COLUMNS, EVENT) if name in columns], columns)
-        with ingest.readable("log"):
-            staged = _stage(con, view, types, positive_events, time_unit)
+    ids = {"log": (USER_ID, ITEM_ID, SESSION_ID), "items": (ITEM_ID,), "users": (USER_ID,)}
+    given = {name: value for name, value in (("log", source), ("items", items), ("users", users)) if value is not None}
+    with ExitStack() as stack:
+        tables = {
+            name: stack.enter_context(ingest.opened(con, name, value, columns, ids[name], strict=name == "log"))
+            for name, value in given.items()
+        }
+        naming.check(columns, [column for table in tables.values() for column in table.found])
+        log = _read_events(con, tables["log"], columns, positive_events, time_unit)
+        features = {
+            name: _read_features(log, name, ids[name][0], table, columns)
+            for name, table in tables.items()
+            if name != "log"
+        }
+    return replace(log, **features)
+
+
+def _read_events(
+    con: duckdb.DuckDBPyConnection,
+    source: Opened,
+    columns: Mapping[str, str],
+    positive: Iterable[Any] | None,
+    unit: TimeUnit,
+) -> Log:
+    types = ingest.types(con, source.view)
+    wanted = [USER_ID, ITEM_ID, TIMESTAMP, *(name for name in LOG_COLUMNS if name in columns)]
+    wanted += [] if positive is None else [EVENT]
+    naming.require("log", wanted, types, source.found, columns)
+    with ingest.readable("log"):
+        staged = _stage(con, source.view, types, positive, unit)
     refused = _count_reasons(con, staged)
     table = _first_of_each_second(con, staged, refused)
-    log = Log(con, table, refused=refused, source_kind=kind)
-    item_table = None if items is None else _read_features(log, "items", ITEM_ID, items, columns)
-    user_table = None if users is None else _read_features(log, "users", USER_ID, users, columns)
-    return replace(log, items=item_table, users=user_table)
-
-
-def _require(types: Mapping[str, str], argument: str, names: Sequence[str], columns: Mapping[str, str]) -> None:
-    for name in names:
-        if name not in types:
-            expected = f"a column {columns.get(name, name)!r}"
-            remedy = f'name it with columns={{"{name}": ...}}'
-            raise SchemaError(argument, expected, f"the columns {', '.join(types)}", remedy)
+    return Log(con, table, refused=refused, source_kind=source.kind)
 
 
 def _stage(
@@ -215,11 +229,9 @@ def _positive_sql(con: duckdb.DuckDBPyConnection, view: str, types: dict[str, st
 
     Raises:
         InputError: ``positive`` is no list of values, or no row has one of them.
-        SchemaError: there is no column ``event``.
     """
     if isinstance(positive, (str, bytes)) or not isinstance(positive, Iterable):
         raise InputError("positive_events", "a list of values", repr(positive), f"write it as [{positive!r}]")
-    _require(types, "log", [EVENT], {})
     wanted = list(positive)
     texts = ", ".join(ingest.literal(ingest.value_text(value, types[EVENT])) for value in wanted)
     found = f"COALESCE({ingest.value_text_sql(EVENT, types[EVENT])} IN ({texts or 'NULL'}), false)"
@@ -258,24 +270,23 @@ def _first_of_each_second(con: duckdb.DuckDBPyConnection, staged: str, refused: 
     return table
 
 
-def _read_features(log: Log, name: str, key: str, source: Source, columns: Mapping[str, str]) -> str:
+def _read_features(log: Log, name: str, key: str, source: Opened, columns: Mapping[str, str]) -> str:
     """Copy a feature table, one row an id: the first in the order of the columns, whatever the order of rows."""
-    con, table = log.con, ingest.fresh(name)
-    with ingest.opened(con, name, source, columns, (key,)) as (view, _):
-        types = ingest.types(con, view)
-        _require(types, name, (key,), columns)
-        with ingest.readable(name):
-            value = ingest.id_sql(con, view, name, key, types[key])
-            families = [ingest.family(ingest.types(con, log.table)[key]), ingest.family(types[key])]
-            if families == ["text", "integer"]:  # a CSV file does not tell text from integers
-                value = f"CAST({value} AS VARCHAR)"
-            others = [ingest.quoted(column) for column in types if column != key]
-            order = f" ORDER BY {', '.join(others)}" if others else ""
-            place = f"row_number() OVER (PARTITION BY {key}{order}) AS micgraph_place"
-            ranked = f"SELECT * REPLACE ({value} AS {key}), {place} FROM {view} WHERE {key} IS NOT NULL"
-            chosen = f"SELECT {', '.join([key, *others])} FROM ({ranked}) WHERE micgraph_place = 1"
-            con.execute(f"CREATE TABLE {table} AS {chosen}")
-        read, null = con.execute(f"SELECT count(*), count(*) - count({key}) FROM {view}").fetchall()[0]
+    con, table, view = log.con, ingest.fresh(name), source.view
+    types = ingest.types(con, view)
+    naming.require(name, (key,), types, source.found, columns)
+    with ingest.readable(name):
+        value = ingest.id_sql(con, view, name, key, types[key])
+        families = [ingest.family(ingest.types(con, log.table)[key]), ingest.family(types[key])]
+        if families == ["text", "integer"]:  # a CSV file does not tell text from integers
+            value = f"CAST({value} AS VARCHAR)"
+        others = [ingest.quoted(column) for column in types if column != key]
+        order = f" ORDER BY {', '.join(others)}" if others else ""
+        place = f"row_number() OVER (PARTITION BY {key}{order}) AS micgraph_place"
+        ranked = f"SELECT * REPLACE ({value} AS {key}), {place} FROM {view} WHERE {key} IS NOT NULL"
+        chosen = f"SELECT {', '.join([key, *others])} FROM ({ranked}) WHERE micgraph_place = 1"
+        con.execute(f"CREATE TABLE {table} AS {chosen}")
+    read, null = con.execute(f"SELECT count(*), count(*) - count({key}) FROM {view}").fetchall()[0]
     ours, theirs = (ingest.family(ingest.types(con, t)[key]) for t in (log.table, table))
     kept = len(Log(con, table))
     if kept and ours != theirs:

@@ -6,6 +6,7 @@ import glob
 import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -67,6 +68,15 @@ def readable(argument: str) -> Iterator[None]:
         raise InputError(argument, "a readable table", got, "check the file or the table, and its format") from error
 
 
+@dataclass(frozen=True)
+class Opened:
+    """A source with our column names (``view``), what it was read from, and its columns under their own names."""
+
+    view: str
+    kind: SourceKind
+    found: tuple[str, ...]
+
+
 @contextmanager
 def opened(
     con: duckdb.DuckDBPyConnection,
@@ -75,7 +85,7 @@ def opened(
     columns: Mapping[str, str],
     text: Sequence[str],
     strict: bool = False,
-) -> Iterator[tuple[str, SourceKind]]:
+) -> Iterator[Opened]:
     """A relation of the source's rows with our column names, there as long as the context is.
 
     Args:
@@ -98,7 +108,7 @@ def opened(
             kept = [column for column in found if column in renames or column not in hidden]
             select = ", ".join(f"{quoted(column)} AS {quoted(renames.get(column, column))}" for column in kept)
             con.execute(f"CREATE VIEW {view} AS SELECT {select} FROM {name}")
-        yield view, kind
+        yield Opened(view, kind, tuple(found))
     finally:
         con.execute(f"DROP VIEW IF EXISTS {view}")
         con.unregister(name)

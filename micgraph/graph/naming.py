@@ -1,0 +1,72 @@
+"""What ``columns=`` may say: our name -> the source's name, each spelt as one of the two is."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from difflib import get_close_matches
+from typing import Any
+
+from micgraph import schema
+from micgraph.schema import SchemaError, did_you_mean
+
+EVENT_COLUMNS = (
+    schema.USER_ID,
+    schema.ITEM_ID,
+    schema.TIMESTAMP,
+    schema.ORDINAL,
+    schema.SESSION_ID,
+    schema.DURATION,
+    schema.WEIGHT,
+)
+LOG_COLUMNS = (*EVENT_COLUMNS, schema.EVENT)
+KNOWN = (*LOG_COLUMNS, schema.TITLE, schema.CATEGORY, schema.TAGS, schema.PROVIDER, schema.EMBEDDING)
+NEAR = 0.8  # likeness from which another name is taken for a slip: "titel" is one of title, "subtitle" is not
+
+
+def check(columns: Mapping[str, str], found: Iterable[str]) -> None:
+    """Refuse entries that would be ignored.
+
+    A feature table may have any columns, so an unknown name of ours is an error only where it is nearly a known one.
+    That a log's own column exists is for :func:`require`, which knows the table.
+
+    Args:
+        columns: our name -> the source's name.
+        found: the columns of all given tables, under their own names.
+
+    Raises:
+        SchemaError: an entry is reversed, its name of ours is misspelt, or no table has its column.
+    """
+    present = list(dict.fromkeys(found))
+    for ours, theirs in columns.items():
+        if ours not in KNOWN and ours in present and theirs in KNOWN and theirs not in present:
+            remedy = f'the mapping is our name -> yours: write columns={{"{theirs}": "{ours}"}}'
+            raise SchemaError("columns", f"one of our names before {theirs!r}", repr(ours), remedy)
+        if ours not in KNOWN and get_close_matches(str(ours), KNOWN, n=1, cutoff=NEAR):
+            remedy = f"{did_you_mean(str(ours), KNOWN, '')} If not, rename the column in its table"
+            raise SchemaError("columns", "names of ours before theirs", repr(ours), remedy)
+        if ours not in LOG_COLUMNS and theirs not in present:
+            remedy = did_you_mean(str(theirs), present, "name a column of the log, items= or users=")
+            got = f"only the columns {', '.join(present)}"
+            raise SchemaError("columns", f"a column {theirs!r} for {ours!r}", got, remedy)
+
+
+def require(
+    argument: str, names: Iterable[str], types: Mapping[str, Any], found: Iterable[str], columns: Mapping[str, str]
+) -> None:
+    """Refuse a table without the columns ``names``.
+
+    Args:
+        types: the table's columns under our names.
+        found: its columns under their own names, which is how the error names them.
+
+    Raises:
+        SchemaError: one is missing.
+    """
+    present = list(found)
+    for name in names:
+        if name not in types:
+            wanted = columns.get(name, name)
+            near = get_close_matches(str(wanted), present, n=1)
+            remedy = f'name it with columns={{"{name}": ...}}'
+            remedy = f'did you mean columns={{"{name}": "{near[0]}"}}?' if near and near[0] != wanted else remedy
+            raise SchemaError(argument, f"a column {wanted!r}", f"the columns {', '.join(present)}", remedy)
