@@ -48,6 +48,15 @@ class IdMap:
         shown = ", ".join(str(v) for v in self.values[:3].to_pylist())
         return f"IdMap({len(self):,} ids of {self.values.type}: {shown}{', ...' if len(self) > 3 else ''})"
 
+    @property
+    def kind(self) -> str:
+        """``integers``, ``texts`` or ``UUIDs``."""
+        return kind_of(self.values.type)
+
+    def describe(self) -> str:
+        """What its ids look like, such as ``integers such as 12301``."""
+        return self.kind + (f" such as {self.values[0].as_py()!r}" if len(self) else "")
+
     def index(self, ids: Any) -> np.ndarray:
         """Internal numbers of external ids.
 
@@ -145,6 +154,17 @@ def as_array(ids: Any) -> pa.Array:
         if pc.all(whole, min_count=0).as_py() and pc.all(pc.less(pc.abs(array), 2.0**53), min_count=0).as_py():
             array = array.cast(pa.int64())
     return array
+
+
+def kind_of(kind: pa.DataType) -> str:
+    """The plural for ids of an Arrow type: integers, texts, UUIDs, or the name of a type that ids do not have."""
+    import pyarrow as pa
+
+    if pa.types.is_integer(kind):
+        return "integers"
+    if _is_text(kind):
+        return "texts"
+    return "UUIDs" if isinstance(kind, pa.BaseExtensionType) else f"{kind} values"
 
 
 def _one_chunk(array: pa.Array | pa.ChunkedArray) -> pa.Array:

@@ -191,7 +191,7 @@ def test_ids_are_read_in_the_type_of_the_graph(trained: Path) -> None:
     assert {row.split()[0] for row in rows[1:]} == {"3"}
     rows = _run("recommend", run, "--histories", "100 101;;107", "--k", "2", "--channels", "u2i,i2i")
     assert [row.split()[0] for row in rows[1:]] == ["0", "0", "1", "1", "2", "2"]
-    assert "integers" in _refused("recommend", run, "--users", "u3")
+    assert "integers such as 0, as in the log, got 'u3'" in _refused("recommend", run, "--users", "u3")
     assert "integers" in _refused("similar", run, "--items", "x")
     assert "--histories" in _refused("recommend", run, "--histories", "100 x")
 
@@ -240,7 +240,7 @@ def test_seen_items_are_left_out_unless_kept(trained: Path) -> None:
         ("evaluate RUN --holdout LEAK", "holdout: expected no target among the graph's clicks"),
         ("recommend RUN --k 3", "users, histories: expected one of the two, got neither"),
         ("recommend RUN --users 1 --histories 100 --k 3", "got both"),
-        ("recommend RUN --users 77 --k 3", "got 77"),
+        ("recommend RUN --users 77 --k 3", "got 77; pass what the person clicked as --histories"),
         ("recommend RUN --users 1 --k 99", "k: expected a number from 1 to 11"),
         ("recommend RUN --users 1 --channels u2x", "channels: expected 'all' or some of"),
         ("similar RUN --items 7", "got 7"),

@@ -154,6 +154,7 @@ def recommend(
     from micgraph.cli import ids
     from micgraph.retrieval.recommender import Recommender
     from micgraph.run import load_run
+    from micgraph.schema import UnknownIdError
 
     loaded = load_run(run)
     with working("indexing the model's vectors"):
@@ -164,7 +165,11 @@ def recommend(
     if histories is not None:
         people["histories"] = ids.histories(histories, recommender.items)
     names = channels if channels == "all" else ids.listed(channels)
-    found = recommender.recommend(k=k, channels=names, filter_seen=filter_seen, **people)
+    try:
+        found = recommender.recommend(k=k, channels=names, filter_seen=filter_seen, **people)
+    except UnknownIdError as error:
+        remedy = 'pass what the person clicked as --histories "i1 i2" instead'
+        raise UnknownIdError("--users", error.expected, error.got, remedy) from error
     _show_items(found, loaded.graph, "item_id")
 
 

@@ -12,6 +12,9 @@ from micgraph.schema import InputError
 if TYPE_CHECKING:
     import pyarrow as pa
 
+READERS: dict[str, Callable[[str], Any]] = {"integers": int, "texts": str, "UUIDs": UUID}
+"""How a text becomes an id, by the kind of the graph's ids."""
+
 
 def listed(text: str) -> list[str]:
     """``"u1, u2"`` -> ``["u1", "u2"]``."""
@@ -26,12 +29,11 @@ def typed(texts: Sequence[str], ids: IdMap, argument: str) -> pa.Array:
     """
     import pyarrow as pa
 
-    read, kind = _reader(ids.values.type)
     try:
-        return pa.array([read(text) for text in texts], ids.values.type)
+        return pa.array([READERS[ids.kind](text) for text in texts], ids.values.type)
     except (ValueError, OverflowError, pa.ArrowException) as error:
-        got = ", ".join(texts[:5])
-        raise InputError(argument, f"ids that are {kind}, as in the log", got, "write them as the log does") from error
+        got = ", ".join(map(repr, texts[:5]))
+        raise InputError(argument, f"{ids.describe()}, as in the log", got, "write them as the log does") from error
 
 
 def histories(text: str, items: IdMap) -> list[list[Any]]:
@@ -41,11 +43,3 @@ def histories(text: str, items: IdMap) -> list[list[Any]]:
         InputError: a text that cannot be an item id.
     """
     return [typed(person.split(), items, "--histories").to_pylist() for person in text.split(";")]
-
-
-def _reader(kind: pa.DataType) -> tuple[Callable[[str], Any], str]:
-    import pyarrow as pa
-
-    if pa.types.is_integer(kind):
-        return int, "integers"
-    return (UUID, "UUIDs") if isinstance(kind, pa.BaseExtensionType) else (str, "texts")

@@ -14,7 +14,7 @@ from torch import Tensor
 from micgraph.graph.catalog import encode_rows
 from micgraph.graph.fields import Field, Fields
 from micgraph.graph.recgraph import RecGraph
-from micgraph.ids import IdMap
+from micgraph.ids import IdMap, as_array, kind_of
 from micgraph.knn import Ragged
 from micgraph.retrieval.channels import CHANNELS
 from micgraph.retrieval.retriever import Lists
@@ -24,7 +24,7 @@ POPULAR = "popular"
 FrameKind = Literal["pandas", "polars", "arrow"]
 
 
-def kind_of(given: Any) -> FrameKind:
+def frame_kind(given: Any) -> FrameKind:
     """The kind of frame that answers ``given``: its own; for plain lists pandas where installed, else Arrow."""
     module = type(given).__module__.split(".")[0]
     if module in ("pandas", "polars"):
@@ -61,9 +61,14 @@ def known(ids: IdMap, given: Any, argument: str, remedy: str) -> np.ndarray[Any,
         raise InputError(argument, "at least one id", "none", "pass the ids to answer for")
     index = ids.index(given)
     if (index < 0).any():
-        unknown = [str(x) for x, i in zip(_plain(given), index, strict=True) if i < 0]
+        array = as_array(given)
+        unknown = [repr(x) for x, i in zip(array.to_pylist(), index, strict=True) if i < 0]
         got = ", ".join(unknown[:5]) + (f" and {len(unknown) - 5:,} more" if len(unknown) > 5 else "")
-        raise UnknownIdError(argument, f"ids among the graph's {len(ids):,}", got, remedy)
+        kind = kind_of(array.type)
+        if kind != ids.kind:
+            got = f"the {kind if len(unknown) > 1 else kind[:-1]} {got}"
+            remedy = f"pass {ids.kind}, or {remedy}"
+        raise UnknownIdError(argument, f"{ids.describe()}, among the graph's {len(ids):,}", got, remedy)
     return index
 
 

@@ -121,7 +121,7 @@ class Recommender:
         encoded = frames.fields_of(fields, self.graph, self.users, len(number))
         batches = self.retriever.encode(seen, number, encoded, seen if filter_seen else None)
         columns = self._answer(batches, ids, k, names, allowed)
-        return frames.frame(columns, frames.kind_of(users if users is not None else histories))
+        return frames.frame(columns, frames.frame_kind(users if users is not None else histories))
 
     def similar_items(self, items: Any, k: int = 10) -> Any:
         """The ``k`` nearest items of each item, by the cosine of their own vectors.
@@ -138,7 +138,7 @@ class Recommender:
         """
         remedy = "ask for items that were clicked in the log the graph was built from"
         index = frames.known(self.items, items, "items", remedy)
-        return self._similar(index, self.retriever.items, self.items, ITEM_ID, k, frames.kind_of(items))
+        return self._similar(index, self.retriever.items, self.items, ITEM_ID, k, frames.frame_kind(items))
 
     def similar_users(self, users: Any, k: int = 10) -> Any:
         """The ``k`` nearest users of each user, by the cosine of their own vectors.
@@ -148,7 +148,7 @@ class Recommender:
         """
         remedy = "ask for users of the log that the graph was built from"
         index = frames.known(self.users, users, "users", remedy)
-        return self._similar(index, self.retriever.users.vectors, self.users, USER_ID, k, frames.kind_of(users))
+        return self._similar(index, self.retriever.users.vectors, self.users, USER_ID, k, frames.frame_kind(users))
 
     def fit_fusion(self, data: HeldOut, filter_seen: bool = True) -> LearnedFusion:
         """Fit the learned fusion on held-out clicks and use it from now on.
@@ -224,7 +224,10 @@ class Recommender:
         if histories is not None:
             seen, unknown = frames.histories_of(histories, self.items)
             if unknown:
-                _LOG.warning("histories: %d of %d items are unknown to the graph", unknown, len(seen.items))
+                known = self.items.describe()
+                _LOG.warning(
+                    "histories: %d of %d items are unknown to the graph, which has %s", unknown, len(seen.items), known
+                )
             return pa.array(range(seen.n_rows), pa.int64()), torch.full((seen.n_rows,), -1), seen
         remedy = "pass what the person clicked as histories=[[...]] instead"
         number = torch.from_numpy(frames.known(self.users, users, "users", remedy))

@@ -279,7 +279,7 @@ def test_unknown_items_of_a_history_are_read_and_counted(world, caplog):
     rec = Recommender(world(2))
     with caplog.at_level(logging.WARNING, "micgraph"):
         frame = rec.recommend(histories=[["i01", "new"], ["i02"]], k=4)
-    assert "1 of 3 items are unknown" in caplog.text and len(frame) == 8
+    assert "1 of 3 items are unknown to the graph, which has texts such as 'i00'" in caplog.text and len(frame) == 8
 
 
 @pytest.mark.parametrize("history", [[], ["nope"], ["nope", "neither"]])
@@ -329,8 +329,12 @@ BAD = {
     "neither users nor histories": ({}, InputError, "neither"),
     "both users and histories": ({"users": ["u01"], "histories": [["i01"]]}, InputError, "both"),
     "no users": ({"users": []}, InputError, "at least one"),
-    "an unknown user": ({"users": ["u01", "who"]}, UnknownIdError, r"who.*histories="),
-    "a user id of another type": ({"users": [1]}, UnknownIdError, "histories="),
+    "an unknown user": ({"users": ["u01", "who"]}, UnknownIdError, r"got 'who'; .*histories="),
+    "a user id of another type": (
+        {"users": [1]},
+        UnknownIdError,
+        "texts such as 'u00', among the graph's 12, got the integer 1; pass texts, or pass what",
+    ),
     "k of 0": ({"users": ["u01"], "k": 0}, InputError, "from 1 to 25"),
     "k of 2.5": ({"users": ["u01"], "k": 2.5}, InputError, "from 1 to 25"),
     "k beyond the catalogue": ({"users": ["u01"], "k": 26}, InputError, "from 1 to 25"),
@@ -353,6 +357,16 @@ def test_bad_input_gets_a_named_error(world, name):
     with pytest.raises(error, match=message) as caught:
         Recommender(world(0)).recommend(**arguments)
     assert isinstance(caught.value, MicgraphError) and caught.value.remedy
+
+
+def test_texts_for_integers_are_named_as_such(world):
+    rec = Recommender(world(0, integer_ids=True))
+    with pytest.raises(UnknownIdError, match="integers such as 1000, among the graph's 25, got the text '1003'; pass"):
+        rec.similar_items("1003")
+    with pytest.raises(UnknownIdError, match="got the texts '1003', '1004'; pass"):
+        rec.similar_items(np.array(["1003", "1004"]))
+    with pytest.raises(UnknownIdError, match="got 7; ask for items"):
+        rec.similar_items([1003, 7])
 
 
 def test_bad_input_of_similar(world):
