@@ -18,7 +18,7 @@ from micgraph.evaluation import EvalData, Ranker, Result, evaluate_ranker, prepa
 from micgraph.nn.towers import TwoTower
 from micgraph.presets import RunConfig, resolve
 from micgraph.retrieval.rankers import FusedRanker, U2IRanker
-from micgraph.retrieval.recommender import Recommender
+from micgraph.retrieval.recommender import TRAIN_FIRST, Recommender
 from micgraph.run import Run, load_learned, load_run, prepare_directory
 from micgraph.sampling.batch import BatchSampler
 from micgraph.schema import ConfigError, InputError, did_you_mean
@@ -73,9 +73,10 @@ def train(
         ConfigError: an unknown name or setting, a model that contradicts the config, or settings that do not fit the
             graph, the validation or the run found in ``out``.
         ArtifactError: ``out`` holds something else than a run.
-        InputError: the validation was prepared for another graph, or is a whole split.
+        InputError: no graph, or a validation that was prepared for another graph or is a whole split.
         LeakageError: validation targets are clicks of the graph.
     """
+    _require(graph, "graph", "relations", "a RecGraph", "build one first: micgraph.build(log)")
     resolved = resolve(model, config, graph.n_items)
     data = None if validation is None else prepared(validation, graph)
     _check(resolved, graph, data)
@@ -96,6 +97,12 @@ def train(
     if data is not None and resolved.fusion.fusion == "learned":
         _learn_fusion(run, data, filter_seen)
     return run
+
+
+def _require(given: Any, argument: str, attribute: str, expected: str, remedy: str) -> None:
+    """Refuse an argument of another kind, such as the log instead of the graph."""
+    if not hasattr(given, attribute):
+        raise InputError(argument, expected, f"a {type(given).__name__}", remedy)
 
 
 def _check(config: RunConfig, graph: RecGraph, data: EvalData | None) -> None:
@@ -221,9 +228,10 @@ def evaluate(
 
     Raises:
         ConfigError: no such baseline, or a fusion out of range.
-        InputError: a whole split instead of a part, data prepared for another graph, or no such ``ks``.
+        InputError: no run, a whole split instead of a part, data prepared for another graph, or no such ``ks``.
         LeakageError: held-out clicks are edges of the graph.
     """
+    _require(run, "run", "model", "a trained run", TRAIN_FIRST)
     data = prepared(holdout, run.graph)
     rankers: list[Ranker] = [fit_baseline(name, run.graph) for name in baselines]
     rankers += [

@@ -56,6 +56,15 @@ def test_data_prepared_for_another_graph_is_refused(graph: mg.RecGraph, parts: m
     assert str(mg.evaluate(run, own)) == str(mg.evaluate(run, parts.test))
 
 
+def test_what_is_made_too_early_is_refused_with_the_step_before(graph: mg.RecGraph, parts: mg.Split) -> None:
+    with pytest.raises(InputError, match="^graph: expected a RecGraph, got a Log; build one first"):
+        mg.train(parts.train, "gru4rec")  # type: ignore[arg-type]
+    with pytest.raises(InputError, match="^run: expected a trained run, got a RecGraph; pass the run that"):
+        mg.Recommender(graph)  # type: ignore[arg-type]
+    with pytest.raises(InputError, match="^run: expected a trained run, got a RecGraph; pass the run that"):
+        mg.evaluate(graph, parts.test)  # type: ignore[arg-type]
+
+
 def test_a_whole_split_is_refused(graph: mg.RecGraph, parts: mg.Split, tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"pass split\.test"):
         mg.evaluate(quick(graph), parts)  # type: ignore[arg-type]

@@ -31,6 +31,7 @@ from micgraph.schema import ITEM_ID, USER_ID, InputError
 
 KIND, FORMAT = "recommender", 1
 ModelLoader = Callable[[Path, RecGraph], RetrievalModel]
+TRAIN_FIRST = "pass the run that micgraph.train or micgraph.load_run returns"
 _LOG = logging.getLogger(__name__)
 
 
@@ -60,11 +61,13 @@ class Recommender:
 
     Raises:
         ConfigError: an unknown setting or a value out of range.
-        InputError: the graph was loaded without its external ids.
+        InputError: no run, or its graph was loaded without its external ids.
         MissingExtraError: the index is FAISS's and faiss is not installed.
     """
 
     def __init__(self, run: TrainedRun, fusion: FusionConfig | Mapping[str, Any] | None = None) -> None:
+        if not hasattr(run, "model"):
+            raise InputError("run", "a trained run", f"a {type(run).__name__}", TRAIN_FIRST)
         config = run.fusion if fusion is None else fusion
         if isinstance(config, Mapping):
             config = parse(FusionConfig, {**asdict(run.fusion), **config}, "fusion")
