@@ -277,6 +277,18 @@ def test_the_installed_command_answers_for_help_at_once() -> None:
     assert all(command in shown.stdout for command in COMMANDS)
 
 
+def test_the_package_is_the_command_too() -> None:
+    shown = subprocess.run(
+        [sys.executable, "-m", "micgraph", "inspect", "nothing"],
+        cwd=REPOSITORY,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert (shown.returncode, shown.stdout) == (2, "")
+    assert shown.stderr.startswith("error: nothing: expected a directory")
+
+
 @pytest.mark.parametrize("command", COMMANDS)
 def test_every_command_explains_itself(command: str) -> None:
     shown = "\n".join(_run(command, "--help"))

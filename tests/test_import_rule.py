@@ -27,6 +27,7 @@ LAYERS: list[set[str | tuple[str, ...]]] = [
     {("evaluation", "baselines", "significance")},
     {("pipeline", "presets", "run")},
     {"report", "cli"},
+    {"__main__"},
 ]
 # What runs on a machine that has only these beside the standard library, their own imports included.
 BARE = ("rng", "sampling", "nn", "tasks", "training", "metrics", "graph.relation", "graph.fields", "graph.recgraph")
