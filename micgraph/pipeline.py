@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import sys
 import tempfile
 import weakref
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -24,7 +25,7 @@ from micgraph.sampling.batch import BatchSampler
 from micgraph.schema import ConfigError, InputError, did_you_mean
 from micgraph.tasks.objective import Objective
 from micgraph.tasks.registry import TASKS
-from micgraph.training import Trainer
+from micgraph.training import Progress, Trainer
 
 if TYPE_CHECKING:
     from micgraph.graph.recgraph import RecGraph
@@ -67,7 +68,7 @@ def train(
         device: ``auto`` takes a GPU where there is one.
         filter_seen: whether validation leaves out what users have already clicked.
         on_epoch: receives each epoch's row of metrics.
-        progress: show a progress bar.
+        progress: show a progress bar, and say on stderr where a run found in ``out`` goes on.
 
     Raises:
         ConfigError: an unknown name or setting, a model that contradicts the config, or settings that do not fit the
@@ -92,6 +93,7 @@ def train(
             validate=None if data is None else lambda: validate(run, data, filter_seen),
             on_epoch=on_epoch,
             progress=_bar if progress else lambda steps, title: steps,
+            on_resume=_tell_resume if progress else None,
         ).run()
     run.model.refresh()
     if data is not None and resolved.fusion.fusion == "learned":
@@ -274,3 +276,9 @@ def _bar(steps: Iterable[int], title: str) -> Iterable[int]:
     from tqdm.auto import tqdm
 
     return tqdm(steps, desc=title, leave=False, mininterval=1.0)
+
+
+def _tell_resume(state: Progress) -> None:
+    from tqdm.auto import tqdm
+
+    tqdm.write(f"continuing after epoch {state.epoch}, step {state.step}", file=sys.stderr)

@@ -97,6 +97,7 @@ class Trainer:
         validate: called between epochs; returns metrics by name. None: the last weights are the best ones.
         on_epoch: receives each line of metrics.
         progress: wraps the steps of an epoch, such as a progress bar.
+        on_resume: receives where training goes on, if it does so from a checkpoint.
     """
 
     def __init__(
@@ -108,9 +109,11 @@ class Trainer:
         validate: Validate | None = None,
         on_epoch: OnEpoch | None = None,
         progress: Callable[[Iterable[int], str], Iterable[int]] = lambda steps, title: steps,
+        on_resume: Callable[[Progress], None] | None = None,
     ) -> None:
         self.objective, self.sampler, self.config, self.folder = objective, sampler, config, folder
         self.validate, self.on_epoch, self.progress_bar = validate, on_epoch, progress
+        self.on_resume = on_resume
         cuda = sampler.device.type == "cuda"
         self.optimizer = torch.optim.AdamW(
             objective.parameters(), lr=config.lr, weight_decay=config.weight_decay, fused=cuda or None
@@ -127,11 +130,16 @@ class Trainer:
         """
         if artifact.exists(self.folder / LAST):
             self._resume()
+            if self.on_resume is not None and not self._ended():
+                self.on_resume(self.state)
         self._trim_metrics()
-        while self.state.epoch < self.config.epochs and self.state.stale < self.config.patience:
+        while not self._ended():
             self._epoch()
         self.objective.load_state_dict(load_weights(self.folder / BEST))
         return self.state
+
+    def _ended(self) -> bool:
+        return self.state.epoch >= self.config.epochs or self.state.stale >= self.config.patience
 
     def _epoch(self) -> None:
         state = self.state

@@ -178,6 +178,31 @@ def test_each_run_gets_a_directory_and_goes_on_in_its_own(trained: Path, here: P
     assert "NaN" not in str(micgraph.load_run("runs/gru4rec-2"))
 
 
+@pytest.mark.parametrize("out", [["--out", "mine"], []])
+def test_ctrl_c_tells_how_to_go_on(trained: Path, here: Path, monkeypatch: pytest.MonkeyPatch, out: list[str]) -> None:
+    def interrupt(row: dict[str, Any]) -> None:
+        raise KeyboardInterrupt
+
+    command = ["train", str(trained / "graph"), "--model", "gru4rec", "--set", "training.epochs=2", "--device", "cpu"]
+    with monkeypatch.context() as patched:
+        patched.setattr("micgraph.cli.commands._tell_epoch", interrupt)
+        result = CliRunner().invoke(app, [*command, *out])
+    where = out or ["--out", "runs/gru4rec-1"]
+    named = "" if out else f" with {' '.join(where)}"
+    assert (result.exit_code, result.stdout) == (130, "")
+    assert result.stderr == f"stopped; the same command{named} goes on from the last checkpoint\n"
+    assert [line.split(":")[0] for line in _run(*command, *where)] == ["epoch 2", "run gru4rec"]
+
+
+def test_ctrl_c_before_the_first_checkpoint(trained: Path, here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupt(self: Any, step: int, order: Any) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("micgraph.training.Trainer._step", interrupt)
+    result = CliRunner().invoke(app, ["train", str(trained / "graph"), "--out", "mine", "--device", "cpu"])
+    assert result.exit_code == 130 and "before the first checkpoint" in result.stderr
+
+
 def test_a_run_that_does_not_start_leaves_no_directory(trained: Path, here: Path) -> None:
     graph = str(trained / "graph")
     _refused("train", graph, "--model", "ican", "--set", "sampling.samples=positions")

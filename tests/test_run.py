@@ -101,6 +101,17 @@ def test_the_same_settings_go_on_or_return_at_once(graph: RecGraph, tmp_path: Pa
     assert all(torch.equal(a, b) for a, b in zip(vectors(first), vectors(again), strict=True))
 
 
+def test_a_progress_bar_says_where_a_run_goes_on(graph: RecGraph, tmp_path: Path, capsys) -> None:
+    def shown(epochs: int) -> str:
+        config = {**SMALL, "training": {"epochs": epochs}}
+        train(graph, "gru4rec", config=config, out=tmp_path / "run", device="cpu")
+        return capsys.readouterr().err
+
+    assert "continuing" not in shown(1), "it begins"
+    assert "continuing" not in shown(1), "it had ended"
+    assert "continuing after epoch 1, step 0" in shown(2)
+
+
 def test_a_run_goes_on_where_epochs_or_patience_have_grown(graph: RecGraph, tmp_path: Path) -> None:
     quick(graph, tmp_path / "run", config={"training": {"epochs": 1, "patience": 2}})
     more = {"training": {"epochs": 3, "patience": 4}}

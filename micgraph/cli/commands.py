@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from micgraph.cli.console import Commands, show, working
+from micgraph.cli.console import INTERRUPTED, Commands, show, working
 
 if TYPE_CHECKING:
     from micgraph.graph.recgraph import RecGraph
@@ -110,6 +110,9 @@ def train(
         run = pipeline.train(
             loaded, model, validation, settings, directory, device, filter_seen, _tell_epoch, sys.stderr.isatty()
         )
+    except KeyboardInterrupt as stop:
+        typer.echo(_stopped(directory, out is not None), err=True)
+        raise typer.Exit(INTERRUPTED) from stop
     finally:
         if out is None:
             with suppress(OSError):  # where nothing was written into the directory that was taken for the run
@@ -218,6 +221,17 @@ def _new_run(name: str) -> Path:
         with suppress(FileExistsError):
             directory.mkdir(parents=True)
             return directory
+
+
+def _stopped(directory: Path, named: bool) -> str:
+    """What to do after Ctrl-C: a directory that micgraph chose must be named for the run to go on in it."""
+    from micgraph import artifact
+    from micgraph.training import LAST
+
+    if not artifact.exists(directory / LAST):
+        return "stopped before the first checkpoint; the same command begins anew"
+    command = "the same command" if named else f"the same command with --out {directory}"
+    return f"stopped; {command} goes on from the last checkpoint"
 
 
 def _tell_epoch(row: dict[str, Any]) -> None:

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
 EXIT = 2
 """Exit code of every error that micgraph raises on purpose, as of a wrong command line."""
+INTERRUPTED = 130
+"""Exit code after Ctrl-C, as shells give it."""
 
 
 class Commands(TyperGroup):
