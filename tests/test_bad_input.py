@@ -154,6 +154,26 @@ def _(world: World) -> Iterator[Attempt]:
     yield partial(world.build, world.clicks.assign(timestamp="yesterday"))
 
 
+@case("times with the day or the month first")
+def _(world: World) -> Iterator[Attempt]:
+    for form in ("%d/%m/%Y %H:%M:%S", "%m/%d/%y %H:%M", "%d.%m.%Y"):
+        clicks = world.clicks.assign(timestamp=world.clicks["timestamp"].dt.strftime(form))
+        yield partial(world.build, clicks)
+        yield partial(world.build, world.file("slashes.csv", clicks.to_csv(index=False).encode()))
+
+
+@case("times that are not in `time_format=`")
+def _(world: World) -> Iterator[Attempt]:
+    text = world.clicks["timestamp"].dt.strftime("%d/%m/%Y %H:%M")
+    yield partial(world.build, world.clicks.assign(timestamp=text), time_format="%Y-%m-%d")
+
+
+@case("a `time_format=` that is no strptime format")
+def _(world: World) -> Iterator[Attempt]:
+    for form in ("%Q", "DD/MM/YYYY", 5):
+        yield partial(world.build, time_format=form)
+
+
 @case("times in milliseconds and seconds, mixed")
 def _(world: World) -> Iterator[Attempt]:
     second = world.clicks["timestamp"].astype("datetime64[s, UTC]").astype("int64")
@@ -291,6 +311,12 @@ def _(world: World) -> Iterator[Attempt]:
     run = world.train(graph, out=None)
     yield partial(run.save, world.folder)
     yield partial(run.save, world.folder / "metrics.jsonl")
+
+
+@case("a whole split in place of the log of a graph")
+def _(world: World) -> Iterator[Attempt]:
+    whole = micgraph.split(micgraph.read_log(world.clicks), "leave_last_out")
+    yield partial(micgraph.build, whole, out=world.out)
 
 
 @case("a whole split in place of one part")

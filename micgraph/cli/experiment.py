@@ -24,6 +24,7 @@ class LogConfig:
         columns: our name -> the name in the files.
         positive_events: values of ``event`` that count.
         time_unit: of numeric timestamps.
+        time_format: of timestamps that are text, such as "%d/%m/%Y %H:%M".
     """
 
     __pydantic_config__: ClassVar = {"extra": "forbid"}
@@ -34,6 +35,7 @@ class LogConfig:
     columns: dict[str, str] = field(default_factory=dict)
     positive_events: list[str | int] | None = None
     time_unit: Literal["auto", "s", "ms", "us", "ns"] = "auto"
+    time_format: str | None = None
 
 
 @dataclass(frozen=True)
@@ -87,7 +89,7 @@ def read(config: LogConfig) -> Log:
     if config.source is None:
         remedy = "name it on the command line, or set log.source in the config"
         raise ConfigError("log.source", "the path of a log", "nothing", remedy)
-    return read_log(config.source, config.items, config.users, config.columns, config.positive_events, config.time_unit)
+    return read_log(**vars(config))
 
 
 def divide(log: Log, section: dict[str, Any]) -> Split:

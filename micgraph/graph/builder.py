@@ -19,6 +19,7 @@ from micgraph.graph.events import Log, read_log
 from micgraph.graph.recgraph import RecGraph
 from micgraph.graph.relation import Relation
 from micgraph.graph.semantic import SOURCES, similar
+from micgraph.graph.split import Split
 from micgraph.graph.times import duration
 from micgraph.ids import IdMap
 from micgraph.schema import (
@@ -108,10 +109,12 @@ def build(log: Any, config: BuildConfig | Mapping[str, Any] | None = None, out: 
 
     Raises:
         ConfigError: an unknown setting, or one of the wrong type or out of range.
-        InputError: the log has no event, or its times span more than 68 years.
+        InputError: the log has no event, its times span more than 68 years, or it is a whole split.
         SchemaError: a feature column has a type that cannot be a feature.
     """
     settings = _as_config(config)
+    if isinstance(log, Split):
+        raise InputError("log", "one log", "a whole split", "pass split.train")
     log = log if isinstance(log, Log) else read_log(log)
     graph = _graph(log, settings)
     if out is not None:

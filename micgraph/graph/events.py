@@ -16,7 +16,8 @@ import duckdb
 import pyarrow as pa
 
 from micgraph.graph import ingest, naming
-from micgraph.graph.ingest import Opened, Source, TimeUnit
+from micgraph.graph.ingest import Opened, Source
+from micgraph.graph.moments import TimeUnit, time_sql
 from micgraph.graph.naming import EVENT_COLUMNS, LOG_COLUMNS
 from micgraph.schema import (
     DURATION,
@@ -138,6 +139,7 @@ def read_log(
     columns: Mapping[str, str] | None = None,
     positive_events: Iterable[Any] | None = None,
     time_unit: TimeUnit = "auto",
+    time_format: str | None = None,
 ) -> Log:
     """Read and validate an interaction log.
 
@@ -155,6 +157,8 @@ def read_log(
         positive_events: values of ``event`` that count, such as ``["click"]``, ``[1]`` or ``[True]``, compared in
             the column's type; all rows count where it is None.
         time_unit: of numeric timestamps; ``"auto"`` tells it from their magnitude.
+        time_format: of timestamps that are text, as for strptime, such as ``"%d/%m/%Y %H:%M"``. Without it they are
+            read year first (ISO), and no other order of day and month is guessed.
 
     Raises:
         InputError: a source cannot be read, nothing usable is in it, or no event is positive.
@@ -162,21 +166,18 @@ def read_log(
             of ``columns`` is misspelt or reversed.
     """
     con, columns = ingest.connect(), dict(columns or {})
-    ids = {"log": (USER_ID, ITEM_ID, SESSION_ID), "items": (ITEM_ID,), "users": (USER_ID,)}
-    given = {name: value for name, value in (("log", source), ("items", items), ("users", users)) if value is not None}
+    ids = {"log": (USER_ID, ITEM_ID, SESSION_ID, TIMESTAMP), "items": (ITEM_ID,), "users": (USER_ID,)}
+    given = {"log": source} | {name: value for name, value in (("items", items), ("users", users)) if value is not None}
     with ExitStack() as stack:
         tables = {
             name: stack.enter_context(ingest.opened(con, name, value, columns, ids[name], strict=name == "log"))
             for name, value in given.items()
         }
         naming.check(columns, [column for table in tables.values() for column in table.found])
-        log = _read_events(con, tables["log"], columns, positive_events, time_unit)
-        features = {
-            name: _read_features(log, name, ids[name][0], table, columns)
-            for name, table in tables.items()
-            if name != "log"
-        }
-    return replace(log, **features)
+        log = _read_events(con, tables["log"], columns, positive_events, (time_unit, time_format))
+        tables.pop("log")
+        features = {name: _read_features(log, name, ids[name][0], table, columns) for name, table in tables.items()}
+    return replace(log, items=features.get("items"), users=features.get("users"))
 
 
 def _read_events(
@@ -184,25 +185,27 @@ def _read_events(
     source: Opened,
     columns: Mapping[str, str],
     positive: Iterable[Any] | None,
-    unit: TimeUnit,
+    times: tuple[TimeUnit, str | None],
 ) -> Log:
-    types = ingest.types(con, source.view)
-    wanted = [USER_ID, ITEM_ID, TIMESTAMP, *(name for name in LOG_COLUMNS if name in columns)]
-    wanted += [] if positive is None else [EVENT]
+    types, events = ingest.types(con, source.view), () if positive is None else (EVENT,)
+    wanted = [USER_ID, ITEM_ID, TIMESTAMP, *(name for name in LOG_COLUMNS if name in columns), *events]
     naming.require("log", wanted, types, source.found, columns)
     with ingest.readable("log"):
-        staged = _stage(con, source.view, types, positive, unit)
+        staged = _stage(con, source.view, types, positive, times)
     refused = _count_reasons(con, staged)
-    table = _first_of_each_second(con, staged, refused)
-    return Log(con, table, refused=refused, source_kind=source.kind)
+    return Log(con, _first_of_each_second(con, staged, refused), refused=refused, source_kind=source.kind)
 
 
 def _stage(
-    con: duckdb.DuckDBPyConnection, view: str, types: dict[str, str], positive: Iterable[Any] | None, unit: TimeUnit
+    con: duckdb.DuckDBPyConnection,
+    view: str,
+    types: dict[str, str],
+    positive: Iterable[Any] | None,
+    times: tuple[TimeUnit, str | None],
 ) -> str:
     """A table of all rows in our types, each with the reason why it is refused, or null."""
     value = {name: ingest.id_sql(con, view, "log", name, types[name]) for name in (USER_ID, ITEM_ID)}
-    value[TIMESTAMP] = ingest.time_sql(con, view, TIMESTAMP, types[TIMESTAMP], unit)
+    value[TIMESTAMP] = time_sql(con, view, TIMESTAMP, types[TIMESTAMP], *times)
     value[ORDINAL] = "CAST(0 AS BIGINT)"
     if ORDINAL in types:
         value[ORDINAL] = f"COALESCE({ingest.number_sql('log', ORDINAL, types[ORDINAL], 'BIGINT')}, 0)"

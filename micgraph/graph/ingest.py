@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, Literal
 
 import duckdb
 import pyarrow as pa
@@ -16,17 +16,14 @@ import pyarrow as pa
 from micgraph.schema import InputError, SchemaError
 
 SourceKind = Literal["pandas", "polars", "arrow", "path"]
-TimeUnit = Literal["auto", "s", "ms", "us", "ns"]
 Source = Any
 """A path, a glob or a list of paths to Parquet or CSV files, or a pandas, polars or Arrow table."""
 
 _FORMATS = {".parquet": "parquet", ".pq": "parquet", ".csv": "csv", ".tsv": "csv"}
-_INTEGERS = {f"{sign}{width}INT" for sign in ("", "U") for width in ("TINY", "SMALL", "BIG")}
-_INTEGERS |= {"INTEGER", "UINTEGER"}
-_FLOATS = {"FLOAT", "DOUBLE"}
-_NULLS = {"NULL", '"NULL"'}
-_TO_MICROS = {"s": "* 1000000", "ms": "* 1000", "us": "* 1", "ns": "/ 1000"}
-_LEAST: dict[TimeUnit, float] = {"ns": 1e17, "us": 1e14, "ms": 1e11, "s": 0}  # least size that is read as this unit
+INTEGERS = {f"{sign}{width}INT" for sign in ("", "U") for width in ("TINY", "SMALL", "BIG")}
+INTEGERS |= {"INTEGER", "UINTEGER"}
+FLOATS = {"FLOAT", "DOUBLE"}
+NULLS = {"NULL", '"NULL"'}
 _names = itertools.count()
 
 
@@ -91,8 +88,8 @@ def opened(
     Args:
         argument: how errors name the source.
         columns: our name -> the source's name.
-        text: our names of columns that a CSV file must not guess the type of ("007" is no number); they become
-            integers only where every value is written like one.
+        text: our names of columns that a CSV file must not guess the type of ("007" is no number, "04/03/2024" may
+            be two days); they become integers only where every value is written like one.
         strict: a column that ``columns`` looks for under another name is not taken under its own.
 
     Raises:
@@ -168,9 +165,10 @@ def _expand(argument: str, pattern: str | Path) -> list[str]:
 
 
 def _restore_integers(con: duckdb.DuckDBPyConnection, table: str, column: str) -> None:
-    written = f"CAST(TRY_CAST({column} AS BIGINT) AS VARCHAR) IS NOT DISTINCT FROM {column}"
+    digits = f"regexp_replace({column}, '\\.0$', '')"  # pandas writes integers with gaps as 12.0
+    written = f"CAST(TRY_CAST({digits} AS BIGINT) AS VARCHAR) IS NOT DISTINCT FROM {digits}"
     if con.execute(f"SELECT bool_and({written}) FROM {table}").fetchall()[0][0]:
-        con.execute(f"ALTER TABLE {table} ALTER {column} TYPE BIGINT")
+        con.execute(f"ALTER TABLE {table} ALTER {column} TYPE BIGINT USING CAST({digits} AS BIGINT)")
 
 
 def id_sql(con: duckdb.DuckDBPyConnection, view: str, argument: str, name: str, kind: str) -> str:
@@ -179,13 +177,13 @@ def id_sql(con: duckdb.DuckDBPyConnection, view: str, argument: str, name: str, 
     Raises:
         SchemaError: the column has another type.
     """
-    if kind in _INTEGERS or kind in ("VARCHAR", "UUID"):
+    if kind in INTEGERS or kind in ("VARCHAR", "UUID"):
         return name
     if kind == "ENUM":
         return f"CAST({name} AS VARCHAR)"
-    if kind in _NULLS:
+    if kind in NULLS:
         return f"CAST({name} AS BIGINT)"
-    if kind in _FLOATS:  # what pandas makes of integers with gaps
+    if kind in FLOATS:  # what pandas makes of integers with gaps
         query = f"SELECT bool_and({name} IS NULL OR ({name} = floor({name}) AND abs({name}) < 9e15)) FROM {view}"
         if con.execute(query).fetchall()[0][0] is not False:
             return f"CAST({name} AS BIGINT)"
@@ -194,7 +192,7 @@ def id_sql(con: duckdb.DuckDBPyConnection, view: str, argument: str, name: str, 
 
 def family(kind: str) -> str:
     """The family of an id type; ids of one family can be equal."""
-    return "integer" if kind in _INTEGERS else {"VARCHAR": "text"}.get(kind, kind)
+    return "integer" if kind in INTEGERS else {"VARCHAR": "text"}.get(kind, kind)
 
 
 def number_sql(argument: str, name: str, kind: str, target: str) -> str:
@@ -203,7 +201,7 @@ def number_sql(argument: str, name: str, kind: str, target: str) -> str:
     Raises:
         SchemaError: the column is not numeric.
     """
-    if kind in _INTEGERS or kind in _FLOATS or kind == "DECIMAL" or kind in _NULLS:
+    if kind in INTEGERS or kind in FLOATS or kind == "DECIMAL" or kind in NULLS:
         return f"TRY_CAST({name} AS {target})"
     raise SchemaError(f"{argument}.{name}", "numbers", kind, "convert the column")
 
@@ -211,7 +209,7 @@ def number_sql(argument: str, name: str, kind: str, target: str) -> str:
 def value_text_sql(name: str, kind: str) -> str:
     """SQL for a column's values as text, whole numbers without a fraction: what :func:`value_text` is compared with."""
     text = f"CAST({name} AS VARCHAR)"
-    if kind in _FLOATS or kind == "DECIMAL":
+    if kind in FLOATS or kind == "DECIMAL":
         whole = f"{name} = floor({name}) AND abs({name}) < 9e15"
         return f"CASE WHEN {whole} THEN CAST(CAST({name} AS BIGINT) AS VARCHAR) ELSE {text} END"
     return text
@@ -225,52 +223,3 @@ def value_text(value: Any, kind: str) -> str:
     if kind != "VARCHAR" and isinstance(value, (bool, float)) and value == value // 1:
         return str(int(value))
     return str(value)
-
-
-def time_sql(con: duckdb.DuckDBPyConnection, view: str, name: str, kind: str, unit: TimeUnit) -> str:
-    """SQL for a time column as microseconds since 1970 UTC, null where it cannot be parsed.
-
-    Numbers are read in the given unit, or in the one that their magnitude tells; text may hold numbers or ISO times;
-    times without a zone are UTC.
-
-    Raises:
-        SchemaError: the column has a type without times, mixes units, or nothing in it can be parsed.
-    """
-    if unit not in get_args(TimeUnit):
-        raise InputError("time_unit", f"one of {', '.join(get_args(TimeUnit))}", repr(unit), "choose one of these")
-    if kind.startswith("TIMESTAMP") or kind == "DATE":
-        return f"epoch_us(TRY_CAST({name} AS TIMESTAMPTZ))"
-    if kind in _INTEGERS or kind in _NULLS:
-        number = f"CAST({name} AS HUGEINT)"
-    elif kind in _FLOATS or kind == "DECIMAL":
-        number = f"CAST({name} AS DOUBLE)"
-    elif kind == "VARCHAR":
-        number = f"TRY_CAST({name} AS DECIMAL(28, 6))"
-    else:
-        raise SchemaError(f"log.{name}", "times, numbers or text", kind, "convert the column")
-    unit = _unit(con, view, name, number) if unit == "auto" else unit
-    scaled = f"TRY_CAST({number} {_TO_MICROS[unit]} AS BIGINT)"
-    if kind != "VARCHAR":
-        return scaled
-    parsed = f"COALESCE({scaled}, epoch_us(TRY_CAST({name} AS TIMESTAMPTZ)))"
-    given, readable_ones, example = con.execute(
-        f"SELECT count({name}), count({parsed}), min({name}) FROM {view}"
-    ).fetchall()[0]
-    if given and not readable_ones:
-        raise SchemaError(f"log.{name}", "times that can be parsed", f"text such as {example!r}", "write ISO times")
-    return parsed
-
-
-def _unit(con: duckdb.DuckDBPyConnection, view: str, name: str, number: str) -> TimeUnit:
-    """The unit that the numbers' magnitude tells; zero is the same time in every unit."""
-    size = f"CAST(abs({number}) AS DOUBLE)"
-    query = f"SELECT min({size}), max({size}) FROM {view} WHERE {number} <> 0 AND {size} < 1e22"
-    low, high = con.execute(query).fetchall()[0]
-    if low is None:
-        return "s"
-    first, last = (next(unit for unit, least in _LEAST.items() if value >= least) for value in (low, high))
-    if first != last:
-        got = f"some that look like {first} ({low:.0f}) and some that look like {last} ({high:.0f})"
-        remedy = "bring them to one unit, or name it with time_unit="
-        raise SchemaError(f"log.{name}", "numbers in one unit", got, remedy)
-    return first

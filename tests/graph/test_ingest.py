@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 
 import duckdb
@@ -129,6 +129,34 @@ def test_unparsable_times_are_counted_unless_all_are(tmp_path: Path) -> None:
     assert read_log(tmp_path / "late.csv").refused == {"unparsable timestamp": 1, DUPLICATE: 29_999}
 
 
+@pytest.mark.parametrize("source", ["frame", "csv", "parquet"])
+def test_no_order_of_day_and_month_is_guessed(source: str, tmp_path: Path) -> None:
+    def given(times: list[str]) -> object:
+        rows = table(user_id=["x", "x", "y"], timestamp=times)
+        if source == "csv":
+            rows.to_pandas().to_csv(tmp_path / "log.csv", index=False)
+        pq.write_table(rows, tmp_path / "log.parquet")
+        return rows if source == "frame" else tmp_path / f"log.{source}"
+
+    slashes = ["04/03/2024 09:00", "13/03/2024 09:00", "14/03/2024 09:00"]
+    with pytest.raises(SchemaError, match=r'time_format="%d/%m/%Y %H:%M"'):
+        read_log(given(slashes))
+    first = int(datetime(2024, 3, 4, 9, tzinfo=UTC).timestamp())
+    assert seconds(read_log(given(slashes), time_format="%d/%m/%Y %H:%M")) == [first + 86_400 * n for n in (0, 9, 10)]
+    mixed = read_log(given(["2024-03-04 09:00:00", "04/03/24 09:00", "2024-03-04T09:00:01Z"]))
+    assert seconds(mixed) == [first, first + 1] and mixed.refused == {"unparsable timestamp": 1}
+    days = read_log(given(["20240304", "20240305", "20240306"]), time_format="%Y%m%d")
+    assert seconds(days)[0] == first - 9 * 3600
+
+
+def test_csv_ids_that_pandas_wrote_with_a_fraction_are_integers(tmp_path: Path) -> None:
+    rows = pd.DataFrame({"user_id": [12320.0, None, 7.0], "item_id": ["1.0", "x", "2.5"], "timestamp": DAY})
+    rows.to_csv(tmp_path / "log.csv", index=False)
+    log = read_log(tmp_path / "log.csv")
+    assert log.arrow()["user_id"].to_pylist() == [7, 12320] and log.refused == {"null user_id": 1}
+    assert log.arrow()["item_id"].to_pylist() == ["2.5", "1.0"]
+
+
 def test_unreadable_files(tmp_path: Path) -> None:
     good, broken, unknown = tmp_path / "good.parquet", tmp_path / "broken.parquet", tmp_path / "log.xlsx"
     pq.write_table(pa.table({name: np.arange(5_000) for name in ("user_id", "item_id", "timestamp")}), good)
@@ -137,7 +165,8 @@ def test_unreadable_files(tmp_path: Path) -> None:
     damaged = tmp_path / "damaged.parquet"
     damaged.write_bytes(half[:4] + b"\xff" * 2_000 + half[2_004:])
     unknown.write_bytes(b"x")
-    for path in (broken, damaged, unknown, tmp_path / "missing.parquet", tmp_path / "*.csv", 5, [], [good, unknown]):
+    missing = [tmp_path / "missing.parquet", tmp_path / "*.csv"]
+    for path in (broken, damaged, unknown, *missing, 5, None, [], [good, unknown]):
         with pytest.raises(InputError) as caught:
             read_log(path)
         assert not isinstance(caught.value, duckdb.Error) and "log" in str(caught.value)
