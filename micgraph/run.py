@@ -18,7 +18,7 @@ from micgraph.nn.towers import TwoTower
 from micgraph.presets import RunConfig
 from micgraph.retrieval.learned import LearnedFusion
 from micgraph.schema import ArtifactError, ConfigError
-from micgraph.training import BEST, LAST, METRICS, load_weights
+from micgraph.training import BEST, LAST, METRICS, TrainingConfig, load_weights
 
 if TYPE_CHECKING:
     from micgraph.graph.recgraph import RecGraph
@@ -108,10 +108,21 @@ class Run:
     def __repr__(self) -> str:
         rows = self.metrics
         size = sum(p.numel() for p in self.towers.parameters())
-        lines = [f"Run {self.name}: {size:,} parameters, {len(rows)} epochs, {self.directory}"]
-        if rows:
-            lines.append("  last epoch: " + ", ".join(f"{k} {v:.4g}" for k, v in rows[-1].items() if k != "epoch"))
-        return "\n".join(lines)
+        lines = [f"Run {self.name}: {size:,} parameters, {self.directory}"]
+        return "\n".join(lines + (_story(rows, self.config.training) if rows else []))
+
+
+def _story(rows: list[dict[str, Any]], training: TrainingConfig) -> list[str]:
+    """How far a run has come, and at most five metrics of the epoch whose weights it has."""
+    monitor, length = f"valid/{training.monitor}", training.monitor.partition("@")[2]
+    judged = [row for row in rows if monitor in row]
+    best = max(judged, key=lambda row: row[monitor]) if judged else rows[-1]
+    stale = len(judged) - 1 - judged.index(best) if judged else 0
+    ended = ", stopped early" if len(rows) < training.epochs and stale >= training.patience else ""
+    wanted = [monitor, *(f"valid/{name}@{length}" for name in ("recall", "ndcg", "coverage")), "loss"]
+    shown = ", ".join(f"{name} {best[name]:.4g}" for name in dict.fromkeys(wanted) if name in best)
+    title = "best" if judged else "last"
+    return [f"  epochs: {len(rows)} of {training.epochs}{ended}", f"  {title} epoch {best['epoch']}: {shown}"]
 
 
 def prepare_directory(run: Run, graph: str, validation: dict[str, Any] | None) -> None:
