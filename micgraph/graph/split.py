@@ -81,7 +81,7 @@ class Split:
     dropped: dict[str, int]
 
     def __repr__(self) -> str:
-        params = ", ".join(f"{name}={value!r}" for name, value in self.manifest["params"].items())
+        params = ", ".join(times.setting(name, value) for name, value in self.manifest["params"].items())
         lines = [f"Split: {self.manifest['kind']}({params})", f"  train    {len(self.train):,} events"]
         for name, part in (("valid", self.valid), ("test", self.test)):
             if part is not None:

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import re
 from datetime import UTC, date, datetime, timedelta
+from typing import Any
+
+import numpy as np
 
 from micgraph.schema import InputError
 
@@ -49,3 +52,23 @@ def instant(value: str | date | datetime | int | float, argument: str = "time") 
     except (TypeError, ValueError, OverflowError) as error:
         remedy = 'write it as "2017-10-16 12:00" or pass a datetime'
         raise InputError(argument, "a point in time", repr(value), remedy) from error
+
+
+def date_text(micros: int) -> str:
+    """A point in time as :func:`instant` reads it, such as ``2017-10-16 12:00:00`` (UTC)."""
+    return str(np.datetime64(micros, "us").astype("datetime64[s]")).replace("T", " ")
+
+
+def length_text(micros: int) -> str:
+    """A length of time as :func:`duration` reads it, in the longest unit that divides it: ``2d``, ``36h``; ``None`` for
+    none at all."""
+    if not micros:
+        return "None"
+    unit = next(name for name in ("d", "h", "m", "s", "ms", "us") if micros % _UNITS[name] == 0)
+    return f"{micros // _UNITS[unit]}{unit}"
+
+
+def setting(name: str, value: Any) -> str:
+    """A parameter of a split as one would write it: ``cut_us`` as a date, other microseconds as a length of time."""
+    text = date_text if name == "cut_us" else length_text if name.endswith("_us") else repr
+    return f"{name.removesuffix('_us')}={text(value)}"

@@ -90,6 +90,7 @@ def test_temporal_windows_are_half_open() -> None:
     assert {(u, i) for u, i, _, _ in events(parts.train)} == {(1, i) for i in range(5)} | {(3, 1)}
     assert parts.dropped == {"after the test window": 2}
     assert "2 (after the test window)" in repr(parts)
+    assert "_us" not in repr(parts)
 
 
 def test_temporal_without_a_cut_ends_with_the_last_second() -> None:

@@ -28,3 +28,13 @@ def test_instants() -> None:
     assert {times.instant(value) for value in same} == {DAY * 10**6}
     with pytest.raises(InputError, match="point in time"):
         times.instant("noon")
+
+
+def test_times_are_written_as_they_are_read() -> None:
+    assert times.date_text(DAY * 10**6) == "2020-01-01 00:00:00"
+    for text in ("2d", "36h", "90m", "45s", "3ms", "1us"):
+        assert times.length_text(times.duration(text)) == text
+    assert times.length_text(0) == "None"
+    assert times.setting("cut_us", DAY * 10**6) == "cut=2020-01-01 00:00:00"
+    assert times.setting("test_us", 86_400 * 10**6) == "test=1d"
+    assert times.setting("seed", 3) == "seed=3"
