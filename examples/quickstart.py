@@ -72,7 +72,11 @@ def main(argv: Sequence[str] | None = None) -> None:
     figure = recall_against_coverage(results, "hit@200", "coverage@50", Path(args.out) / "recall_coverage.png")
     print(f"\nfigure: {figure}\n")
     _show_recommendations(rec, graph)
-    print(json.dumps({"seconds": round(time.perf_counter() - started), **{r.name: r["hit@200"] for r in results}}))
+    print(
+        json.dumps(
+            {"seconds": round(time.perf_counter() - started), **{r.name: round(r["hit@200"], 4) for r in results}}
+        )
+    )
 
 
 def _train(
