@@ -41,7 +41,9 @@ def page() -> str:
     for name, task in TASKS.items():
         parts.append(f"## tasks.{name}\n\n{_summary(task.config)}\n\n{_table(task.config, task.defaults)}")
     parts.append("## split\n\n`mg.split(log, kind, ...)`, or `kind` and the same names in YAML.")
-    parts += [f"### {f.__name__}\n\n{_arguments(f)}" for f in (split.temporal, split.user_holdout, split.leave_last_out)]
+    parts += [
+        f"### {f.__name__}\n\n{_arguments(f)}" for f in (split.temporal, split.user_holdout, split.leave_last_out)
+    ]
     return "\n\n".join(part.strip() for part in parts) + "\n"
 
 

@@ -72,11 +72,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     figure = recall_against_coverage(results, "hit@200", "coverage@50", Path(args.out) / "recall_coverage.png")
     print(f"\nfigure: {figure}\n")
     _show_recommendations(rec, graph)
-    print(
-        json.dumps(
-            {"seconds": round(time.perf_counter() - started), **{r.name: round(r["hit@200"], 4) for r in results}}
-        )
-    )
+    hits = {result.name: round(result["hit@200"], 4) for result in results}
+    print(json.dumps({"seconds": round(time.perf_counter() - started), **hits}))
 
 
 def _train(
