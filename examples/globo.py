@@ -5,7 +5,7 @@
 There are no titles and no categories, so MicRec's semantic task has nothing to work on here. News grow old within
 hours, so each model also has a row whose candidates are what was clicked in the last hours before the cut, as
 popularity's are.
-Settings were chosen on the 12 hours before the cut (``--tune`` trains on what lies before those and judges there).
+Settings were written down and not tuned; ``--tune`` judges on the 12 hours before the test window, to tune them there.
 """
 
 from __future__ import annotations
