@@ -173,7 +173,7 @@ def make_towers(config: RunConfig, graph: RecGraph) -> TwoTower:
 
 def make_objective(config: RunConfig, towers: TwoTower, graph: RecGraph) -> Objective:
     """The towers with their tasks."""
-    tasks = {name: TASKS[name].make(config.task_config(name), towers) for name in config.tasks}
+    tasks = {name: TASKS[name].make(config.task_config(name), towers, graph.item_fields) for name in config.tasks}
     return Objective(towers, tasks, graph.item_fields, graph.user_fields, config.perturb)
 
 

@@ -38,7 +38,7 @@ def trainer(
     graph = toy_graph(rows, 20)
     model = ModelConfig(dim=8, history=5, dropout=0.2, similarity="cosine", temperature=0.2, shared_space=True)
     towers = TwoTower(model, graph.item_fields, graph.user_fields)
-    made = {name: TASKS[name].make(TASKS[name].config(), towers) for name in tasks}
+    made = {name: TASKS[name].make(TASKS[name].config(), towers, graph.item_fields) for name in tasks}
     objective = Objective(towers, made, graph.item_fields, graph.user_fields)
     config = SamplingConfig(samples="positions", batch_size=4)
     sampler = BatchSampler(graph, config, [task.requires for task in made.values()], model.history)

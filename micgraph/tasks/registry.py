@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from micgraph.graph.fields import Fields
 from micgraph.nn.towers import TwoTower
 from micgraph.schema import CO_OCCURS, SIMILAR, ConfigError, did_you_mean
 from micgraph.tasks.base import Task
@@ -20,23 +21,23 @@ class TaskType:
 
     Attributes:
         config: its configuration class.
-        make: (config, towers) -> task.
+        make: (config, towers, the catalogue's item fields) -> task.
         defaults: where this name differs from the class's own defaults.
     """
 
     config: type
-    make: Callable[[Any, TwoTower], Task]
+    make: Callable[[Any, TwoTower, Fields], Task]
     defaults: dict[str, Any]
 
 
 TASKS: dict[str, TaskType] = {
-    "matching": TaskType(MatchingConfig, lambda c, t: Matching(c), {}),
-    "fea": TaskType(FeatureConfig, lambda c, t: FeatureCL(c, t.item_fields.width, t.config.dim), {"weight": 1.0}),
-    "sem": TaskType(NeighbourConfig, lambda c, t: NeighbourCL(c, SIMILAR, t.config.dim), {"weight": 0.3}),
-    "sess": TaskType(NeighbourConfig, lambda c, t: NeighbourCL(c, CO_OCCURS, t.config.dim), {"weight": 0.1}),
-    "ui": TaskType(ChannelConfig, lambda c, t: UserItem(c), {}),
-    "uu": TaskType(ChannelConfig, lambda c, t: UserUser(c), {}),
-    "ii": TaskType(ChannelConfig, lambda c, t: ItemItem(c), {}),
+    "matching": TaskType(MatchingConfig, lambda c, t, f: Matching(c), {}),
+    "fea": TaskType(FeatureConfig, lambda c, t, f: FeatureCL(c, t.item_fields.width, t.config.dim), {"weight": 1.0}),
+    "sem": TaskType(NeighbourConfig, lambda c, t, f: NeighbourCL(c, SIMILAR, t.config.dim), {"weight": 0.3}),
+    "sess": TaskType(NeighbourConfig, lambda c, t, f: NeighbourCL(c, CO_OCCURS, t.config.dim), {"weight": 0.1}),
+    "ui": TaskType(ChannelConfig, lambda c, t, f: UserItem(c), {}),
+    "uu": TaskType(ChannelConfig, lambda c, t, f: UserUser(c), {}),
+    "ii": TaskType(ChannelConfig, lambda c, t, f: ItemItem(c), {}),
 }
 
 GROUPS = {"micrec": ("fea", "sem", "sess"), "mic": ("ui", "uu", "ii")}

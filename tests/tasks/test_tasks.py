@@ -32,7 +32,10 @@ def step(
     """An objective with these tasks, one batch and what was encoded for it, without dropout."""
     graph = toy_graph(ROWS, N_ITEMS)
     towers = TwoTower(ModelConfig(dim=8, history=5, **model), graph.item_fields, graph.user_fields)
-    made = {name: TASKS[name].make(TASKS[name].config(**settings), towers) for name, settings in tasks.items()}
+    made = {
+        name: TASKS[name].make(TASKS[name].config(**settings), towers, graph.item_fields)
+        for name, settings in tasks.items()
+    }
     objective = Objective(towers, made, graph.item_fields, graph.user_fields, perturb).eval()
     config = SamplingConfig(samples=samples, batch_size=12)
     batch = BatchSampler(graph, config, [t.requires for t in made.values()], 5).batch(0, 0)
