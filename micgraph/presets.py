@@ -23,7 +23,7 @@ FULL_CATALOGUE = 20_000
 ENCODER_PRESETS: dict[str, dict[str, Any]] = {
     "gru4rec": {
         "model": {"dim": 128, "history": 200, "dropout": 0.3, "user_fields": []},
-        "sampling": {"samples": "positions", "batch_size": 32, "anchors_per_query": 16},
+        "sampling": {"samples": "positions", "strict": False, "batch_size": 32, "anchors_per_query": 16},
         "training": {"epochs": 20},
     },
     "ican": {

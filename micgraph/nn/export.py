@@ -76,10 +76,10 @@ class BoundModel:
         return self._items
 
     def item_vectors(self) -> tuple[Tensor, Tensor]:
-        """(search [N, d], own [N, d]): what U2I searches, and the items' own space, which I2I compares."""
-        own = self.items().vectors[:-1]
+        """(search [N, D], own [N, d]): what U2I searches, and the items' own space, which I2I compares."""
+        items = self.items()
         with torch.no_grad():
-            return self.towers.search_items(own), own
+            return self.towers.search_items(items)[:-1], items.vectors[:-1]
 
     def encode_queries(
         self, items: Tensor, mask: Tensor, user: Tensor, fields: Fields | None = None
@@ -93,7 +93,7 @@ class BoundModel:
             fields: user fields to use instead of the graph's.
 
         Returns:
-            (search [B, d], own [B, d]).
+            (search [B, D], or [B, K, D] with several interests; own [B, d], with several interests their mean).
         """
         encoded = self.items()
         training = self.towers.training
@@ -103,4 +103,4 @@ class BoundModel:
             history = torch.where(mask, items, -1)
             own = self.towers.encoder(self.towers.query_input(encoded, history, mask, user_fields))
             self.towers.train(training)
-            return self.towers.search_queries(own), own
+            return self.towers.search_queries(own), own.mean(1) if own.dim() == 3 else own

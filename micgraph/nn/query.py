@@ -26,7 +26,7 @@ class QueryInput:
 
 
 class QueryEncoder(nn.Module):
-    """Base of the user towers: a history and user fields in, one vector out.
+    """Base of the user towers: a history and user fields in, one vector out, or one for each of K interests.
 
     Subclasses set ``every_position`` if :meth:`positions` scores each prefix of a history in one pass, and
     ``reads_fields`` if they need ``QueryInput.fields`` (it is empty otherwise, which saves memory).
@@ -36,7 +36,7 @@ class QueryEncoder(nn.Module):
     reads_fields = False
 
     def forward(self, query: QueryInput) -> Tensor:
-        """float [B, d], the vector of each whole history."""
+        """float [B, d], the vector of each whole history, or [B, K, d], its interests (DECISIONS 24)."""
         raise NotImplementedError
 
     def positions(self, query: QueryInput) -> Tensor:
@@ -48,6 +48,12 @@ def masked_mean(x: Tensor, mask: Tensor) -> Tensor:
     """Mean of ``x`` [B, T, ...] over the valid places of ``mask`` [B, T]; zeros where there is none."""
     weight = mask.to(x.dtype).view(*mask.shape, *(1,) * (x.dim() - 2))
     return (x * weight).sum(1) / weight.sum(1).clamp(min=1)
+
+
+def running_mean(x: Tensor, mask: Tensor) -> Tensor:
+    """:func:`masked_mean` of every prefix: at t, of the places 0..t; [B, T, ...] and [B, T] -> [B, T, ...]."""
+    weight = mask.to(x.dtype).view(*mask.shape, *(1,) * (x.dim() - 2))
+    return (x * weight).cumsum(1) / weight.cumsum(1).clamp(min=1)
 
 
 def mlp(sizes: list[int], activation: type[nn.Module], last_linear: bool = True, dropout: float = 0.0) -> nn.Sequential:

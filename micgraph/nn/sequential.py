@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from micgraph.nn.query import QueryEncoder, QueryInput, last_valid, masked_mean, mlp
+from micgraph.nn.query import QueryEncoder, QueryInput, last_valid, masked_mean, mlp, running_mean
 from micgraph.schema import ConfigError
 
 
@@ -52,6 +52,8 @@ class PooledMLP(QueryEncoder):
         dropout: on the item vectors.
     """
 
+    every_position = True
+
     def __init__(self, dim: int, user_width: int = 0, hidden: tuple[int, ...] = (), dropout: float = 0.0) -> None:
         super().__init__()
         self.dropout = nn.Dropout(dropout)
@@ -60,6 +62,11 @@ class PooledMLP(QueryEncoder):
     def forward(self, query: QueryInput) -> Tensor:
         pooled = masked_mean(self.dropout(query.vectors), query.mask)
         return self.layers(torch.cat([pooled, query.user], dim=1))  # type: ignore[no-any-return]
+
+    def positions(self, query: QueryInput) -> Tensor:
+        pooled = running_mean(self.dropout(query.vectors), query.mask)
+        user = query.user[:, None].expand(-1, pooled.shape[1], -1)
+        return self.layers(torch.cat([pooled, user], dim=2))  # type: ignore[no-any-return]
 
 
 class ICAN(QueryEncoder):
@@ -104,7 +111,7 @@ class ICAN(QueryEncoder):
         super().__init__()
         if tokens not in ("fields", "items"):
             raise ConfigError("model.options.tokens", "'fields' or 'items'", repr(tokens), "choose one of them")
-        self.by_field = tokens == "fields"
+        self.by_field = self.every_position = tokens == "fields"
         width = field_dim if self.by_field else dim
         if heads < 1 or width % heads:
             expected = f"a divisor of the tokens' width {width}"
@@ -117,12 +124,22 @@ class ICAN(QueryEncoder):
 
     def forward(self, query: QueryInput) -> Tensor:
         tokens, padding = self._tokens(query)
+        return self._mix(tokens, padding, query.user)
+
+    def positions(self, query: QueryInput) -> Tensor:
+        if not self.by_field:
+            return super().positions(query)
+        tokens = running_mean(query.fields, query.mask)
+        user = query.user.repeat_interleave(tokens.shape[1], 0)
+        return self._mix(tokens.flatten(0, 1), None, user).view(*tokens.shape[:2], -1)
+
+    def _mix(self, tokens: Tensor, padding: Tensor | None, user: Tensor) -> Tensor:
         tokens = self.dropout(tokens)
         mixed, _ = self.attention(tokens, tokens, tokens, key_padding_mask=padding, need_weights=False)
         mixed = self.norm(tokens + mixed)
         if padding is not None:
             mixed = mixed * ~padding[:, :, None]
-        return self.layers(torch.cat([mixed.flatten(1), query.user], dim=1))  # type: ignore[no-any-return]
+        return self.layers(torch.cat([mixed.flatten(1), user], dim=1))  # type: ignore[no-any-return]
 
     def _tokens(self, query: QueryInput) -> tuple[Tensor, Tensor | None]:
         if self.by_field:

@@ -11,6 +11,7 @@ from torch.nn import functional as F
 
 from micgraph.graph.fields import Field, Fields
 from micgraph.nn.fields import FieldEncoder
+from micgraph.nn.items import ItemEncoder, MLPFields, SumFields
 from micgraph.nn.query import QueryEncoder, QueryInput, mlp
 from micgraph.nn.registry import make_encoder
 from micgraph.schema import USER_ID, ConfigError, check_range
@@ -30,6 +31,8 @@ class ModelConfig:
         similarity: ``dot`` or ``cosine``.
         temperature: scores are divided by it (with cosine; MIC: 0.1).
         dropout: inside the query encoder.
+        item_bias: every field value adds a number of its own to the scores of its items; the search vectors carry it in
+            one more dimension, which is 1 in queries (with ``dot``).
         shared_space: queries and items meet behind a non-linear head each (DECISIONS 23); set by the user-item task.
         history: T, the longest history that is read.
         options: more arguments of the encoder, by name.
@@ -46,6 +49,7 @@ class ModelConfig:
     similarity: Literal["dot", "cosine"] = "dot"
     temperature: float = 1.0
     dropout: float = 0.0
+    item_bias: bool = False
     shared_space: bool = False
     history: int = 50
     options: dict[str, Any] = field(default_factory=dict)
@@ -54,6 +58,8 @@ class ModelConfig:
         check_range(vars(self), "dim field_dim item_hidden history", at_least=1)
         check_range(vars(self), "dropout", at_least=0, below=1)
         check_range(vars(self), "temperature", above=0)
+        if self.item_bias and self.similarity == "cosine":
+            raise ConfigError("model.item_bias", "similarity=dot", "cosine", "leave the bias out, or take dot")
 
 
 @dataclass(frozen=True)
@@ -63,10 +69,12 @@ class ItemReps:
     Attributes:
         fields: float [U + 1, F, d_f], raw field embeddings (f_i of MicRec 3.3).
         vectors: float [U + 1, d], the item tower's output (the items' own space).
+        bias: float [U + 1], what is added to the items' scores, or None.
     """
 
     fields: Tensor
     vectors: Tensor
+    bias: Tensor | None = None
 
 
 class SharedHead(nn.Module):
@@ -100,7 +108,8 @@ class TwoTower(nn.Module):
         if names is None:
             names = tuple(name for name in user_fields if name != USER_ID)
         self.user_fields = FieldEncoder(_chosen(user_fields, names), width)
-        self.item_layers = _item_layers(config, self.item_fields.width)
+        self.item_encoder = _item_encoder(config, self.item_fields.width)
+        self.item_bias = _bias(read) if config.item_bias else None
         self.encoder: QueryEncoder = make_encoder(config, self.user_fields.width, width, len(self.item_fields.names))
         heads = {"query": SharedHead(config.dim), "item": SharedHead(config.dim)} if config.shared_space else {}
         self.heads = nn.ModuleDict(heads)
@@ -123,8 +132,11 @@ class TwoTower(nn.Module):
             keep = torch.cat([keep, keep.new_ones(1, keep.shape[1])])
         raw = self.item_fields(extended, keep)
         used = F.dropout(raw, dropout) if dropout else raw
-        vectors = used.sum(1) if self.item_layers is None else self.item_layers(used.flatten(1))
-        return ItemReps(raw, vectors)
+        bias = self.item_encoder.bias(used)
+        if self.item_bias is not None:
+            linear = self.item_bias(extended, keep).sum((1, 2))
+            bias = linear if bias is None else bias + linear
+        return ItemReps(raw, self.item_encoder(used), bias)
 
     def query_input(
         self, items: ItemReps, history: Tensor, mask: Tensor, user: Fields, user_keep: Tensor | None = None
@@ -146,13 +158,20 @@ class TwoTower(nn.Module):
             width = items.vectors.new_zeros(len(history), 0)
         return QueryInput(_rows(items.vectors, history), raw, mask, width)
 
-    def search_items(self, own: Tensor) -> Tensor:
-        """From the items' own space to the vectors that U2I searches: [n, d] -> [n, d]."""
-        return self._search(own, "item")
+    def search_items(self, items: ItemReps) -> Tensor:
+        """The vectors that U2I searches, of encoded items and the unknown one: [U + 1, D]."""
+        found = self._search(items.vectors, "item")
+        return found if items.bias is None else torch.cat([found, items.bias[:, None]], dim=1)
 
     def search_queries(self, own: Tensor) -> Tensor:
-        """From the queries' own space to the vectors that U2I searches with: [..., d] -> [..., d]."""
-        return self._search(own, "query")
+        """From the queries' own space to the vectors that U2I searches with: [..., d] -> [..., D]."""
+        found = self._search(own, "query")
+        return F.pad(found, (0, 1), value=1.0) if self.biased else found
+
+    @property
+    def biased(self) -> bool:
+        """Whether scores have a part that depends on the item alone; D is then d + 1."""
+        return self.item_bias is not None or self.item_encoder.biased
 
     def _search(self, own: Tensor, side: str) -> Tensor:
         shared = self.heads[side](own) if side in self.heads else own
@@ -194,7 +213,7 @@ def _rows(x: Tensor, index: Tensor) -> Tensor:
     return flat.view(*index.shape, *x.shape[1:])
 
 
-def _item_layers(config: ModelConfig, width: int) -> nn.Sequential | None:
+def _item_encoder(config: ModelConfig, width: int) -> ItemEncoder:
     if config.item_hidden is None:
         if (config.field_dim or config.dim) != config.dim:
             raise ConfigError(
@@ -203,8 +222,16 @@ def _item_layers(config: ModelConfig, width: int) -> nn.Sequential | None:
                 str(config.field_dim),
                 "leave it out, or give model.item_hidden",
             )
-        return None
-    return mlp([width, *config.item_hidden, config.dim], nn.Tanh)
+        return SumFields()
+    return MLPFields(width, config.item_hidden, config.dim)
+
+
+def _bias(fields: Fields) -> FieldEncoder:
+    """One number for each value of each field, 0 at first."""
+    encoder = FieldEncoder(fields, 1)
+    for weight in encoder.parameters():
+        nn.init.zeros_(weight)
+    return encoder
 
 
 def _with_unknown(one: Field) -> Field:

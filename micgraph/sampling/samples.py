@@ -22,7 +22,8 @@ class SamplingConfig:
             of the history before it) or ``users`` (one random click of every user, as ComiRec).
         batch_size: queries a batch: pieces for ``positions``, clicks or users otherwise.
         min_history: clicks with fewer earlier ones are no targets.
-        strict: a target's history ends before its second (basket-mates are no history); ``positions`` go by order.
+        strict: a target's history ends before its second (basket-mates are no history). ``positions`` then leave out
+            clicks whose piece holds nothing earlier; without it they go by order.
         max_anchors: at most so many item anchors a batch.
         anchors_per_query: pairs of each query, at most, that the user-item and user-user tasks contrast; only
             ``positions`` have several.
@@ -106,11 +107,16 @@ class Samples:
 
     def _targets(self) -> tuple[Tensor, Tensor]:
         """Row and offset of every click that has enough history."""
-        rel, config = self.clicks, self.config
+        rel = self.clicks
         row, eid = rel.row_index(), torch.arange(rel.n_edges, device=rel.device)
-        stop = locate(rel, row, rel.time) if config.strict and rel.time is not None else eid
-        keep = stop - rel.indptr[row] >= config.min_history
+        keep = self._before(row, eid) - rel.indptr[row] >= self.config.min_history
         return row[keep], eid[keep]
+
+    def _before(self, row: Tensor, target: Tensor) -> Tensor:
+        """Where the history of each target ends: int64 [P], an offset into the clicks."""
+        if self.config.strict and self.clicks.time is not None:
+            return locate(self.clicks, row, self.clicks.time[target])
+        return target
 
     def _piece_ends(self) -> tuple[Tensor, Tensor]:
         rel, size = self.clicks, self.history
@@ -121,13 +127,15 @@ class Samples:
         return row, rel.indptr[row + 1] - nth * size
 
     def _pieces(self, pick: Tensor) -> Cut:
-        """Pieces of T + 1 clicks: the first T are read, the last T are the targets after each of them."""
+        """Pieces of T + 1 clicks: the first T are read, the last T are targets after the clicks before them."""
         row, stop = self.rows[pick], self.stops[pick]
         eid, mask = window(self.clicks, row, stop, self.history + 1)
-        read = mask[:, 1:]
-        scored = read & (eid[:, 1:] - self.clicks.indptr[row][:, None] >= self.config.min_history)
-        pair_row, pair_at = scored.nonzero(as_tuple=True)
-        return Cut(stop, row, eid[:, :-1], read, pair_row, pair_at, eid[:, 1:][scored])
+        pair_row, place = mask[:, 1:].nonzero(as_tuple=True)
+        target = eid[pair_row, place + 1]
+        past = self._before(row[pair_row], target)
+        at = past - 1 - eid[pair_row, 0]
+        scored = (at >= 0) & (past - self.clicks.indptr[row[pair_row]] >= self.config.min_history)
+        return Cut(stop, row, eid[:, :-1], mask[:, 1:], pair_row[scored], at[scored], target[scored])
 
     def _cuts(self, pick: Tensor, epoch_key: int) -> Cut:
         row, target = self.rows[pick], self.stops[pick]
@@ -136,8 +144,5 @@ class Samples:
             sample = row
             lot = rng.integers(epoch_key, row, 1, self._count[target][:, None])[:, 0]
             target = self._choices[self._first[target] + lot]
-        stop = target
-        if self.config.strict and self.clicks.time is not None:
-            stop = locate(self.clicks, row, self.clicks.time[target])
-        eid, mask = window(self.clicks, row, stop, self.history)
+        eid, mask = window(self.clicks, row, self._before(row, target), self.history)
         return Cut(sample, row, eid, mask, torch.arange(len(row), device=row.device), None, target)

@@ -16,9 +16,9 @@ class Reps:
 
     Attributes:
         items: the batch's items in their own space, with raw field embeddings; row -1 is the unknown item.
-        search_items: float [U + 1, d], items in the space that U2I searches.
-        queries: float [P, d], pairs' queries in their own space.
-        search_queries: float [P, d], the same in the space that U2I searches.
+        search_items: float [U + 1, D], items in the space that U2I searches.
+        queries: float [P, d], pairs' queries in their own space, the mean of several interests.
+        search_queries: float [P, D], the same in U2I's space, of several interests the target's nearest.
         query_views: float [A, d] perturbed views of the anchor queries, as many as asked for.
         item_views: float [I, d] perturbed views of the item anchors, as many as asked for.
         scale: scores are ``scale * <search query, search item>``.

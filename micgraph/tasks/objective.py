@@ -55,18 +55,19 @@ class Objective(nn.Module):
         items = self.towers.items(take(self.fields["item"], batch.items))
         user = take(self.fields["user"], batch.user)
         queries = self._pairs(batch, self.towers.query_input(items, batch.history, batch.mask, user))
+        search_items, search_queries = self.towers.search_items(items), self.towers.search_queries(queries)
         return Reps(
             items=items,
-            search_items=self.towers.search_items(items.vectors),
-            queries=queries,
-            search_queries=self.towers.search_queries(queries),
+            search_items=search_items,
+            queries=_mean_interest(queries),
+            search_queries=_nearest_interest(search_queries, search_items[batch.target]),
             query_views=tuple(self._query_view(batch, items, user, i) for i in range(self.query_view_count)),
             item_views=tuple(self._item_view(batch, i) for i in range(self.item_view_count)),
             scale=self.towers.scale,
         )
 
     def _pairs(self, batch: Batch, query: QueryInput) -> Tensor:
-        """The query vector of every pair: [P, d]."""
+        """The query vector of every pair [P, d], or its interests [P, K, d]."""
         if batch.pair_at is None:
             return self.towers.encoder(query)[batch.pair_row]  # type: ignore[no-any-return]
         return self.towers.encoder.positions(query)[batch.pair_row, batch.pair_at]
@@ -85,7 +86,7 @@ class Objective(nn.Module):
             fields=F.dropout(query.fields, drop, self.training),
             user=F.dropout(query.user, drop, self.training),
         )
-        return self._pairs(batch, query)[batch.anchor]
+        return _mean_interest(self._pairs(batch, query)[batch.anchor])
 
     def _item_view(self, batch: Batch, view: int) -> Tensor:
         """A perturbed view of each item anchor: fields masked, then dropout on what is left."""
@@ -94,3 +95,16 @@ class Objective(nn.Module):
         keep = keep_mask(key, anchors, len(self.towers.item_fields.names), self.perturb.mask_rate)
         fields = take(self.fields["item"], anchors)
         return self.towers.items(fields, keep, self.perturb.dropout if self.training else 0.0).vectors[:-1]
+
+
+def _mean_interest(queries: Tensor) -> Tensor:
+    """What user-user contrast and U2U compare (DECISIONS 24): [P, d] as it is, [P, K, d] -> [P, d]."""
+    return queries if queries.dim() == 2 else queries.mean(1)
+
+
+def _nearest_interest(queries: Tensor, target: Tensor) -> Tensor:
+    """The interest with the highest score for the target (DECISIONS 24): [P, D] as it is, [P, K, D] -> [P, D]."""
+    if queries.dim() == 2:
+        return queries
+    best = (queries * target[:, None]).sum(-1).argmax(1)
+    return queries[torch.arange(len(best), device=best.device), best]

@@ -22,6 +22,7 @@ VARIANTS = {
     "gru4rec, no user": {"encoder": "gru4rec", "user_fields": ()},
     "ican of items": {"encoder": "ican", "options": {"tokens": "items", "heads": 2}},
     "ican, cosine, shared": {"encoder": "ican", "similarity": "cosine", "temperature": 0.1, "shared_space": True},
+    "ican, bias": {"encoder": "ican", "item_bias": True},
     "gru4rec, mlp items": {
         "encoder": "gru4rec",
         "item_hidden": (9, 7),
@@ -82,7 +83,7 @@ class TestContract:
         unknown = torch.full((3,), -1)
         for items, mask in (lines([], [], [], width=0), lines([], [], [], width=4), lines([-1, -1], [3, -1], [-1])):
             search, own = model.encode_queries(items, mask, unknown)
-            assert search.shape == own.shape == (3, 16)
+            assert search.shape == (3, 16 + model.towers.biased) and own.shape == (3, 16)
             assert torch.isfinite(search).all() and torch.isfinite(own).all()
 
     def test_training_on_empty_histories_keeps_gradients_finite(self, settings: dict) -> None:
@@ -127,7 +128,7 @@ class TestContract:
         history, mask = lines(*HISTORIES)
         fields = {name: f.take(USERS) for name, f in user_fields(N_USERS).items()}
         own = model.encoder(model.query_input(encoded, history, mask, fields))
-        trained = model.scale * model.search_queries(own) @ model.search_items(encoded.vectors[:-1]).T
+        trained = model.scale * model.search_queries(own) @ model.search_items(encoded)[:-1].T
         torch.testing.assert_close(model.scale * search @ items.T, trained)
         assert torch.equal((search @ items.T).argsort(1), trained.argsort(1))
         assert exported.metric == ("cosine" if model.config.similarity == "cosine" else "ip")

@@ -7,7 +7,7 @@ import torch
 from torch.nn import functional as F
 
 from micgraph.graph.fields import take
-from micgraph.nn.towers import ModelConfig, TwoTower
+from micgraph.nn.towers import ItemReps, ModelConfig, TwoTower
 from micgraph.schema import ConfigError
 from tests.toy import item_fields, user_fields
 
@@ -27,7 +27,7 @@ def test_the_mlp_tower_reads_all_fields_end_to_end() -> None:
     """MicRec 3.6: a 3-layer MLP with tanh."""
     model = towers(item_hidden=(7, 6), field_dim=3)
     reps = model.items(item_fields(N))
-    first, _, second, _, third = model.item_layers
+    first, _, second, _, third = model.item_encoder.layers
     assert [m.out_features for m in (first, second, third)] == [7, 6, 8]
     x = reps.fields.flatten(1)
     torch.testing.assert_close(reps.vectors, third(torch.tanh(second(torch.tanh(first(x))))))
@@ -74,11 +74,28 @@ def test_the_user_id_is_read_only_where_it_is_named() -> None:
 @pytest.mark.parametrize("similarity", ["dot", "cosine"])
 def test_search_vectors(similarity: str, shared: bool) -> None:
     model = towers(similarity=similarity, shared_space=shared, temperature=0.25)
-    own = torch.randn(5, 3, 8)
-    for side, search in (("item", model.search_items), ("query", model.search_queries)):
+    own = torch.randn(5, 8)
+    items = ItemReps(own[:, None], own)
+    for side, found in (("item", model.search_items(items)), ("query", model.search_queries(own))):
         want = own + model.heads[side].layers(own) if shared else own
-        torch.testing.assert_close(search(own), F.normalize(want, dim=-1) if similarity == "cosine" else want)
+        torch.testing.assert_close(found, F.normalize(want, dim=-1) if similarity == "cosine" else want)
     assert model.scale == 4.0
+
+
+@pytest.mark.parametrize("shared", [False, True])
+def test_a_bias_adds_a_number_of_each_field_value_to_the_scores(shared: bool) -> None:
+    plain, model = towers(shared_space=shared), towers(shared_space=shared, item_bias=True)
+    model.load_state_dict({**model.state_dict(), **plain.state_dict()})
+    reps, queries = model.items(item_fields(N)), torch.randn(3, 8)
+    before = plain.search_queries(queries) @ plain.search_items(plain.items(item_fields(N))).T
+    torch.testing.assert_close(model.search_queries(queries) @ model.search_items(reps).T, before)
+    names = list(item_fields(N))
+    with torch.no_grad():
+        model.item_bias.embed[0].weight[1:, 0] = torch.arange(float(N))  # row 0 is the unknown item
+        model.item_bias.embed[names.index("category")].weight += 100.0
+    after = model.search_queries(queries) @ model.search_items(model.items(item_fields(N))).T
+    want = torch.cat([torch.arange(float(N)), torch.zeros(1)]) + 100.0
+    torch.testing.assert_close(after - before, want.expand(3, -1), atol=1e-4, rtol=1e-4)
 
 
 def test_dropout_of_field_embeddings_leaves_the_raw_ones() -> None:
@@ -88,7 +105,14 @@ def test_dropout_of_field_embeddings_leaves_the_raw_ones() -> None:
 
 
 @pytest.mark.parametrize(
-    "config", [{"field_dim": 4}, {"item_fields": ("colour",)}, {"user_fields": ("colour",)}, {"item_fields": ()}]
+    "config",
+    [
+        {"field_dim": 4},
+        {"item_fields": ("colour",)},
+        {"user_fields": ("colour",)},
+        {"item_fields": ()},
+        {"item_bias": True, "similarity": "cosine"},
+    ],
 )
 def test_settings_that_do_not_fit_are_refused(config: dict) -> None:
     with pytest.raises(ConfigError, match="model"):

@@ -92,14 +92,39 @@ def test_clicks_visits_each_click_once_with_the_clicks_before_it(
 
 
 @settings(max_examples=40)
+@given(user_rows, histories, st.booleans(), st.integers(1, 3))
+def test_positions_reads_the_clicks_of_the_piece_that_are_early_enough(
+    rows: Rows, history: int, strict: bool, least: int
+) -> None:
+    expected: Counter[tuple[int, int, tuple[int, ...]]] = Counter()
+    for user, row in enumerate(rows):
+        for end in range(len(row), least, -history):  # pieces of history + 1 clicks, from the last one back
+            for place in range(max(end - history, 1), end):
+                before = allowed(row, place, strict)
+                seen = before[max(end - history - 1, 0) :]
+                if seen and len(before) >= least:
+                    expected[user, row[place][1], tuple(seen)] += 1
+    if not any(len(row) > least for row in rows):
+        return
+    made = sampler(rows, samples="positions", strict=strict, history=history, min_history=least, batch_size=3)
+    found: Counter[tuple[int, int, tuple[int, ...]]] = Counter()
+    for batch in epoch(made):
+        assert batch.pair_at is not None
+        targets = batch.items[batch.target].tolist()
+        for line, at, item in zip(batch.pair_row.tolist(), batch.pair_at.tolist(), targets, strict=True):
+            found[int(batch.user[line]), item, tuple(read(batch, line, at))] += 1
+    assert found == expected
+
+
+@settings(max_examples=40)
 @given(user_rows, histories, st.integers(0, 3))
 def test_positions_visits_each_click_once_after_the_clicks_before_it(rows: Rows, history: int, least: int) -> None:
     expected = Counter(offset for offset, (_, place, _) in enumerate(flat(rows)) if place >= max(least, 1))
     if not expected:
         with pytest.raises(ConfigError, match="min_history"):
-            sampler(rows, samples="positions", history=history, min_history=least)
+            sampler(rows, samples="positions", strict=False, history=history, min_history=least)
         return
-    made = sampler(rows, samples="positions", history=history, min_history=least, batch_size=3)
+    made = sampler(rows, samples="positions", strict=False, history=history, min_history=least, batch_size=3)
     found: Counter[int] = Counter()
     for batch in epoch(made):
         assert batch.pair_at is not None

@@ -207,7 +207,7 @@ def test_user_item_task(shared: bool, samples: str) -> None:
     users = [int(batch.user[batch.pair_row[a]]) for a in chosen]
     items = [int(batch.items[batch.target[a]]) for a in chosen]
     x = [towers.search_queries(reps.queries[a]).detach() for a in chosen]
-    y = [towers.search_items(reps.items.vectors[batch.target[a]]).detach() for a in chosen]
+    y = [towers.search_items(reps.items)[batch.target[a]].detach() for a in chosen]
     assert len(set(users)) < len(users) or samples == "positions"
     terms = []
     for k in range(len(chosen)):
