@@ -110,12 +110,15 @@ class EASE:
     """Embarrassingly shallow autoencoder (Steck 2019): ``B = -P / diag(P)`` with ``P = (XᵀX + l2 I)⁻¹`` and a zero
     diagonal, X the binary user-item matrix.
 
+    Where there are fewer users than items, P is had from the users' side, ``l2 P = I - Xᵀ A`` with
+    ``A = (XXᵀ + l2 I)⁻¹ X`` (Woodbury), and no item-item matrix is ever made; the scores are the same.
+
     Args:
         l2: the ridge; 1000 suits MovieLens-1M.
     """
 
     name = "ease"
-    MAX_ITEMS = 20_000
+    MAX_SIDE = 20_000
 
     def __init__(self, l2: float = 1000.0) -> None:
         if l2 <= 0:
@@ -123,27 +126,38 @@ class EASE:
         self.l2 = l2
 
     def fit(self, graph: RecGraph) -> Self:
-        """Invert the dense item-item matrix.
+        """Invert the dense matrix of items, or of users where they are fewer.
 
         Raises:
-            InputError: more than ``MAX_ITEMS`` items.
+            InputError: more than ``MAX_SIDE`` items and as many users.
         """
-        n = graph.n_items
-        if n > self.MAX_ITEMS:
-            need = f"{n:,} items: two dense matrices of {n * n * 4 / 2**30:.0f} GiB, and time that grows with the cube"
+        n = min(graph.n_items, graph.n_users)
+        if n > self.MAX_SIDE:
+            need = f"{graph.n_items:,} items and {graph.n_users:,} users: a matrix of {n * n * 4 / 2**30:.0f} GiB"
             remedy = "use the baseline itemknn, or split a log without the rarest items"
-            raise InputError("graph", f"at most {self.MAX_ITEMS:,} items for EASE", need, remedy)
+            raise InputError("graph", f"at most {self.MAX_SIDE:,} items or users for EASE", need, remedy)
         self._order = _by_popularity(graph)
         self._place = np.argsort(self._order)
-        x = _clicks(graph)
-        gram = (x.T @ x).toarray(order="F").astype(np.float32)
-        gram[np.diag_indices(n)] += self.l2
-        factor = scipy.linalg.cho_factor(gram, lower=True, overwrite_a=True, check_finite=False)
-        inverse = scipy.linalg.cho_solve(factor, np.eye(n, dtype=np.float32), overwrite_b=True, check_finite=False)
-        weights = inverse / -np.diag(inverse)
-        weights[np.diag_indices(n)] = 0
-        self._weights = np.ascontiguousarray(weights[:, self._order])  # columns by popularity, so that ties are too
+        x = _clicks(graph)[:, self._order]  # columns by popularity, so that ties are too
+        self._users = x if x.shape[0] < x.shape[1] else None
+        if self._users is None:
+            weights = _inverse((x.T @ x).toarray(order="F"), self.l2, np.eye(n, dtype=np.float32))
+            self._own = np.zeros(n, np.float32)
+            weights /= -np.diag(weights)
+            weights[np.diag_indices(n)] = 0
+            self._weights, self._rest = weights, np.ones(n, np.float32)
+        else:
+            self._weights = _inverse((x @ x.T).toarray(order="F"), self.l2, x.toarray())
+            self._own = np.asarray(x.multiply(self._weights).sum(0), np.float32).ravel()
+            self._rest = 1 - self._own
         return self
+
+    def _scores(self, x: sp.csr_matrix) -> NDArray[np.float32]:
+        """``x B`` of histories, with columns by popularity: float32 [B, n_items]."""
+        x = x[:, self._order]
+        left = x if self._users is None else (x @ self._users.T).toarray()
+        scores: NDArray[np.float32] = np.asarray(left @ self._weights) - x.multiply(self._own).toarray()
+        return scores / self._rest
 
     def rank(self, histories: Ragged, users: Tensor, k: int, exclude: Ragged | None = None) -> Tensor:
         """The k items with the highest score for each history.
@@ -161,13 +175,20 @@ class EASE:
         place, items = torch.from_numpy(self._place), torch.from_numpy(self._order)
         top = torch.full((x.shape[0], k), -1)
         for begin, end in _blocks(x.shape[0], PRODUCTS // len(items)):
-            scores = torch.from_numpy(x[begin:end] @ self._weights)
+            scores = torch.from_numpy(self._scores(x[begin:end]))
             if exclude is not None:
                 owner, item = _known(exclude.rows(begin, end))
                 scores[owner, place[item]] = -torch.inf
             best = _first(scores, min(k, len(items)))
             top[begin:end, : best.shape[1]] = torch.where(best >= 0, items[best], -1)
         return top
+
+
+def _inverse(gram: NDArray[np.float32], l2: float, right: NDArray[np.float32]) -> NDArray[np.float32]:
+    """``(gram + l2 I)⁻¹ right``, in the memory of both."""
+    gram[np.diag_indices(len(gram))] += l2
+    factor = scipy.linalg.cho_factor(gram, lower=True, overwrite_a=True, check_finite=False)
+    return scipy.linalg.cho_solve(factor, right, overwrite_b=True, check_finite=False)  # type: ignore[no-any-return]
 
 
 def _clicks(graph: RecGraph) -> sp.csr_matrix:

@@ -87,9 +87,11 @@ def test_itemknn_sums_the_cosines_of_the_neighbours_kept(rows, history, k, banne
     assert got.tolist() == [best(scores, popularity_of(rows, 8), 8, banned)]
 
 
-def test_ease_is_the_constrained_ridge_regression():
+@pytest.mark.parametrize("n_users", [60, 12, 9])
+def test_ease_is_the_constrained_ridge_regression(n_users):
+    """Also where there are fewer users than items, and P comes from the users' side."""
     rng = np.random.default_rng(0)
-    x = (rng.random((60, 12)) < 0.3).astype(float)
+    x = (rng.random((n_users, 12)) < 0.3).astype(float)
     l2 = 7.0
     weights = np.zeros((12, 12))
     for j in range(12):  # each column on its own: ridge of item j on all other items
@@ -139,9 +141,14 @@ def test_first_breaks_ties_by_column(rows):
     assert baselines._first(torch.tensor(rows), 4).tolist() == want
 
 
-def test_ease_refuses_a_matrix_that_would_not_fit():
-    with pytest.raises(InputError, match=r"at most 20,000 items for EASE, got 20,001 items: two dense .* itemknn"):
-        EASE().fit(graph_of([[0]], 20_001))
+def test_ease_refuses_a_matrix_that_would_not_fit(monkeypatch):
+    monkeypatch.setattr(EASE, "MAX_SIDE", 2)
+    need = "at most 2 items or users for EASE, got 20,001 items and 3 users: .* itemknn"
+    with pytest.raises(InputError, match=need):
+        InputError, match=r"at most 2 items or users for EASE, got 20,001 items and 3 users: .* itemknn"
+    ):
+        EASE().fit(graph_of([[0], [1], [2]], 20_001))
+    EASE().fit(graph_of([[0], [1]], 20_001))  # two users' matrix is small
 
 
 @pytest.mark.parametrize("make", [lambda: EASE(0), lambda: ItemKNN(0)])

@@ -229,6 +229,23 @@ def test_means_are_those_of_a_loop_over_users_in_any_block_size(larger, monkeypa
     assert blocks.values == pytest.approx(whole.values) and blocks.ks == (5, 10)
 
 
+def test_cold_items_and_users_are_those_with_fewer_than_five_clicks():
+    """Item cN has N clicks; nobody can rank c9, which is unknown."""
+    events = [(f"fan{n}", f"c{i}", 10 * i + n) for i in range(1, 7) for n in range(i)]
+    graph = build(log_of(events), BuildConfig(semantic=[]))
+    past = [("new", "c6", 1), ("old", "c5", 1), *(("old", f"c{i}", i) for i in range(1, 5))]
+    later = [("new", "c4", 900), ("new", "c5", 901), ("old", "c4", 902), ("old", "c6", 903), ("old", "c9", 904)]
+    data = prepare(Holdout(log_of([*events, *past]), log_of([*later, ("nobody", "c3", 905)]), {}), graph)
+    number = {item: at for at, item in enumerate(graph.items.values.to_pylist())}
+    result = evaluate_ranker(Fixed([number["c4"], number["c6"]]), data, [1, 2], filter_seen=False)
+    assert [result[f"hit_cold_items@{k}"] for k in (1, 2)] == pytest.approx([2 / 3, 2 / 3])  # c4, c4, c3
+    assert [result[f"hit_cold_users@{k}"] for k in (1, 2)] == pytest.approx([1 / 3, 1 / 3])  # new's two, nobody's one
+    assert [result[f"hit@{k}"] for k in (1, 2)] == pytest.approx([2 / 6, 3 / 6])
+    value, weight = result.column("hit_cold_items@1")
+    assert dict(zip(data.user_ids.to_pylist(), weight.tolist(), strict=True)) == {"new": 1, "nobody": 1, "old": 1}
+    assert float((value * weight).sum()) == 2
+
+
 def test_columns_give_back_the_means_for_the_bootstrap(larger):
     graph, data = larger
     result = evaluate_ranker(Popularity().fit(graph), data, [5, 10], filter_seen=False)
@@ -247,7 +264,7 @@ def test_json_and_tables(larger):
     one = evaluate_ranker(Popularity().fit(graph), data, [5, 10])
     two = evaluate_ranker(Popularity("3d").fit(graph), data, [5, 10])
     assert json.loads(one.json())["values"] == one.values
-    assert {key.split("@")[0] for key in one.values} == set(METRICS) - {"diversity"}
+    assert {key.split("@")[0] for key in one.values} == set(METRICS) - {"diversity", "hit_cold_items", "hit_cold_users"}
     assert f"recall     {one['recall@5']:.4f}  {one['recall@10']:.4f}" in str(one)
     lines = table([one, two], ["recall@5", "coverage@10"]).splitlines()
     assert lines[0].split() == ["recall@5", "coverage@10"]

@@ -34,6 +34,7 @@ class EvalData:
         new: bool [S], whether the click's item is absent from the user's whole history.
         n_items: items that can be recommended.
         category: int64 [n_items], 0 where unknown.
+        item_clicks: int64 [n_items], clicks in the graph.
         counts: what was left out or is unknown.
         manifest: how the split was made.
         graph: fingerprint of the graph whose numbers these are.
@@ -46,6 +47,7 @@ class EvalData:
     new: Tensor
     n_items: int
     category: Tensor
+    item_clicks: Tensor
     graph: str
     counts: dict[str, int] = field(default_factory=dict)
     manifest: dict[str, Any] = field(default_factory=dict)
@@ -111,6 +113,7 @@ def prepare(holdout: Holdout, graph: RecGraph) -> EvalData:
         new=~torch.isin(pair, torch.from_numpy(past_owner * width + past_item)),
         n_items=graph.n_items,
         category=graph.category.cpu().long(),
+        item_clicks=graph.popularity().cpu().long(),
         graph=graph.fingerprint(),
         counts=_counts(users, histories, item[item >= graph.n_items], len(item), int((~known).sum())),
         manifest=dict(holdout.manifest),

@@ -18,6 +18,8 @@ from micgraph.schema import InputError
 
 BLOCK = 2048
 """Users ranked at a time."""
+COLD = 5
+"""Items with fewer clicks in the graph, and users with fewer in their history, are cold."""
 
 
 class Ranker(Protocol):
@@ -69,7 +71,7 @@ def evaluate_ranker(
         exclude = seen if filter_seen else None
         top = ranker.rank(seen, data.users[begin:end], cuts[-1], exclude).cpu()
         _check_lists(top, ranker.name, (end - begin, cuts[-1]), data.n_items, exclude)
-        for name, measured in _measure(top, data.clicks.rows(begin, end), data.category, cuts).items():
+        for name, measured in _measure(top, data.clicks.rows(begin, end), data, cuts).items():
             parts.setdefault(name, []).append(measured)
         for at, k in enumerate(cuts):
             shown[at, top[:, :k][top[:, :k] >= 0]] = True
@@ -89,16 +91,17 @@ def _cuts(ks: Sequence[Any]) -> list[int]:
     return sorted(set(whole))
 
 
-def _measure(top: Tensor, clicks: Ragged, category: Tensor, ks: Sequence[int]) -> dict[str, Tensor]:
+def _measure(top: Tensor, clicks: Ragged, data: EvalData, ks: Sequence[int]) -> dict[str, Tensor]:
     measured = {
         "recall": metrics.recall(top, clicks, ks),
         "hr": metrics.hit_rate(top, clicks, ks),
         "ndcg": metrics.ndcg(top, clicks, ks),
         "ndcg_hits": metrics.ndcg_hits(top, clicks, ks),
         "hit": metrics.hit_per_click(top, clicks, ks).float(),
+        "hit_cold_items": metrics.hit_per_click(top, _only(clicks, _cold(clicks.items, data)), ks).float(),
     }
-    if bool((category != category[:1]).any()):  # with one category or none it would say nothing
-        measured["diversity"] = metrics.diversity(top, category, ks)
+    if bool((data.category != data.category[:1]).any()):  # with one category or none it would say nothing
+        measured["diversity"] = metrics.diversity(top, data.category, ks)
     return measured
 
 
@@ -106,16 +109,31 @@ def _weighted(raw: Mapping[str, Tensor], data: EvalData) -> tuple[dict[str, Tens
     """Per-user values and weights such that every metric is a weighted mean over users."""
     ones = torch.ones(len(data))
     per_user, weights = dict(raw), dict.fromkeys(raw, ones)
-    clicks = data.clicks.indptr.diff()
-    owner = data.clicks.owner()[data.clicks.items < data.n_items]
-    for name, count in (("hit", clicks), ("hit_known", torch.bincount(owner, minlength=len(data)))):
+    clicks, known = data.clicks.indptr.diff(), data.clicks.items < data.n_items
+    cold = _only(data.clicks, _cold(data.clicks.items, data)).indptr.diff()
+    counted = {"hit": clicks, "hit_known": _only(data.clicks, known).indptr.diff(), "hit_cold_items": cold}
+    for name, count in counted.items():
         weights[name] = count.float()
-        per_user[name] = raw["hit"] / count.clamp(min=1)[:, None]
+        per_user[name] = raw.get(name, raw["hit"]) / count.clamp(min=1)[:, None]
+    per_user["hit_cold_users"] = per_user["hit"]
+    weights["hit_cold_users"] = weights["hit"] * (data.histories.indptr.diff() < COLD)
     if "diversity" in raw:
         listed = ~raw["diversity"].isnan().all(1)
         weights["diversity"] = listed.float()
         per_user["diversity"] = raw["diversity"].where(listed[:, None], 0)
     return per_user, weights
+
+
+def _cold(items: Tensor, data: EvalData) -> Tensor:
+    """Whether an item is one that the graph knows, from fewer than COLD clicks: bool, of the shape of ``items``."""
+    clicks = torch.cat([data.item_clicks, torch.tensor([COLD])])  # the last one stands for what nobody knows
+    return clicks[items.clamp(max=data.n_items)] < COLD
+
+
+def _only(rows: Ragged, kept: Tensor) -> Ragged:
+    """The same rows with only the items where ``kept`` is true."""
+    before = torch.cat([kept.new_zeros(1).long(), kept.long().cumsum(0)])
+    return Ragged(before[rows.indptr], rows.items[kept])
 
 
 def _check_lists(top: Tensor, name: str, shape: tuple[int, int], n_items: int, exclude: Ragged | None) -> None:

@@ -19,6 +19,8 @@ METRICS: dict[str, str] = {
     "ndcg_hits": "NDCG against an ideal list of as many hits as there are (ComiRec's; for comparison only)",
     "hit": "share of all test clicks whose item is in the user's top k; items unknown to the graph are misses",
     "hit_known": "the same over the clicks on items that the graph knows",
+    "hit_cold_items": "the same over the clicks on known items with fewer than 5 clicks in the graph",
+    "hit_cold_users": "hit over the clicks of users with fewer than 5 events in their history",
     "coverage": "distinct items recommended to anybody / items of the graph",
     "diversity": "share of pairs in a list with different categories, mean over users",
 }
@@ -35,7 +37,7 @@ class Result:
         settings: ``filter_seen`` and ``new_only``.
         values: ``"recall@20"`` and so on -> number; see :data:`METRICS`.
         per_user: metric -> float32 [B, len(ks)], for bootstraps over users.
-        weights: metric -> float32 [B], what each user counts in the mean: his clicks for ``hit`` and ``hit_known``,
+        weights: metric -> float32 [B], what each user counts in the mean: his clicks for ``hit`` and its kind,
             whether he has a list for ``diversity``, 1 for the rest.
         counts: of the data.
         manifest: of the split.
