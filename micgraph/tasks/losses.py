@@ -6,6 +6,8 @@ The printed form of an equation is available as ``literal=True``.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import torch
 from torch import Tensor
 from torch.nn import functional as F
@@ -98,7 +100,52 @@ def info_nce(
     return softmax_loss((anchor * positive).sum(-1) / tau, against, blocked, literal)
 
 
-def symmetric_info_nce(left: Tensor, right: Tensor, same: Tensor, tau: float = 0.1) -> Tensor:
+@dataclass(frozen=True)
+class Support:
+    """What mining adds to A anchors (MIC 2.4.2), without gradients of its own.
+
+    Attributes:
+        near: float [A, k, d], vectors of mined neighbours: more positives.
+        near_valid: bool [A, k], which of them there are.
+        hard: float [A, H, d], more negatives.
+        hard_valid: bool [A, H].
+    """
+
+    near: Tensor
+    near_valid: Tensor
+    hard: Tensor
+    hard_valid: Tensor
+
+
+def multi_positive(positive: Tensor, valid: Tensor, negative: Tensor, blocked: Tensor, literal: bool = False) -> Tensor:
+    """:func:`softmax_loss` of every positive pair of an anchor, and the mean over its pairs (MIC 2.5, 2.6).
+
+    Each positive stands in its own denominator beside the negatives; an anchor's other positives do not.
+
+    Args:
+        positive: float [A, P], scores.
+        valid: bool [A, P], positives that exist; every anchor has one.
+        negative: float [A, S], scores, and ``blocked`` bool [A, S] those that must not count.
+        literal: a positive is left out of its denominator, as Eqs. 7-8 print it.
+
+    Returns:
+        float [A].
+    """
+    some = (~blocked).any(1, keepdim=True)
+    safe = torch.where(some & blocked, -torch.inf, torch.where(some, negative, 0.0))
+    gap = torch.logsumexp(safe, dim=1, keepdim=True) - torch.where(valid, positive, 0.0)
+    losses = torch.where(some & valid, gap if literal else F.softplus(gap), 0.0)
+    return losses.sum(1) / valid.sum(1)
+
+
+def symmetric_info_nce(
+    left: Tensor,
+    right: Tensor,
+    same: Tensor,
+    tau: float = 0.1,
+    supports: tuple[Support, Support] | None = None,
+    same_right: Tensor | None = None,
+) -> Tensor:
     """User-item contrast: MIC Eq. 6, cosine, positive in the denominator as printed.
 
     Args:
@@ -106,18 +153,31 @@ def symmetric_info_nce(left: Tensor, right: Tensor, same: Tensor, tau: float = 0
         same: bool [N, N], pairs off the diagonal that must not count as negatives (DECISIONS 20: the same user or the
             same item); the diagonal is ignored.
         tau: temperature.
+        supports: what was mined for the rows of ``left`` (in the space of ``right``) and for those of ``right``.
+        same_right: ``same`` where ``right`` gives the anchors (rows), if it differs from its transpose.
 
     Returns:
         float [N], the sum of both directions for each pair.
     """
-    scores = unit(left) @ unit(right).T / tau
-    off_diagonal = ~torch.eye(len(left), dtype=torch.bool, device=left.device)
-    scores = scores.masked_fill(same & off_diagonal, -torch.inf)
-    positive = scores.diagonal()
-    return (torch.logsumexp(scores, 1) - positive) + (torch.logsumexp(scores, 0) - positive)
+    left, right = unit(left), unit(right)
+    scores = left @ right.T / tau
+    itself = torch.eye(len(left), dtype=torch.bool, device=left.device)
+    same_right = same.T if same_right is None else same_right
+    to_right, to_left = (None, None) if supports is None else supports
+    own = scores.diagonal()
+    return _directed(left, own, scores, same | itself, tau, to_right) + _directed(
+        right, own, scores.T, same_right | itself, tau, to_left
+    )
 
 
-def view_contrast(clean: Tensor, view: Tensor, same: Tensor, tau: float = 0.1, literal: bool = False) -> Tensor:
+def view_contrast(
+    clean: Tensor,
+    view: Tensor,
+    same: Tensor,
+    tau: float = 0.1,
+    literal: bool = False,
+    support: Support | None = None,
+) -> Tensor:
     """User-user and item-item contrast with one perturbed view: MIC Eqs. 7-8, cosine.
 
     The anchor is clean, its positive is its own perturbed view, its negatives are the other clean rows
@@ -126,27 +186,51 @@ def view_contrast(clean: Tensor, view: Tensor, same: Tensor, tau: float = 0.1, l
     Args:
         clean, view: float [N, d].
         same: bool [N, N], rows that show the same user or item and so are no negatives of each other.
+        support: what was mined for the anchors.
     """
     clean, view = unit(clean), unit(view)
     itself = torch.eye(len(clean), dtype=torch.bool, device=clean.device)
-    return softmax_loss((clean * view).sum(-1) / tau, clean @ clean.T / tau, same | itself, literal)
+    own = (clean * view).sum(-1) / tau
+    return _directed(clean, own, clean @ clean.T / tau, same | itself, tau, support, literal)
 
 
-def nt_xent(first: Tensor, second: Tensor, same: Tensor, tau: float = 0.1) -> Tensor:
+def nt_xent(first: Tensor, second: Tensor, same: Tensor, tau: float = 0.1, support: Support | None = None) -> Tensor:
     """Two perturbed views of each row, with the 2(N - 1) other views as negatives (MIC 2.4.1; SimCLR).
 
     Args:
         first, second: float [N, d].
         same: bool [N, N], as in :func:`view_contrast`.
+        support: what was mined for the rows, for either view.
 
     Returns:
         float [N], the mean over both views as anchors.
     """
     views = unit(torch.cat([first, second]))
     blocked = (same | torch.eye(len(first), dtype=torch.bool, device=first.device)).repeat(2, 2)
-    positive = (views[: len(first)] * views[len(first) :]).sum(-1).repeat(2) / tau
-    losses = softmax_loss(positive, views @ views.T / tau, blocked)
-    return losses.view(2, -1).mean(0)
+    own = (views[: len(first)] * views[len(first) :]).sum(-1).repeat(2) / tau
+    if support is not None:
+        parts = (support.near, support.near_valid, support.hard, support.hard_valid)
+        support = Support(*(torch.cat([part, part]) for part in parts))
+    return _directed(views, own, views @ views.T / tau, blocked, tau, support).view(2, -1).mean(0)
+
+
+def _directed(
+    anchor: Tensor,
+    own: Tensor,
+    others: Tensor,
+    blocked: Tensor,
+    tau: float,
+    support: Support | None,
+    literal: bool = False,
+) -> Tensor:
+    """One direction of a contrast: unit anchors [A, d], scores of their own positives [A] and of the batch [A, S]."""
+    if support is None:
+        return softmax_loss(own, others, blocked, literal)
+    near, hard = (torch.einsum("ad,and->an", anchor, unit(x)) / tau for x in (support.near, support.hard))
+    positive = torch.cat([own[:, None], near], 1)
+    valid = torch.cat([torch.ones_like(own, dtype=torch.bool)[:, None], support.near_valid], 1)
+    negative, blocked = torch.cat([others, hard], 1), torch.cat([blocked, ~support.hard_valid], 1)
+    return multi_positive(positive, valid, negative, blocked, literal)
 
 
 def logistic_loss(positive: Tensor, negative: Tensor, blocked: Tensor | None = None) -> Tensor:
