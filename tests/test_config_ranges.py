@@ -19,7 +19,7 @@ from micgraph.presets import RunConfig, resolve
 from micgraph.schema import ConfigError
 from micgraph.tasks.registry import TASKS
 
-MODEL = "gru4rec+micrec+mic"
+MODEL = "gru4rec+micrec+mic+rfm"
 SMALL = {"model": {"dim": 8, "history": 8}, "training": {"epochs": 1}}
 AT_LEAST_1, AT_LEAST_0, ABOVE_0, SHARE = "at least 1", "at least 0", "above 0", "at least 0 and below 1"
 
@@ -52,6 +52,8 @@ RANGES: list[tuple[str, str, list[Any], list[Any]]] = [
     ("tasks.fea.mask_ratio", SHARE, [1.0, -0.5], [0.0]),
     ("tasks.fea.negatives", AT_LEAST_1, [0], [1]),
     ("tasks.fea.tau", ABOVE_0, [0.0], [0.01]),
+    ("tasks.rfm.weight", AT_LEAST_0, [-1.0], [0.0]),
+    ("tasks.rfm.tau", ABOVE_0, [0.0], [0.01]),
     ("tasks.sem.weight", AT_LEAST_0, [-1.0], [0.0]),
     ("tasks.sem.negatives", AT_LEAST_1, [0], [1]),
     ("tasks.sess.tau", ABOVE_0, [0.0], [0.01]),

@@ -1,14 +1,18 @@
-"""Perturbations of queries and items (MIC 2.4.1, DECISIONS 26). Masks are counter-based, so batches stay the same."""
+"""Perturbations of queries and items (MIC 2.4.1, MicRec 3.3; DECISIONS 13, 26). Masks are counter-based, so batches
+stay the same."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from micgraph import rng
+from micgraph.graph.fields import Field
+from micgraph.graph.relation import spans
 from micgraph.schema import check_range
 
 
@@ -43,3 +47,28 @@ def keep_mask(key: int, sample: Tensor, slots: int, mask_rate: float) -> Tensor:
     if not slots:
         return torch.ones((len(sample), 0), dtype=torch.bool, device=sample.device)
     return rng.uniform(key, sample, slots) >= mask_rate
+
+
+def keep_some(key: int, sample: Tensor, slots: int, mask_ratio: float) -> Tensor:
+    """bool [B, slots], as :func:`keep_mask`, but one slot stays where all would go: a view of nothing shows no item."""
+    lot = rng.uniform(key, sample, slots)
+    return lot >= lot.amax(1, keepdim=True).clamp(max=mask_ratio)
+
+
+def drop_values(field: Field, key: int, sample: Tensor, mask_ratio: float) -> Field:
+    """A multi-valued field without some of its values (MicRec 3.3, categorical feature dropout).
+
+    Args:
+        field: n nodes.
+        key: of this view.
+        sample: int64 [n], numbers of the nodes.
+        mask_ratio: probability that a value goes; one stays where all would go.
+    """
+    assert field.offsets is not None
+    length = field.offsets[1:] - field.offsets[:-1]
+    owner, place = spans(torch.zeros_like(length), length)
+    lot = rng.uniform(key, (sample[owner] << 20) + place, 1)[:, 0]
+    best = lot.new_zeros(len(field)).scatter_reduce(0, owner, lot, "amax")
+    keep = lot >= best.clamp(max=mask_ratio)[owner]
+    offsets = F.pad(torch.cumsum(torch.bincount(owner[keep], minlength=len(field)), 0), (1, 0))
+    return replace(field, values=field.values[keep], offsets=offsets)

@@ -11,8 +11,9 @@ from micgraph.nn.towers import TwoTower
 from micgraph.schema import CO_OCCURS, SIMILAR, ConfigError, did_you_mean
 from micgraph.tasks.base import Task
 from micgraph.tasks.channel import ChannelConfig, ItemItem, UserItem, UserUser
-from micgraph.tasks.item import FeatureCL, FeatureConfig, NeighbourCL, NeighbourConfig
+from micgraph.tasks.feature import FeatureCL, FeatureConfig, MaskedCL, MaskingConfig
 from micgraph.tasks.matching import Matching, MatchingConfig
+from micgraph.tasks.neighbour import NeighbourCL, NeighbourConfig
 
 
 @dataclass(frozen=True)
@@ -32,7 +33,9 @@ class TaskType:
 
 TASKS: dict[str, TaskType] = {
     "matching": TaskType(MatchingConfig, lambda c, t, f: Matching(c), {}),
-    "fea": TaskType(FeatureConfig, lambda c, t, f: FeatureCL(c, t.item_fields.width, t.config.dim), {"weight": 1.0}),
+    "fea": TaskType(FeatureConfig, FeatureCL, {"weight": 1.0}),
+    "rfm": TaskType(MaskingConfig, lambda c, t, f: MaskedCL(c, t, f, correlated=False), {}),
+    "cfm": TaskType(MaskingConfig, lambda c, t, f: MaskedCL(c, t, f, correlated=True), {}),
     "sem": TaskType(NeighbourConfig, lambda c, t, f: NeighbourCL(c, SIMILAR, t.config.dim), {"weight": 0.3}),
     "sess": TaskType(NeighbourConfig, lambda c, t, f: NeighbourCL(c, CO_OCCURS, t.config.dim), {"weight": 0.1}),
     "ui": TaskType(ChannelConfig, lambda c, t, f: UserItem(c), {}),
@@ -40,8 +43,9 @@ TASKS: dict[str, TaskType] = {
     "ii": TaskType(ChannelConfig, lambda c, t, f: ItemItem(c), {}),
 }
 
-GROUPS = {"micrec": ("fea", "sem", "sess"), "mic": ("ui", "uu", "ii")}
-"""Names that stand for several tasks."""
+GROUPS = {"micrec": ("fea", "sem", "sess"), "mic": ("ui", "uu", "ii"), "rfm_star": ("fea",)}
+"""Names that stand for others: several tasks, or one by another name. MicRec's baseline RFM* is RFM with element
+dropout in the place of masked fields, which is its own feature task (5.2, DECISIONS 17)."""
 
 
 def expand(names: list[str]) -> list[str]:
@@ -60,7 +64,8 @@ def expand(names: list[str]) -> list[str]:
 
 
 def contract(names: list[str]) -> list[str]:
-    """The opposite of :func:`expand`: task names with whole groups by their own name, and without ``matching``."""
-    whole = {group: tasks for group, tasks in GROUPS.items() if set(tasks) <= set(names)}
+    """The opposite of :func:`expand`: task names with whole groups by their own name, and without ``matching``; of two
+    names for one task the shorter."""
+    whole = {group: tasks for group, tasks in GROUPS.items() if len(tasks) > 1 and set(tasks) <= set(names)}
     grouped = {task for tasks in whole.values() for task in tasks}
     return [*whole, *(name for name in names if name not in grouped and name != "matching")]

@@ -1,4 +1,4 @@
-"""MicRec's three item tasks: feature, semantic and session level (3.3, 3.4, 3.5)."""
+"""MicRec's semantic and session tasks: items are near those that a relation links them with (3.4, 3.5)."""
 
 from __future__ import annotations
 
@@ -6,44 +6,12 @@ import math
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
-import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
-from micgraph import rng
 from micgraph.sampling.plan import Batch, Requires
 from micgraph.schema import CO_OCCURS, SIMILAR, check_range
 from micgraph.tasks.base import Reps, Task
 from micgraph.tasks.losses import info_nce, mean
-
-
-@dataclass(frozen=True)
-class FeatureConfig:
-    """Feature-level item CL (MicRec Eqs. 2-3).
-
-    Attributes:
-        weight: lambda_1 of MicRec Eq. 8.
-        mask_ratio: share of elements that the element-level dropout sets to zero.
-        negatives: at most so many other distinct items of the batch.
-        tau: temperature (the paper's 1.0 goes with inner products).
-        cosine: compare directions.
-        literal: the printed denominator.
-    """
-
-    __pydantic_config__: ClassVar = {"extra": "forbid"}
-
-    weight: float = 1.0
-    mask_ratio: float = 0.5
-    negatives: int = 50
-    tau: float = 1.0
-    cosine: bool = False
-    literal: bool = False
-
-    def __post_init__(self) -> None:
-        check_range(vars(self), "weight", at_least=0)
-        check_range(vars(self), "mask_ratio", at_least=0, below=1)
-        check_range(vars(self), "negatives", at_least=1)
-        check_range(vars(self), "tau", above=0)
 
 
 @dataclass(frozen=True)
@@ -54,7 +22,9 @@ class NeighbourConfig:
         weight: lambda_2 or lambda_3 of MicRec Eq. 8.
         negatives: items drawn from the catalogue, with logQ correction (DECISIONS 12).
         kind: how they are drawn.
-        tau, cosine, literal: as in :class:`FeatureConfig`; *literal* also rejects as negatives all items that ever
+        tau: temperature (the paper's 1.0 goes with inner products).
+        cosine: compare directions.
+        literal: the printed denominator; the session task then also rejects as negatives all items that ever
             co-occurred with the anchor.
     """
 
@@ -71,40 +41,6 @@ class NeighbourConfig:
         check_range(vars(self), "weight", at_least=0)
         check_range(vars(self), "negatives", at_least=1)
         check_range(vars(self), "tau", above=0)
-
-
-class FeatureCL(Task):
-    """An item is nearer to its own element-dropped features than to those of other items (MicRec 3.3).
-
-    Acts on the raw field embeddings f_i, before the item tower (DECISIONS 13); one side is augmented.
-    """
-
-    def __init__(self, config: FeatureConfig, width: int, dim: int) -> None:
-        super().__init__()
-        self.config, self.weight = config, config.weight
-        self.requires = Requires(item_anchors=True)
-        self.project = nn.Linear(width, dim)
-
-    def forward(self, batch: Batch, reps: Reps) -> Tensor:
-        raw = reps.items.fields[batch.item_anchor].flatten(1)
-        dropped = self.project(F.dropout(raw, self.config.mask_ratio, self.training))
-        pool = self._pool(batch)
-        itself = pool[None, :] == torch.arange(len(raw), device=raw.device)[:, None]
-        losses = info_nce(
-            self.project(raw),
-            dropped,
-            dropped[pool],
-            itself,
-            tau=self.config.tau,
-            cosine=self.config.cosine,
-            literal=self.config.literal,
-        )
-        return mean(losses)
-
-    def _pool(self, batch: Batch) -> Tensor:
-        """The anchors whose dropped features serve as negatives; one that meets itself there blocks itself."""
-        lot = rng.bits(rng.make_key(batch.key, "feature"), batch.items[batch.item_anchor], 1)[:, 0]
-        return torch.argsort(lot, stable=True)[: self.config.negatives]
 
 
 class NeighbourCL(Task):
