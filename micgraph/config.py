@@ -61,12 +61,20 @@ def dotted(settings: Iterable[str]) -> dict[str, Any]:
         if not equals or not all(name.split(".")):
             raise ConfigError("--set", "name=value", repr(setting), "write it as training.epochs=3")
         try:
-            nested: Any = yaml.safe_load(text)
+            value = yaml.safe_load(text)
         except yaml.YAMLError as error:
             raise ConfigError("--set", "a YAML value", repr(setting), "quote the value") from error
+        values = merge(values, nested({name: value}))
+    return values
+
+
+def nested(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Settings by dotted name as nested ones: ``{"training.epochs": 3}`` -> ``{"training": {"epochs": 3}}``."""
+    values: dict[str, Any] = {}
+    for name, value in settings.items():
         for part in reversed(name.split(".")):
-            nested = {part: nested}
-        values = merge(values, nested)
+            value = {part: value}
+        values = merge(values, value)
     return values
 
 

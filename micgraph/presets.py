@@ -35,8 +35,8 @@ ENCODER_PRESETS: dict[str, dict[str, Any]] = {
 }
 """Where an encoder's settings differ from the defaults of the configs."""
 
-DATA_SECTIONS = ("log", "split", "build")
-"""Sections of an experiment's file that reading, splitting and building take; a run has no use for them."""
+DATA_SECTIONS = ("log", "split", "build", "search")
+"""Sections of an experiment's file that reading, splitting, building and tuning take; a run has no use for them."""
 
 DEFAULT_ENCODER = "gru4rec"
 """What is trained where neither a name nor a config says it."""

@@ -47,6 +47,7 @@ class Experiment:
         split: ``kind`` and the parameters of :func:`micgraph.split`; None builds from the whole log.
         build: how the graph is built.
         model, tasks, sampling, perturb, training, fusion: of a run; :func:`micgraph.presets.resolve` checks them.
+        search: what may be tuned; :func:`micgraph.tuning.read_space` checks it.
     """
 
     __pydantic_config__: ClassVar = {"extra": "forbid"}
@@ -60,6 +61,7 @@ class Experiment:
     perturb: Any = None
     training: Any = None
     fusion: Any = None
+    search: Any = None
 
 
 def settings_of(config: Path | None, overrides: Sequence[str] = ()) -> dict[str, Any]:
