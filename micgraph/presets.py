@@ -20,18 +20,24 @@ from micgraph.training import TrainingConfig
 FULL_CATALOGUE = 20_000
 """Up to so many items the presets train a softmax over all of them; above, over drawn negatives."""
 
+MICREC_SAMPLING = {"samples": "clicks", "batch_size": 4096}
+"""How MicRec trains every model (5.3)."""
+
 ENCODER_PRESETS: dict[str, dict[str, Any]] = {
+    "autoint": {"model": {"dim": 64, "history": 20, "item_encoder": "autoint"}, "sampling": MICREC_SAMPLING},
+    "deepfm": {"model": {"dim": 64, "history": 20, "item_encoder": "deepfm"}, "sampling": MICREC_SAMPLING},
+    "fm": {
+        "model": {"dim": 64, "history": 20, "item_encoder": "fm", "item_bias": True},
+        "sampling": MICREC_SAMPLING,
+    },
     "gru4rec": {
         "model": {"dim": 128, "history": 200, "dropout": 0.3, "user_fields": []},
         "sampling": {"samples": "positions", "strict": False, "batch_size": 32, "anchors_per_query": 16},
         "training": {"epochs": 20},
     },
-    "ican": {
-        "model": {"dim": 64, "history": 20, "item_hidden": [128, 64]},
-        "sampling": {"samples": "clicks", "batch_size": 4096},
-    },
+    "ican": {"model": {"dim": 64, "history": 20, "item_encoder": "mlp"}, "sampling": MICREC_SAMPLING},
     "mic_dnn": {"model": {"dim": 128, "history": 50, "user_fields": []}, "sampling": {"batch_size": 1024}},
-    "youtube_dnn": {"model": {"dim": 64, "history": 50}, "sampling": {"batch_size": 1024}},
+    "youtube_dnn": {"model": {"dim": 64, "history": 20}, "sampling": MICREC_SAMPLING},
 }
 """Where an encoder's settings differ from the defaults of the configs."""
 

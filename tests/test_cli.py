@@ -205,7 +205,7 @@ def test_ctrl_c_before_the_first_checkpoint(trained: Path, here: Path, monkeypat
 
 def test_a_run_that_does_not_start_leaves_no_directory(trained: Path, here: Path) -> None:
     graph = str(trained / "graph")
-    _refused("train", graph, "--model", "ican", "--set", "sampling.samples=positions")
+    _refused("train", graph, "--model", "ican", "--set", "model.options.heads=3")
     assert list(Path("runs").iterdir()) == []
 
 

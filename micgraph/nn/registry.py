@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+from micgraph.nn.features import FieldTokens
+from micgraph.nn.interactions import AutoInt, DeepFM, SumTokens, check_heads, check_summable
 from micgraph.nn.query import QueryEncoder
 from micgraph.nn.sequential import ICAN, GRU4Rec, PooledMLP
 from micgraph.schema import ConfigError, check_range
@@ -30,7 +32,28 @@ def _ican(config: ModelConfig, user_width: int, field_dim: int, n_fields: int) -
     return ICAN(config.dim, user_width, field_dim, n_fields, config.history, dropout=config.dropout, **config.options)
 
 
+def _fm(config: ModelConfig, user_width: int, field_dim: int, n_fields: int) -> QueryEncoder:
+    check_summable("model.encoder", field_dim, config.dim)
+    return FieldTokens(SumTokens(**config.options), field_dim, config.dropout)
+
+
+def _deepfm(config: ModelConfig, user_width: int, field_dim: int, n_fields: int) -> QueryEncoder:
+    check_summable("model.encoder", field_dim, config.dim)
+    mixer = DeepFM(n_fields + user_width // field_dim, config.dim, **config.options)
+    return FieldTokens(mixer, field_dim, config.dropout)
+
+
+def _autoint(config: ModelConfig, user_width: int, field_dim: int, n_fields: int) -> QueryEncoder:
+    options: dict[str, Any] = {"heads": 2, **config.options}
+    check_heads("model.options.heads", options["heads"], field_dim)
+    mixer = AutoInt(n_fields + user_width // field_dim, field_dim, config.dim, **options)
+    return FieldTokens(mixer, field_dim, config.dropout)
+
+
 ENCODERS: dict[str, Callable[[ModelConfig, int, int, int], QueryEncoder]] = {
+    "autoint": _autoint,
+    "deepfm": _deepfm,
+    "fm": _fm,
     "gru4rec": _gru4rec,
     "ican": _ican,
     "mic_dnn": _mic_dnn,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from micgraph.nn.interactions import check_heads
 from micgraph.nn.query import QueryEncoder, QueryInput, last_valid, masked_mean, mlp, running_mean
 from micgraph.schema import ConfigError
 
@@ -113,9 +114,7 @@ class ICAN(QueryEncoder):
             raise ConfigError("model.options.tokens", "'fields' or 'items'", repr(tokens), "choose one of them")
         self.by_field = self.every_position = tokens == "fields"
         width = field_dim if self.by_field else dim
-        if heads < 1 or width % heads:
-            expected = f"a divisor of the tokens' width {width}"
-            raise ConfigError("model.options.heads", expected, heads, "choose another number of heads or model.dim")
+        check_heads("model.options.heads", heads, width)
         self.n_tokens = n_fields if self.by_field else history
         self.dropout = nn.Dropout(dropout)
         self.attention = nn.MultiheadAttention(width, heads, batch_first=True)

@@ -11,7 +11,7 @@ from torch.nn import functional as F
 
 from micgraph.graph.fields import Field, Fields
 from micgraph.nn.fields import FieldEncoder
-from micgraph.nn.items import ItemEncoder, MLPFields, SumFields
+from micgraph.nn.items import make_item_encoder
 from micgraph.nn.query import QueryEncoder, QueryInput, mlp
 from micgraph.nn.registry import make_encoder
 from micgraph.schema import USER_ID, ConfigError, check_range
@@ -25,8 +25,11 @@ class ModelConfig:
         encoder: name of the query encoder, see :mod:`micgraph.nn.registry`.
         dim: d, width of the vectors that are compared.
         field_dim: d_f, width of a field embedding; ``dim`` by default.
-        item_hidden: widths of the item tower's MLP before its output (MicRec: 128, 64, over all fields laid end to
-            end); None sums the field embeddings instead, which needs ``field_dim == dim``.
+        item_encoder: ``sum`` (of the field embeddings, which needs ``field_dim == dim``), ``mlp`` (over all of them end
+            to end), ``fm``, ``deepfm`` or ``autoint``, see :mod:`micgraph.nn.items`; None is ``mlp`` where
+            ``item_hidden`` is given, else ``sum``.
+        item_hidden: widths of the MLP of ``mlp`` or ``deepfm`` before its output (MicRec: 128, 64).
+        item_options: more arguments of the item encoder, by name: ``layers`` and ``heads`` of ``autoint``.
         item_fields, user_fields: names of the fields that are read; None reads every one (of users: all but the id).
         similarity: ``dot`` or ``cosine``.
         temperature: scores are divided by it (with cosine; MIC: 0.1).
@@ -43,7 +46,9 @@ class ModelConfig:
     encoder: str = "gru4rec"
     dim: int = 64
     field_dim: int | None = None
+    item_encoder: str | None = None
     item_hidden: tuple[int, ...] | None = None
+    item_options: dict[str, Any] = field(default_factory=dict)
     item_fields: tuple[str, ...] | None = None
     user_fields: tuple[str, ...] | None = None
     similarity: Literal["dot", "cosine"] = "dot"
@@ -108,7 +113,7 @@ class TwoTower(nn.Module):
         if names is None:
             names = tuple(name for name in user_fields if name != USER_ID)
         self.user_fields = FieldEncoder(_chosen(user_fields, names), width)
-        self.item_encoder = _item_encoder(config, self.item_fields.width)
+        self.item_encoder = make_item_encoder(config, width, len(self.item_fields.names))
         self.item_bias = _bias(read) if config.item_bias else None
         self.encoder: QueryEncoder = make_encoder(config, self.user_fields.width, width, len(self.item_fields.names))
         heads = {"query": SharedHead(config.dim), "item": SharedHead(config.dim)} if config.shared_space else {}
@@ -211,19 +216,6 @@ def _rows(x: Tensor, index: Tensor) -> Tensor:
     """``x[index]`` for -1 <= index < n, with a backward pass that is fast and the same on every run."""
     flat = F.embedding(torch.remainder(index, len(x)), x.flatten(1))
     return flat.view(*index.shape, *x.shape[1:])
-
-
-def _item_encoder(config: ModelConfig, width: int) -> ItemEncoder:
-    if config.item_hidden is None:
-        if (config.field_dim or config.dim) != config.dim:
-            raise ConfigError(
-                "model.field_dim",
-                f"{config.dim} (= model.dim), since the item tower sums the field embeddings",
-                str(config.field_dim),
-                "leave it out, or give model.item_hidden",
-            )
-        return SumFields()
-    return MLPFields(width, config.item_hidden, config.dim)
 
 
 def _bias(fields: Fields) -> FieldEncoder:

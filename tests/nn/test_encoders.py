@@ -23,6 +23,17 @@ VARIANTS = {
     "ican of items": {"encoder": "ican", "options": {"tokens": "items", "heads": 2}},
     "ican, cosine, shared": {"encoder": "ican", "similarity": "cosine", "temperature": 0.1, "shared_space": True},
     "ican, bias": {"encoder": "ican", "item_bias": True},
+    "fm, both sides": {"encoder": "fm", "item_encoder": "fm", "item_bias": True},
+    "fm, no user, shared": {"encoder": "fm", "item_encoder": "fm", "user_fields": (), "shared_space": True},
+    "deepfm, both sides": {"encoder": "deepfm", "item_encoder": "deepfm", "item_hidden": (9,)},
+    "deepfm, cosine": {"encoder": "deepfm", "item_encoder": "deepfm", "similarity": "cosine"},
+    "autoint, both sides": {
+        "encoder": "autoint",
+        "item_encoder": "autoint",
+        "field_dim": 12,
+        "options": {"heads": 4, "layers": 1},
+        "item_options": {"heads": 3, "layers": 2},
+    },
     "gru4rec, mlp items": {
         "encoder": "gru4rec",
         "item_hidden": (9, 7),
