@@ -27,6 +27,7 @@ if TYPE_CHECKING:
         SchemaError,
         UnknownIdError,
     )
+    from micgraph.tuning import Tuned, tune
 
 __version__ = "0.1.0"
 
@@ -45,6 +46,7 @@ __all__ = [
     "Run",
     "SchemaError",
     "Split",
+    "Tuned",
     "UnknownIdError",
     "build",
     "evaluate",
@@ -52,6 +54,7 @@ __all__ = [
     "read_log",
     "split",
     "train",
+    "tune",
 ]
 
 _HOMES = {
@@ -62,6 +65,7 @@ _HOMES = {
     "pipeline": ("evaluate", "train"),
     "retrieval.recommender": ("Recommender",),
     "run": ("Run", "load_run"),
+    "tuning": ("Tuned", "tune"),
 }
 _HOME = {name: module for module, names in _HOMES.items() for name in names}
 

@@ -25,7 +25,7 @@ LAYERS: list[set[str | tuple[str, ...]]] = [
     {"tasks"},
     {"training", "retrieval", "metrics"},
     {("evaluation", "baselines", "significance")},
-    {("pipeline", "presets", "run")},
+    {("pipeline", "presets", "run", "tuning", "experiments")},
     {"report", "cli"},
     {"__main__"},
 ]

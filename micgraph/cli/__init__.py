@@ -1,4 +1,4 @@
-"""The command ``micgraph``: build, inspect, train, evaluate, recommend, similar."""
+"""The command ``micgraph``: build, inspect, train, tune, evaluate, recommend, similar."""
 
 from __future__ import annotations
 

@@ -14,6 +14,7 @@ from micgraph.cli.console import INTERRUPTED, Commands, show, working
 if TYPE_CHECKING:
     from micgraph.graph.recgraph import RecGraph
     from micgraph.graph.split import Holdout
+    from micgraph.tuning import Trial
 
 app = typer.Typer(
     cls=Commands,
@@ -118,6 +119,35 @@ def train(
             with suppress(OSError):  # where nothing was written into the directory that was taken for the run
                 directory.rmdir()
     typer.echo(f"run {run.name}: {directory}")
+
+
+@app.command()
+def tune(
+    graph: GraphPath,
+    model: Annotated[str | None, typer.Option(help="Encoder and tasks, as for train.")] = None,
+    config: Config = None,
+    override: Override = None,
+    out: Annotated[Path, typer.Option("--out", metavar="DIR", help="Directory for the search.")] = Path("tuned"),
+    trials: Annotated[int, typer.Option(help="Runs in all; the first one is the defaults.")] = 8,
+    valid: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Held-out part that scores trials; by default GRAPH-valid.")
+    ] = None,
+    device: Annotated[str, typer.Option(help="cpu, cuda, or auto.")] = "auto",
+    filter_seen: FilterSeen = True,
+    seed: Annotated[int, typer.Option(help="Of the search; of the runs it is training.seed.")] = 0,
+) -> None:
+    """Search for the settings that a section "search" names, on validation data. An interrupted search goes on."""
+    from micgraph import tuning
+    from micgraph.cli import experiment
+    from micgraph.graph.recgraph import RecGraph
+
+    settings = experiment.settings_of(config, override or ())
+    loaded = RecGraph.load(graph)
+    validation, progress = _validation(graph, loaded, valid), sys.stderr.isatty()
+    found = tuning.tune(
+        loaded, model, validation, None, trials, out, settings, device, filter_seen, seed, _tell_trial, progress
+    )
+    typer.echo(f"\n{found}\n\nbest settings: {out / tuning.BEST}")
 
 
 @app.command()
@@ -238,6 +268,11 @@ def _tell_epoch(row: dict[str, Any]) -> None:
     shown = [f"loss {row['loss']:.4f}"]
     shown += [f"{name.removeprefix('valid/')} {row[name]:.4f}" for name in row if name.startswith("valid/recall@")]
     typer.echo(f"epoch {row['epoch']}: {', '.join(shown)} ({row['seconds']:.1f} s)")
+
+
+def _tell_trial(trial: Trial) -> None:
+    score = "diverged" if trial.score is None else f"{trial.score:.4f} after epoch {trial.epoch}"
+    typer.echo(f"trial {trial.number}: {score} ({trial.seconds:.1f} s) {trial.settings}")
 
 
 def _lengths(texts: list[str]) -> list[int]:

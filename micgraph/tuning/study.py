@@ -1,0 +1,295 @@
+"""A search for the settings of one model: every trial is a training run judged on validation data."""
+
+from __future__ import annotations
+
+import json
+import math
+import shutil
+import uuid
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from micgraph import rng
+from micgraph.config import merge, nested, read_yaml
+from micgraph.evaluation import EvalData, prepared
+from micgraph.pipeline import train
+from micgraph.presets import RunConfig, resolve
+from micgraph.run import Run, load_run
+from micgraph.schema import ConfigError, InputError, check_whole
+from micgraph.tuning.space import SECTION, Choice, Space, plain, read_space, suggest
+
+if TYPE_CHECKING:
+    from micgraph.graph.recgraph import RecGraph
+    from micgraph.graph.split import Holdout
+
+STUDY, BEST, TRIALS, RUNS = "study.json", "best.yaml", "trials", "runs"
+ATTEMPTS = 50
+"""Draws of settings that were tried before until the space counts as searched to its end."""
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One try.
+
+    Attributes:
+        number: from 0, which is the defaults.
+        settings: dotted setting -> value; of the defaults too, as far as they have one.
+        score: the monitored validation metric of the best epoch; None where training diverged.
+        epoch: that epoch, from 1.
+        seconds: of training.
+        metrics: every validation metric of that epoch.
+    """
+
+    number: int
+    settings: dict[str, Any]
+    score: float | None
+    epoch: int
+    seconds: float
+    metrics: dict[str, float]
+
+
+@dataclass(frozen=True)
+class Tuned:
+    """A finished search; prints as a table.
+
+    Attributes:
+        directory: holds ``best.yaml``, the trials and the run of the best one.
+        model: encoder and tasks.
+        monitor: the validation metric that decided.
+        config: the best settings over what was given, as ``best.yaml`` has them; :func:`micgraph.train` takes it.
+        trials: in the order in which they were tried.
+    """
+
+    directory: Path
+    model: str
+    monitor: str
+    config: dict[str, Any]
+    trials: tuple[Trial, ...]
+
+    @property
+    def best(self) -> Trial:
+        """The trial with the highest score, the first of equal ones."""
+        return _best(self.trials)
+
+    def run(self) -> Run:
+        """The trained run of the best trial."""
+        return load_run(_run_folder(self.directory, self.best.number))
+
+    def __str__(self) -> str:
+        names = list(self.trials[0].settings)
+        rows = [["trial", self.monitor, "epoch", "seconds", *names]]
+        for trial in self.trials:
+            score = "diverged" if trial.score is None else f"{trial.score:.4f}"
+            cells = [_shown(trial.settings.get(name)) for name in names]
+            mark = " *" if trial is self.best else ""
+            rows.append([f"{trial.number}{mark}", score, str(trial.epoch), f"{trial.seconds:.0f}", *cells])
+        width = [max(map(len, column)) for column in zip(*rows, strict=True)]
+        return "\n".join("  ".join(map(str.ljust, row, width)).rstrip() for row in rows)
+
+
+def tune(
+    graph: RecGraph,
+    model: str | None = None,
+    validation: Holdout | EvalData | None = None,
+    search: Mapping[str, Any] | str | Path | None = None,
+    trials: int = 8,
+    out: str | Path = "tuned",
+    config: Mapping[str, Any] | str | Path | None = None,
+    device: str = "auto",
+    filter_seen: bool = True,
+    seed: int = 0,
+    on_trial: Callable[[Trial], None] | None = None,
+    progress: bool = True,
+) -> Tuned:
+    """Search for a model's settings on validation data; nothing else is ever judged.
+
+    The first trial is the defaults, so that the best is never behind them. The others are drawn by optuna's TPE; each
+    is a function of the seed and of the trials before it. A search found in ``out`` is gone on from: trials that have
+    ended are read, one that was interrupted goes on from its last checkpoint, and ``trials`` may grow.
+
+    Args:
+        graph: what :func:`micgraph.build` made of the training events.
+        model: encoder and tasks; see :func:`micgraph.train`.
+        validation: held-out events that score the trials, by ``training.monitor`` at the best epoch.
+        search: dotted setting -> ``{"values": [...]}`` or ``{"low", "high", "log"}``, or a YAML file with a section
+            ``search``; by default that section of the file ``config``.
+        trials: how many in all, the defaults included; rows that are compared get the same number.
+        out: the directory of the search.
+        config: settings that all trials share, nested, or the path of a YAML file.
+        device, filter_seen, progress: see :func:`micgraph.train`.
+        seed: of the search; that of the runs is ``training.seed``.
+        on_trial: receives each trial that has ended.
+
+    Raises:
+        ConfigError: nothing to search, an unknown setting, or another search in ``out``.
+        InputError: no validation; else see :func:`micgraph.train`.
+        MissingExtraError: optuna is not installed and there is more than one trial.
+    """
+    check_whole("trials", trials, "such as 8")
+    if trials < 1:
+        raise ConfigError("trials", "at least 1", trials, "pass for example trials=8")
+    if validation is None:
+        raise InputError("validation", "held-out events to score trials on", "none", "pass validation=split.valid")
+    given = read_yaml(config) if isinstance(config, (str, Path)) else dict(config or {})
+    wanted = given.get(SECTION) if search is None else search
+    study = _Study(
+        Path(out),
+        resolve(model, given, graph.n_items),
+        {name: values for name, values in given.items() if name != SECTION},
+        read_space(wanted or {}) if wanted or trials > 1 else {},
+        seed,
+    )
+    study.check(model, graph.n_items)
+    data = prepared(validation, graph)
+    study.claim({"graph": graph.fingerprint(), "validation": data.manifest, "filter_seen": filter_seen})
+
+    def run(settings: Mapping[str, Any], path: Path) -> Run:
+        chosen = merge(study.shared, nested(settings))
+        return train(graph, model, data, chosen, path, device, filter_seen, progress=progress)
+
+    return study.run(trials, run, on_trial or (lambda trial: None))
+
+
+@dataclass(frozen=True)
+class _Study:
+    """A search and its directory.
+
+    Attributes:
+        folder: holds everything.
+        defaults: of the model, with what was given.
+        shared: what was given for all trials.
+        space: what may be searched.
+        seed: of the search.
+    """
+
+    folder: Path
+    defaults: RunConfig
+    shared: dict[str, Any]
+    space: Space
+    seed: int
+
+    @property
+    def monitor(self) -> str:
+        return f"valid/{self.defaults.training.monitor}"
+
+    def check(self, model: str | None, n_items: int) -> None:
+        """Refuse names and values that no run takes before the first trial."""
+        for name, entry in self.space.items():
+            for value in entry.values if isinstance(entry, Choice) else (entry.low, entry.high):
+                resolve(model, merge(self.shared, nested({name: value})), n_items)
+
+    def claim(self, judged: dict[str, Any]) -> None:
+        """Write what is searched, or check that the search found in the folder is the same."""
+        spelled = {name: asdict(entry) for name, entry in self.space.items()}
+        setup = {"defaults": asdict(self.defaults), "space": spelled, "seed": self.seed, **judged}
+        setup = plain(setup)
+        path = self.folder / STUDY
+        if not path.exists():
+            self.folder.mkdir(parents=True, exist_ok=True)
+            _write(path, setup)
+        saved = json.loads(path.read_text(encoding="utf-8"))
+        differing = [name for name in setup if saved.get(name) != setup[name]]
+        if differing:
+            expected = "a new directory, or a search of the same settings, graph and validation to go on with"
+            got = f"{self.folder}, whose {', '.join(differing)} differ"
+            raise ConfigError("out", expected, got, "choose another directory")
+
+    def run(
+        self, trials: int, train_run: Callable[[Mapping[str, Any], Path], Run], on_trial: Callable[[Trial], None]
+    ) -> Tuned:
+        """Trials up to the budget, or until there is nothing new to try."""
+        done: list[Trial] = []
+        while len(done) < trials:
+            path = self.folder / TRIALS / f"{len(done):03d}.json"
+            if path.exists():
+                done.append(Trial(**json.loads(path.read_text(encoding="utf-8"))))
+                continue
+            settings = self.next_settings(done)
+            if settings is None:
+                break
+            done.append(self.attempt(len(done), settings, train_run))
+            path.parent.mkdir(exist_ok=True)
+            _write(path, asdict(done[-1]))
+            self.keep_best(done)
+            on_trial(done[-1])
+        return self.finish(done)
+
+    def next_settings(self, done: Sequence[Trial]) -> dict[str, Any] | None:
+        """The defaults at first, then settings that were not tried before; None where these are used up."""
+        if not done:
+            return {}
+        told = [(trial.settings, trial.score) for trial in done if trial.score is not None]
+        for attempt in range(ATTEMPTS):
+            found = suggest(self.space, told, rng.make_key(self.seed, "tune", len(done), attempt))
+            if all(plain(found) != plain(trial.settings) for trial in done):
+                return found
+        return None
+
+    def attempt(
+        self, number: int, settings: dict[str, Any], train_run: Callable[[Mapping[str, Any], Path], Run]
+    ) -> Trial:
+        """Train with some settings, and see how far it came."""
+        named = settings or {name: _setting(self.defaults, name) for name in self.space}
+        try:
+            rows = train_run(settings, _run_folder(self.folder, number)).metrics
+        except ConfigError as error:
+            if error.argument != "training":  # a loss that is not finite: what else is wrong, check() has found
+                raise
+            return Trial(number, plain(named), None, 0, 0.0, {})
+        best = max((row for row in rows if self.monitor in row), key=lambda row: row[self.monitor])
+        metrics = {name: value for name, value in best.items() if name.startswith("valid/")}
+        seconds = sum(row["seconds"] for row in rows)
+        return Trial(number, plain(named), best[self.monitor], best["epoch"], seconds, metrics)
+
+    def keep_best(self, done: Sequence[Trial]) -> None:
+        """Remove the runs of all trials but the best."""
+        best = _best(done).number
+        for trial in done:
+            if trial.number != best:
+                shutil.rmtree(_run_folder(self.folder, trial.number), ignore_errors=True)
+
+    def finish(self, done: Sequence[Trial]) -> Tuned:
+        """Write the best settings."""
+        import yaml
+
+        best = _best(done)
+        chosen = nested(best.settings) if best.number else {}
+        names = {"model": {"encoder": self.defaults.model.encoder}, "tasks": {n: {} for n in self.defaults.tasks}}
+        config = plain(merge(names, self.shared, chosen))
+        (self.folder / BEST).write_text(yaml.safe_dump(config, sort_keys=False), encoding="utf-8")
+        monitor = self.monitor.removeprefix("valid/")
+        return Tuned(self.folder, self.defaults.name, monitor, config, tuple(done))
+
+
+def _best(done: Sequence[Trial]) -> Trial:
+    """The trial with the highest score, the first of equal ones."""
+    return max(done, key=lambda trial: -math.inf if trial.score is None else trial.score)
+
+
+def _setting(config: RunConfig, name: str) -> Any:
+    """The value that a configuration has at a dotted name, None where it has none."""
+    first, *path = name.split(".")
+    place: Any = getattr(config, first)
+    if first == "tasks":
+        task, *path = path
+        place = config.task_config(task)
+    for part in path:
+        place = place.get(part) if isinstance(place, Mapping) else getattr(place, part)
+    return place
+
+
+def _run_folder(folder: Path, number: int) -> Path:
+    return folder / RUNS / f"{number:03d}"
+
+
+def _write(path: Path, values: Any) -> None:
+    """Write JSON such that a reader sees all of it or nothing."""
+    beside = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}")
+    beside.write_text(json.dumps(values, indent=1), encoding="utf-8")
+    beside.replace(path)
+
+
+def _shown(value: Any) -> str:
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
