@@ -25,6 +25,16 @@ MICREC_SAMPLING = {"samples": "clicks", "batch_size": 4096}
 
 ENCODER_PRESETS: dict[str, dict[str, Any]] = {
     "autoint": {"model": {"dim": 64, "history": 20, "item_encoder": "autoint"}, "sampling": MICREC_SAMPLING},
+    "comirec_dr": {
+        "model": {"dim": 128, "history": 50, "user_fields": []},
+        "sampling": {"batch_size": 1024},
+        "training": {"lr": 5e-3},
+    },
+    "comirec_sa": {
+        "model": {"dim": 128, "history": 200, "dropout": 0.3, "user_fields": []},
+        "sampling": {"samples": "positions", "strict": False, "batch_size": 32, "anchors_per_query": 16},
+        "training": {"epochs": 20},
+    },
     "deepfm": {"model": {"dim": 64, "history": 20, "item_encoder": "deepfm"}, "sampling": MICREC_SAMPLING},
     "fm": {
         "model": {"dim": 64, "history": 20, "item_encoder": "fm", "item_bias": True},
@@ -37,6 +47,11 @@ ENCODER_PRESETS: dict[str, dict[str, Any]] = {
     },
     "ican": {"model": {"dim": 64, "history": 20, "item_encoder": "mlp"}, "sampling": MICREC_SAMPLING},
     "mic_dnn": {"model": {"dim": 128, "history": 50, "user_fields": []}, "sampling": {"batch_size": 1024}},
+    "sasrec": {
+        "model": {"dim": 128, "history": 200, "dropout": 0.2, "user_fields": []},
+        "sampling": {"samples": "positions", "strict": False, "batch_size": 32, "anchors_per_query": 16},
+        "training": {"epochs": 20},
+    },
     "youtube_dnn": {"model": {"dim": 64, "history": 20}, "sampling": MICREC_SAMPLING},
 }
 """Where an encoder's settings differ from the defaults of the configs."""

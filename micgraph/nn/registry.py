@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+from micgraph.nn.attention import SASRec
 from micgraph.nn.features import FieldTokens
 from micgraph.nn.interactions import AutoInt, DeepFM, SumTokens, check_heads, check_summable
+from micgraph.nn.interests import ComiRecDR, ComiRecSA
 from micgraph.nn.query import QueryEncoder
 from micgraph.nn.sequential import ICAN, GRU4Rec, PooledMLP
 from micgraph.schema import ConfigError, check_range
@@ -32,6 +34,18 @@ def _ican(config: ModelConfig, user_width: int, field_dim: int, n_fields: int) -
     return ICAN(config.dim, user_width, field_dim, n_fields, config.history, dropout=config.dropout, **config.options)
 
 
+def _comirec_sa(config: ModelConfig, user_width: int, field_dim: int, n_fields: int) -> QueryEncoder:
+    return ComiRecSA(config.dim, user_width, config.history, dropout=config.dropout, **config.options)
+
+
+def _comirec_dr(config: ModelConfig, user_width: int, field_dim: int, n_fields: int) -> QueryEncoder:
+    return ComiRecDR(config.dim, user_width, config.history, dropout=config.dropout, **config.options)
+
+
+def _sasrec(config: ModelConfig, user_width: int, field_dim: int, n_fields: int) -> QueryEncoder:
+    return SASRec(config.dim, user_width, config.history, dropout=config.dropout, **config.options)
+
+
 def _fm(config: ModelConfig, user_width: int, field_dim: int, n_fields: int) -> QueryEncoder:
     check_summable("model.encoder", field_dim, config.dim)
     return FieldTokens(SumTokens(**config.options), field_dim, config.dropout)
@@ -54,9 +68,12 @@ ENCODERS: dict[str, Callable[[ModelConfig, int, int, int], QueryEncoder]] = {
     "autoint": _autoint,
     "deepfm": _deepfm,
     "fm": _fm,
+    "comirec_dr": _comirec_dr,
+    "comirec_sa": _comirec_sa,
     "gru4rec": _gru4rec,
     "ican": _ican,
     "mic_dnn": _mic_dnn,
+    "sasrec": _sasrec,
     "youtube_dnn": _youtube_dnn,
 }
 
@@ -71,7 +88,8 @@ def make_encoder(config: ModelConfig, user_width: int, field_dim: int, n_fields:
         raise ConfigError("model.encoder", f"one of {sorted(ENCODERS)}", repr(config.encoder), "choose one of these")
     try:
         options = {f"model.options.{name}": value for name, value in config.options.items()}
-        check_range(options, "model.options.layers model.options.heads model.options.hidden", at_least=1)
+        names = ("layers", "heads", "hidden", "interests", "blocks")
+        check_range(options, " ".join(f"model.options.{name}" for name in names), at_least=1)
         return ENCODERS[config.encoder](config, user_width, field_dim, n_fields)
     except TypeError as error:
         raise ConfigError("model.options", f"arguments of {config.encoder}", str(error), "see its docstring") from error
