@@ -24,7 +24,7 @@ from micgraph.run import Run, load_learned, load_run, prepare_directory
 from micgraph.sampling.batch import BatchSampler
 from micgraph.schema import ConfigError, InputError, did_you_mean
 from micgraph.tasks.objective import Objective
-from micgraph.tasks.registry import TASKS
+from micgraph.tasks.registry import TASKS, make_mining
 from micgraph.training import Progress, Trainer
 
 if TYPE_CHECKING:
@@ -174,7 +174,8 @@ def make_towers(config: RunConfig, graph: RecGraph) -> TwoTower:
 def make_objective(config: RunConfig, towers: TwoTower, graph: RecGraph) -> Objective:
     """The towers with their tasks."""
     tasks = {name: TASKS[name].make(config.task_config(name), towers, graph.item_fields) for name in config.tasks}
-    return Objective(towers, tasks, graph.item_fields, graph.user_fields, config.perturb)
+    mining = make_mining(config.mining, tasks.values(), graph.n_users + graph.n_items)
+    return Objective(towers, tasks, graph.item_fields, graph.user_fields, config.perturb, mining)
 
 
 def validate(run: Run, data: EvalData, filter_seen: bool = True) -> dict[str, float]:

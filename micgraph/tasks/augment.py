@@ -4,7 +4,7 @@ stay the same."""
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 import torch
 from torch import Tensor
@@ -23,12 +23,17 @@ class PerturbConfig:
     Attributes:
         mask_rate: share of history items and of fields that are read as unknown.
         dropout: on the embedded history and fields.
+        sides: what is perturbed. ``queries``: history items and user fields are masked, and what is left of them
+            embedded is dropped out. ``items``: item fields are, and dropped out, also where the item is in a history
+            (MIC 2.7's plug-in form, which leaves the encoder of queries as it is). ``both`` (2.4.1): views of
+            queries by their own side and views of items by theirs. ``none``: every view is the original.
     """
 
     __pydantic_config__: ClassVar = {"extra": "forbid"}
 
     mask_rate: float = 0.2
     dropout: float = 0.2
+    sides: Literal["both", "queries", "items", "none"] = "both"
 
     def __post_init__(self) -> None:
         check_range(vars(self), "mask_rate", at_least=0, at_most=1)

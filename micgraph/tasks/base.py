@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from micgraph.nn.towers import ItemReps
 from micgraph.sampling.plan import Batch, Requires
+from micgraph.tasks.mining import Direction, Mined, Mining
 
 
 @dataclass(frozen=True)
@@ -22,6 +23,7 @@ class Reps:
         query_views: float [A, d] perturbed views of the anchor queries, as many as asked for.
         item_views: float [I, d] perturbed views of the item anchors, as many as asked for.
         scale: scores are ``scale * <search query, search item>``.
+        mining: finds more positives and negatives, or None.
     """
 
     items: ItemReps
@@ -31,6 +33,14 @@ class Reps:
     query_views: tuple[Tensor, ...]
     item_views: tuple[Tensor, ...]
     scale: float
+    mining: Mining | None = None
+
+    def mined(
+        self, direction: Direction, key: int, anchor: tuple[Tensor, Tensor], partner: tuple[Tensor, Tensor]
+    ) -> Mined | None:
+        """What was mined for anchors, each with its own positive: (users or items of the graph int64 [A], their vectors
+        float [A, d]) of both; None while nothing is mined."""
+        return None if self.mining is None else self.mining.mined(direction, key, *anchor, *partner)
 
 
 class Task(nn.Module):
@@ -40,11 +50,13 @@ class Task(nn.Module):
         weight: what its loss is multiplied by.
         requires: what it needs of a batch.
         views: how many perturbed views of queries or items it reads.
+        mines: what it asks mining for.
     """
 
     weight: float
     requires: Requires
     views: int = 0
+    mines: tuple[Direction, ...] = ()
 
     def forward(self, batch: Batch, reps: Reps) -> Tensor:
         """The loss: a scalar, a mean over anchors."""

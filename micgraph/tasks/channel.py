@@ -1,4 +1,5 @@
-"""MIC's three channel tasks: user-item, user-user and item-item contrast (2.5)."""
+"""MIC's three channel tasks: user-item, user-user and item-item contrast (2.5), with mined positives and negatives
+where mining is on (2.4.2)."""
 
 from __future__ import annotations
 
@@ -11,6 +12,7 @@ from micgraph.sampling.plan import Batch, Requires
 from micgraph.schema import ConfigError, check_range
 from micgraph.tasks.base import Reps, Task
 from micgraph.tasks.losses import mean, nt_xent, symmetric_info_nce, view_contrast
+from micgraph.tasks.mining import Mined, holds
 
 
 @dataclass(frozen=True)
@@ -40,7 +42,12 @@ class ChannelConfig:
 
 
 class UserItem(Task):
-    """A query and its target attract each other in the shared space (MIC Eq. 6)."""
+    """A query and its target attract each other in the shared space (MIC Eq. 6).
+
+    Mined are items for users and users for items; hard negatives lie in other clusters than the own partner.
+    """
+
+    mines = ("ui", "iu")
 
     def __init__(self, config: ChannelConfig) -> None:
         super().__init__()
@@ -50,11 +57,20 @@ class UserItem(Task):
         target, user = batch.target[batch.anchor], batch.user[batch.pair_row[batch.anchor]]
         same = (target[:, None] == target[None, :]) | (user[:, None] == user[None, :])
         queries, items = reps.search_queries[batch.anchor], reps.search_items[target]
-        return mean(symmetric_info_nce(queries, items, same, self.config.tau))
+        query_side, item_side = (user, queries), (batch.items[target], items)
+        to_items = reps.mined("ui", batch.key, query_side, item_side)
+        to_users = reps.mined("iu", batch.key, item_side, query_side)
+        if to_items is None or to_users is None:
+            return mean(symmetric_info_nce(queries, items, same, self.config.tau))
+        supports = (to_items.support, to_users.support)
+        from_user, from_item = same | holds(to_items.near_id, item_side[0]), same | holds(to_users.near_id, user)
+        return mean(symmetric_info_nce(queries, items, from_user, self.config.tau, supports, from_item))
 
 
 class UserUser(Task):
     """A query is nearest to its own perturbed view, in the queries' own space (MIC Eq. 7)."""
+
+    mines = ("uu",)
 
     def __init__(self, config: ChannelConfig) -> None:
         super().__init__()
@@ -63,11 +79,14 @@ class UserUser(Task):
 
     def forward(self, batch: Batch, reps: Reps) -> Tensor:
         user = batch.user[batch.pair_row[batch.anchor]]
-        return _contrast(self.config, reps.queries[batch.anchor], reps.query_views, user)
+        anchor = (user, reps.queries[batch.anchor])
+        return _contrast(self.config, anchor, reps.query_views, reps.mined("uu", batch.key, anchor, anchor))
 
 
 class ItemItem(Task):
     """An item is nearest to its own perturbed view, in the items' own space (MIC Eq. 8)."""
+
+    mines = ("ii",)
 
     def __init__(self, config: ChannelConfig) -> None:
         super().__init__()
@@ -75,11 +94,18 @@ class ItemItem(Task):
         self.requires = Requires(item_view=True, item_anchors=True)
 
     def forward(self, batch: Batch, reps: Reps) -> Tensor:
-        return _contrast(self.config, reps.items.vectors[batch.item_anchor], reps.item_views, batch.item_anchor)
+        anchor = (batch.items[batch.item_anchor], reps.items.vectors[batch.item_anchor])
+        return _contrast(self.config, anchor, reps.item_views, reps.mined("ii", batch.key, anchor, anchor))
 
 
-def _contrast(config: ChannelConfig, clean: Tensor, views: tuple[Tensor, ...], ids: Tensor) -> Tensor:
+def _contrast(
+    config: ChannelConfig, anchor: tuple[Tensor, Tensor], views: tuple[Tensor, ...], mined: Mined | None
+) -> Tensor:
+    ids, clean = anchor
     same = ids[:, None] == ids[None, :]
+    support = None
+    if mined is not None:
+        same, support = same | holds(mined.near_id, ids), mined.support
     if config.views == 2:
-        return mean(nt_xent(views[0], views[1], same, config.tau))
-    return mean(view_contrast(clean, views[0], same, config.tau, config.literal))
+        return mean(nt_xent(views[0], views[1], same, config.tau, support))
+    return mean(view_contrast(clean, views[0], same, config.tau, config.literal, support))

@@ -10,11 +10,14 @@ from torch.nn import functional as F
 
 from micgraph import rng
 from micgraph.graph.fields import Fields, take
+from micgraph.graph.relation import Relation
+from micgraph.nn.export import BoundModel
 from micgraph.nn.query import QueryInput
 from micgraph.nn.towers import ItemReps, TwoTower
 from micgraph.sampling.plan import Batch
 from micgraph.tasks.augment import PerturbConfig, keep_mask
 from micgraph.tasks.base import Reps, Task
+from micgraph.tasks.mining import Mining
 
 
 class Objective(nn.Module):
@@ -25,6 +28,7 @@ class Objective(nn.Module):
         tasks: by name; each owns its projector.
         item_fields, user_fields: features of every node of the graph, on the device of the batches.
         perturb: how views differ, for the tasks that read views.
+        mining: finds more positives and negatives for the tasks that ask for them.
     """
 
     def __init__(
@@ -34,12 +38,13 @@ class Objective(nn.Module):
         item_fields: Fields,
         user_fields: Fields,
         perturb: PerturbConfig | None = None,
+        mining: Mining | None = None,
     ) -> None:
         super().__init__()
         self.towers = towers
         self.tasks = nn.ModuleDict(tasks)
         self.fields = {"item": item_fields, "user": user_fields}
-        self.perturb = perturb or PerturbConfig()
+        self.perturb, self.mining = perturb or PerturbConfig(), mining
         self.query_view_count = max((t.views for t in tasks.values() if t.requires.query_view), default=0)
         self.item_view_count = max((t.views for t in tasks.values() if t.requires.item_view), default=0)
 
@@ -47,8 +52,22 @@ class Objective(nn.Module):
         """The weighted sum of all losses, and each one without its weight (detached)."""
         reps = self.encode(batch)
         losses = {name: task(batch, reps) for name, task in self.tasks.items()}
+        if self.mining is not None and self.training:
+            self.mining.remember(_seen(batch, reps))
         total = torch.stack([self.tasks[name].weight * loss for name, loss in losses.items()]).sum()
         return total, {name: loss.detach() for name, loss in losses.items()}
+
+    def begin_epoch(self, epoch: int, clicks: Relation, seed: int) -> None:
+        """Mine for an epoch that starts; not to be called for one that goes on after a resume.
+
+        Args:
+            epoch: counted from 0.
+            clicks: the relation from users to items.
+            seed: of the run.
+        """
+        if self.mining is not None:
+            model = BoundModel(self.towers, self.fields["item"], self.fields["user"])
+            self.mining.begin_epoch(epoch, model, clicks, seed)
 
     def encode(self, batch: Batch) -> Reps:
         """Everything that the tasks read."""
@@ -62,8 +81,9 @@ class Objective(nn.Module):
             queries=_mean_interest(queries),
             search_queries=_nearest_interest(search_queries, search_items[batch.target]),
             query_views=tuple(self._query_view(batch, items, user, i) for i in range(self.query_view_count)),
-            item_views=tuple(self._item_view(batch, i) for i in range(self.item_view_count)),
+            item_views=tuple(self._item_view(batch, items, i) for i in range(self.item_view_count)),
             scale=self.towers.scale,
+            mining=self.mining,
         )
 
     def _pairs(self, batch: Batch, query: QueryInput) -> Tensor:
@@ -74,27 +94,50 @@ class Objective(nn.Module):
 
     def _query_view(self, batch: Batch, items: ItemReps, user: Fields, view: int) -> Tensor:
         """A perturbed view of each anchor query (MIC 2.4.1): items and user fields masked, then dropout."""
-        rate, drop = self.perturb.mask_rate, self.perturb.dropout
         key = rng.make_key(batch.key, "query view", view)
+        if self.perturb.sides in ("both", "queries"):
+            query = self._perturbed_query(batch, items, user, key)
+        else:
+            items = self._perturbed_items(batch.items, key) if self.perturb.sides == "items" else items
+            query = self.towers.query_input(items, batch.history, batch.mask, user)
+        return _mean_interest(self._pairs(batch, query)[batch.anchor])
+
+    def _perturbed_query(self, batch: Batch, items: ItemReps, user: Fields, key: int) -> QueryInput:
+        rate, drop = self.perturb.mask_rate, self.perturb.dropout
         keep = keep_mask(key, batch.sample, batch.mask.shape[1], rate)
         user_keep = keep_mask(rng.make_key(key, "user"), batch.sample, self.towers.query_width, rate)
         history = torch.where(keep, batch.history, -1)
         query = self.towers.query_input(items, history, batch.mask, user, user_keep)
-        query = replace(
+        return replace(
             query,
             vectors=F.dropout(query.vectors, drop, self.training),
             fields=F.dropout(query.fields, drop, self.training),
             user=F.dropout(query.user, drop, self.training),
         )
-        return _mean_interest(self._pairs(batch, query)[batch.anchor])
 
-    def _item_view(self, batch: Batch, view: int) -> Tensor:
+    def _item_view(self, batch: Batch, items: ItemReps, view: int) -> Tensor:
         """A perturbed view of each item anchor: fields masked, then dropout on what is left."""
-        anchors = batch.items[batch.item_anchor]
+        if self.perturb.sides in ("queries", "none"):
+            return items.vectors[batch.item_anchor]
         key = rng.make_key(batch.key, "item view", view)
-        keep = keep_mask(key, anchors, len(self.towers.item_fields.names), self.perturb.mask_rate)
-        fields = take(self.fields["item"], anchors)
-        return self.towers.items(fields, keep, self.perturb.dropout if self.training else 0.0).vectors[:-1]
+        return self._perturbed_items(batch.items[batch.item_anchor], key).vectors[:-1]
+
+    def _perturbed_items(self, number: Tensor, key: int) -> ItemReps:
+        """Items of the graph, int64 [n], with some of their fields masked and dropout on the others."""
+        keep = keep_mask(key, number, len(self.towers.item_fields.names), self.perturb.mask_rate)
+        fields = take(self.fields["item"], number)
+        return self.towers.items(fields, keep, self.perturb.dropout if self.training else 0.0)
+
+
+def _seen(batch: Batch, reps: Reps) -> dict[str, tuple[Tensor, Tensor]]:
+    """The step's vectors that mining may keep: of the anchor queries and of the distinct targets, in either space."""
+    user, target = batch.user[batch.pair_row[batch.anchor]], batch.distinct_target
+    return {
+        "user_own": (user, reps.queries[batch.anchor]),
+        "user_search": (user, reps.search_queries[batch.anchor]),
+        "item_own": (batch.items[target], reps.items.vectors[target]),
+        "item_search": (batch.items[target], reps.search_items[target]),
+    }
 
 
 def _mean_interest(queries: Tensor) -> Tensor:

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
 from micgraph.graph.fields import Fields
 from micgraph.nn.towers import TwoTower
 from micgraph.schema import CO_OCCURS, SIMILAR, ConfigError, did_you_mean
+from micgraph.tasks.bank import Bank
 from micgraph.tasks.base import Task
 from micgraph.tasks.channel import ChannelConfig, ItemItem, UserItem, UserUser
 from micgraph.tasks.feature import FeatureCL, FeatureConfig, MaskedCL, MaskingConfig
 from micgraph.tasks.matching import Matching, MatchingConfig
+from micgraph.tasks.mining import TABLES_UP_TO, Mining, MiningConfig
 from micgraph.tasks.neighbour import NeighbourCL, NeighbourConfig
+from micgraph.tasks.tables import Tables
 
 
 @dataclass(frozen=True)
@@ -46,6 +49,19 @@ TASKS: dict[str, TaskType] = {
 GROUPS = {"micrec": ("fea", "sem", "sess"), "mic": ("ui", "uu", "ii"), "rfm_star": ("fea",)}
 """Names that stand for others: several tasks, or one by another name. MicRec's baseline RFM* is RFM with element
 dropout in the place of masked fields, which is its own feature task (5.2, DECISIONS 17)."""
+
+
+def make_mining(config: MiningConfig, tasks: Iterable[Task], n_nodes: int) -> Mining | None:
+    """What mines for these tasks; None if none of them asks for it.
+
+    Args:
+        n_nodes: users and items together, which decides in ``mode="auto"``.
+    """
+    directions = {direction for task in tasks for direction in task.mines}
+    if not directions or config.mode == "none":
+        return None
+    small = config.mode == "tables" or (config.mode == "auto" and n_nodes <= TABLES_UP_TO)
+    return (Tables if small else Bank)(config, directions)
 
 
 def expand(names: list[str]) -> list[str]:
