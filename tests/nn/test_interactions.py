@@ -73,7 +73,7 @@ def test_fm_scores_are_those_of_a_factorisation_machine(bias: bool) -> None:
             score = weights[i].sum().item()
             for a in range(len(features)):
                 for b in range(a + 1, len(features)):
-                    score += features[a][0] * features[b][0] * float(features[a][1] @ features[b][1])
+                    score += features[a][0] * features[b][0] * (features[a][1] @ features[b][1]).item()
             fm.append(score)
         got = queries[k] @ items.T
         torch.testing.assert_close(got - got[0], torch.tensor(fm) - fm[0], rtol=1e-4, atol=1e-4)
