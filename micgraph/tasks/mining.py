@@ -92,14 +92,14 @@ class Pool:
     Attributes:
         id: int64 [N], users or items of the graph; -1 for a free place.
         vectors: float32 [N, d], unit vectors.
-        centres: float32 [C, d], of the clusters; C may be 0.
-        clusters: the rows by cluster.
+        centres: float32 [C, d], of the clusters.
+        clusters: the rows by cluster, or None where there are no centres yet.
     """
 
     id: Tensor
     vectors: Tensor
     centres: Tensor
-    clusters: Clusters
+    clusters: Clusters | None
 
 
 class Mining(nn.Module):
@@ -171,7 +171,7 @@ class Mining(nn.Module):
         number, vectors, label, centres = (
             getattr(self, f"{space}_{part}") for part in ("id", "vectors", "label", "centres")
         )
-        return Pool(number, vectors, centres, Clusters.of(label, centres))
+        return Pool(number, vectors, centres, Clusters.of(label, centres) if len(centres) else None)
 
     def _renew(self, epoch: int, model: BoundModel, clicks: Relation, key: int) -> None:
         """Whatever is made anew at the start of an epoch."""
@@ -185,7 +185,7 @@ class Mining(nn.Module):
         """int64 [A, H], rows of clusters other than the one that each partner lies in; -1 where there are none."""
         place = torch.arange(len(partner), device=partner.device)
         lot = rng.bits(key, place, self.config.hard)
-        if not len(pool.centres):
+        if pool.clusters is None:
             return torch.full_like(lot, -1)
         label = nearest(unit(partner), pool.centres)
         return pool.clusters.others(label, lot, self.config.nearest_other_cluster)
