@@ -173,6 +173,9 @@ def test_building_refuses_counts_below_one(settings: dict[str, int]) -> None:
         ({"co_occurs_top_k": [5]}, "an integer"),
         ({"semantic": 3}, "'auto' or a list"),
         ({"semantic": [["title"]]}, "'auto' or a list"),
+        ({"semantic": {"titel": 1.0}}, "a mapping of them"),
+        ({"semantic": {"title": 0.0}}, "above 0"),
+        ({"semantic": {"title": "much"}}, "a number above 0"),
         ({"encode": 1}, "a callable"),
     ],
 )

@@ -21,6 +21,7 @@ from micgraph.graph.relation import Relation
 from micgraph.graph.semantic import SOURCES, similar
 from micgraph.graph.split import Split
 from micgraph.graph.times import duration
+from micgraph.graph.titles import check_encoder
 from micgraph.ids import IdMap
 from micgraph.schema import (
     CATEGORY,
@@ -66,8 +67,11 @@ class BuildConfig:
         session_span: no session lasts longer than this.
         co_occurs_top_k: keep each item's largest co-occurrence counts only; all by default.
         semantic: where similarity edges come from: any of "embedding", "title", "tags", "category"; ``"auto"``
-            takes those the items have, with the category only where there are no tags.
-        encode: how titles become vectors: "tfidf", "wordllama" or a callable (list of texts -> array).
+            takes those the items have, with the category only where there are no tags. A mapping such as
+            ``{"title": 3, "tags": 1}`` mixes them: positives come from each in proportion to its weight.
+        encode: how titles become vectors: "tfidf", "wordllama", "sentence-transformers" or a callable (list of
+            texts -> array).
+        checkpoint: the local folder of the sentence-transformers model; nothing is downloaded.
         semantic_k: similar items per item and source.
     """
 
@@ -76,8 +80,9 @@ class BuildConfig:
     session_gap: str = "1h"
     session_span: str = "1h"
     co_occurs_top_k: int | None = None
-    semantic: str | tuple[str, ...] = "auto"
+    semantic: str | tuple[str, ...] | dict[str, float] = "auto"
     encode: Any = "tfidf"
+    checkpoint: str | None = None
     semantic_k: int = 10
 
     def __post_init__(self) -> None:
@@ -87,11 +92,13 @@ class BuildConfig:
         check_whole("semantic_k", self.semantic_k)
         if self.co_occurs_top_k is not None:
             check_whole("co_occurs_top_k", self.co_occurs_top_k)
-        named = isinstance(self.semantic, (list, tuple)) and all(source in SOURCES for source in self.semantic)
+        named = isinstance(self.semantic, (list, tuple, dict)) and all(source in SOURCES for source in self.semantic)
         if self.semantic != "auto" and not named:
-            raise ConfigError("semantic", f"'auto' or a list of {SOURCES}", repr(self.semantic), "name some of these")
-        if not callable(self.encode) and self.encode not in ("tfidf", "wordllama"):
-            raise ConfigError("encode", "'tfidf', 'wordllama' or a callable", repr(self.encode), "choose one of them")
+            expected = f"'auto' or a list of {SOURCES}, or a mapping of them to weights"
+            raise ConfigError("semantic", expected, repr(self.semantic), "name some of these")
+        if isinstance(self.semantic, dict):
+            check_range({"semantic": list(self.semantic.values())}, "semantic", above=0)
+        check_encoder(self.encode, self.checkpoint)
 
 
 def build(log: Any, config: BuildConfig | Mapping[str, Any] | None = None, out: str | Path | None = None) -> RecGraph:
@@ -139,7 +146,8 @@ def _graph(log: Log, config: BuildConfig) -> RecGraph:
     catalogue = encode_fields(_table(log, "items"), items, ITEM_ID)
     people = encode_fields(_table(log, "users"), users, USER_ID)
     if sources := _sources(catalogue, config):
-        relations[SIMILAR] = similar(catalogue.fields, _titles(catalogue), sources, config.encode, config.semantic_k)
+        titles, k = _titles(catalogue), config.semantic_k
+        relations[SIMILAR] = similar(catalogue.fields, titles, sources, config.encode, k, config.checkpoint)
     return RecGraph(
         relations=relations,
         item_fields=catalogue.fields,
@@ -188,7 +196,9 @@ def _interactions(events: pa.Table, n_users: int, n_items: int, config: BuildCon
     }, epoch
 
 
-def _sources(catalogue: Encoded, config: BuildConfig) -> tuple[str, ...]:
+def _sources(catalogue: Encoded, config: BuildConfig) -> tuple[str, ...] | dict[str, float]:
+    if isinstance(config.semantic, dict):
+        return config.semantic
     if config.semantic != "auto":
         return tuple(config.semantic)
     found = [

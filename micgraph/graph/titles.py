@@ -1,0 +1,80 @@
+"""Titles as vectors: the encoders that semantic neighbours by title can go by (MicRec 3.4)."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from micgraph.schema import ConfigError, MissingExtraError
+
+Encoder = str | Callable[[list[str]], Any]
+ENCODERS = ("tfidf", "wordllama", "sentence-transformers")
+
+
+def check_encoder(encode: Any, checkpoint: Any) -> None:
+    """Refuse an encoder nobody knows, and a checkpoint that is missing or that nothing would read.
+
+    Raises:
+        ConfigError: names which.
+    """
+    if not callable(encode) and encode not in ENCODERS:
+        expected = f"{', '.join(map(repr, ENCODERS))} or a callable"
+        raise ConfigError("encode", expected, repr(encode), "choose one of them")
+    reads = encode == "sentence-transformers"
+    if reads and (not isinstance(checkpoint, (str, Path)) or not (Path(checkpoint) / "modules.json").is_file()):
+        expected = "the folder of a sentence-transformers model (with its modules.json)"
+        remedy = "name a local folder: nothing is downloaded"
+        raise ConfigError("checkpoint", expected, repr(checkpoint), remedy)
+    if not reads and checkpoint is not None:
+        remedy = "leave it out, or take encode=sentence-transformers"
+        raise ConfigError("checkpoint", "nothing, which only sentence-transformers reads", repr(checkpoint), remedy)
+
+
+def title_vectors(texts: list[str], encode: Encoder, checkpoint: str | Path | None = None) -> Tensor:
+    """Dense vectors of titles.
+
+    Args:
+        texts: M titles.
+        encode: ``"wordllama"`` (static word vectors), ``"sentence-transformers"`` (a transformer such as MicRec's BERT)
+            or a callable that turns a list of M texts into an [M, d] array or tensor.
+        checkpoint: the folder of the sentence-transformers model.
+
+    Returns:
+        float32 [M, d].
+
+    Raises:
+        MissingExtraError: the encoder's package is not installed.
+    """
+    if callable(encode):
+        vectors = encode(texts)
+    else:
+        vectors = _wordllama(texts) if encode == "wordllama" else _sentence_transformers(texts, str(checkpoint))
+    return torch.as_tensor(vectors, dtype=torch.float32)
+
+
+def _wordllama(texts: list[str]) -> Any:
+    try:
+        import wordllama
+    except ImportError as error:
+        raise _missing("wordllama") from error
+    model = wordllama.WordLlama.load(cache_dir=os.path.dirname(wordllama.__file__), disable_download=True)
+    return model.embed(texts)
+
+
+def _sentence_transformers(texts: list[str], checkpoint: str) -> Any:
+    try:
+        from sentence_transformers import SentenceTransformer
+    except ImportError as error:
+        raise _missing("sentence-transformers") from error
+    model = SentenceTransformer(checkpoint, local_files_only=True)
+    return model.encode(texts, batch_size=128, show_progress_bar=False, convert_to_numpy=True)
+
+
+def _missing(package: str) -> MissingExtraError:
+    remedy = "pip install 'micgraph[text]'"
+    return MissingExtraError("encode", f"the package {package}", "no such package", remedy)
