@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from micgraph.knn import IndexKind, VectorIndex
-from micgraph.retrieval.channels import pair_scores
+from micgraph.retrieval.channels import CHANNELS, ChannelName, pair_scores
 from micgraph.retrieval.learned import LearnedFusion, features
 from micgraph.retrieval.pool import Pool, Trigger, cut
 from micgraph.schema import ConfigError, check_range
@@ -20,6 +20,7 @@ class FusionConfig:
     """How many candidates each channel gives and how they become one list. The defaults are MIC's (2.2, 2.9).
 
     Attributes:
+        channels: which of ``u2i``, ``u2u`` and ``i2i`` give candidates where a call does not say it.
         fusion: ``"mic"``, Eq. 5; or ``"learned"``, a logistic model fitted on validation data.
         basic: Score_Basic of Eq. 5: the ``"cosine"`` of user and item, or the ``"score"`` that U2I ranks by.
         count_scale: s of Eq. 3 is the count as printed (``"linear"``), or its logarithm (``"log"``: each item gets
@@ -44,6 +45,7 @@ class FusionConfig:
 
     __pydantic_config__: ClassVar[dict[str, str]] = {"extra": "forbid"}
 
+    channels: tuple[ChannelName, ...] = CHANNELS
     fusion: Literal["mic", "learned"] = "mic"
     basic: Literal["cosine", "score"] = "cosine"
     count_scale: Literal["linear", "log"] = "linear"
@@ -71,6 +73,8 @@ class FusionConfig:
             if getattr(self, name) not in allowed:
                 raise ConfigError(name, " or ".join(allowed), repr(getattr(self, name)), "pass one of them")
         check_range(vars(self), "k1 m1 m2 m m3 k2 k3", "leave a channel out by channels=[...] instead", at_least=1)
+        if not self.channels or not set(self.channels) <= set(CHANNELS):
+            raise ConfigError("channels", f"some of {list(CHANNELS)}", repr(self.channels), "name one or more of them")
 
 
 @dataclass(frozen=True)

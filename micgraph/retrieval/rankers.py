@@ -10,7 +10,7 @@ from torch import Tensor
 
 from micgraph.graph.recgraph import RecGraph
 from micgraph.knn import Ragged, Subset, check_ids
-from micgraph.retrieval.channels import CHANNELS, ChannelName, RetrievalModel
+from micgraph.retrieval.channels import ChannelName, RetrievalModel
 from micgraph.retrieval.fusion import FusionConfig
 from micgraph.retrieval.recommender import Recommender
 from micgraph.retrieval.retriever import Retriever
@@ -59,14 +59,14 @@ class FusedRanker:
 
     Args:
         recommender: the model with its stores.
-        channels: the channels to read.
+        channels: the channels to read; those of the fusion's config by default.
         name: what tables call it.
     """
 
     def __init__(
-        self, recommender: Recommender, channels: Collection[ChannelName] = CHANNELS, name: str = "fused"
+        self, recommender: Recommender, channels: Collection[ChannelName] | None = None, name: str = "fused"
     ) -> None:
-        self.retriever, self.channels, self.name = recommender.retriever, tuple(channels), name
+        self.retriever, self.channels, self.name = recommender.retriever, channels, name
 
     def rank(self, histories: Ragged, users: Tensor, k: int, exclude: Ragged | None = None) -> Tensor:
         """See :meth:`U2IRanker.rank`."""

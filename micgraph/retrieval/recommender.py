@@ -103,7 +103,7 @@ class Recommender:
             histories: instead of ``users``, one list of item ids (oldest first) a person; a warning counts unknown ids.
                 Without any known one, nor ``fields``, U2U and I2I give nothing.
             fields: features of these people, one row each (a table, or encoded fields), instead of the graph's.
-            channels: ``"all"``, or one or some of "u2i", "u2u", "i2i".
+            channels: ``"all"`` that the fusion's config names, or one or some of "u2i", "u2u", "i2i".
             filter_seen: leave out every item of the whole history.
             candidates: the only items that may be recommended.
 
@@ -117,7 +117,7 @@ class Recommender:
             InputError: both or neither of users and histories, a k that cannot be had, no candidates, an unknown
                 channel, features of another number of people.
         """
-        names = _channels(channels)
+        names = _channels(channels, self.retriever.config.channels)
         allowed = self._allowed(candidates)
         self._check_k(k, len(self.items) if allowed is None else len(allowed.subset.ids))
         ids, number, seen = self._people(users, histories)
@@ -276,12 +276,13 @@ class Recommender:
 def load_towers(folder: Path, graph: RecGraph) -> RetrievalModel:
     """The model that :class:`micgraph.nn.export.BoundModel` saved in ``folder``, on the graph's features."""
     from micgraph.nn.export import BoundModel
+    from micgraph.sampling.context import surroundings
 
-    return BoundModel.load(folder, graph.item_fields, graph.user_fields)
+    return BoundModel.load(folder, graph.item_fields, graph.user_fields, surroundings(graph))
 
 
-def _channels(given: str | Iterable[str]) -> tuple[ChannelName, ...]:
-    wanted = CHANNELS if given == "all" else ((given,) if isinstance(given, str) else tuple(given))
+def _channels(given: str | Iterable[str], every: tuple[ChannelName, ...]) -> tuple[ChannelName, ...]:
+    wanted = every if given == "all" else ((given,) if isinstance(given, str) else tuple(given))
     if not wanted or not set(wanted) <= set(CHANNELS):
         raise InputError("channels", "'all' or some of " + ", ".join(CHANNELS), repr(given), "name channels of these")
     return tuple(name for name in CHANNELS if name in wanted)

@@ -187,13 +187,19 @@ class Retriever:
         return merge({name: way.find(queries, allowed) for name, way in ways.items()})
 
     def lists(
-        self, queries: Queries, k: int, channels: Collection[ChannelName] = CHANNELS, allowed: Allowed | None = None
+        self,
+        queries: Queries,
+        k: int,
+        channels: Collection[ChannelName] | None = None,
+        allowed: Allowed | None = None,
     ) -> Lists:
         """The ``k`` best items of each user.
 
         Args:
+            channels: the channels to read; those of the config by default.
             allowed: which items may be recommended, from :meth:`allow`; all by default.
         """
+        channels = self.config.channels if channels is None else channels
         pool = self.pool(queries, channels, allowed, k)
         fused = fuse(pool, queries.search, self.index, self.category, k, self.config, self.learned)
         popular = self.popular if allowed is None else self.popular[allowed.mask[self.popular]]
@@ -212,7 +218,7 @@ class Retriever:
         """
         rows, labels, start = [], [], 0
         for queries in self.encode(histories, users, exclude=histories if filter_seen else None):
-            pool = self.pool(queries, CHANNELS, None, self.config.k1)
+            pool = self.pool(queries, self.config.channels, None, self.config.k1)
             basic, cosine = pool_scores(pool, queries.search, self.index)
             held = cut(pool, cosine, self.config.k2, self.config.k3)
             hits = targets.rows(start, start + len(queries)).to(self.device)

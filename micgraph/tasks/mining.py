@@ -192,7 +192,7 @@ class Mining(nn.Module):
 
     def _put(self, space: str, number: Tensor, vectors: Tensor) -> None:
         """Fill a space's pool: int64 [N] and float [N, d]."""
-        setattr(self, f"{space}_id", number)
+        setattr(self, f"{space}_id", number.clone())  # a checkpoint takes no tensor twice
         setattr(self, f"{space}_vectors", unit(vectors.float()))
 
     def _cluster(self, space: str, key: int) -> None:
