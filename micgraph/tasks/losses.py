@@ -50,24 +50,6 @@ def mean(losses: Tensor, valid: Tensor | None = None) -> Tensor:
     return torch.where(valid, losses, 0.0).sum() / valid.sum().clamp(min=1)
 
 
-def full_softmax(query: Tensor, items: Tensor, target: Tensor, scale: float = 1.0, chunk: int = 4096) -> Tensor:
-    """Cross-entropy over the whole catalogue (MicRec Eq. 7 with every other item as negative).
-
-    Args:
-        query: float [P, d].
-        items: float [N, d].
-        target: int64 [P], rows of ``items``.
-        scale: scores are ``scale * query @ items.T``.
-        chunk: so many queries at a time, which bounds the memory to [chunk, N].
-    """
-    total = query.new_zeros(())
-    for start in range(0, len(query), chunk):
-        part = slice(start, start + chunk)
-        scores = (query[part] * scale) @ items.T
-        total = total + F.cross_entropy(scores.float(), target[part], reduction="sum")
-    return total / max(len(query), 1)
-
-
 def info_nce(
     anchor: Tensor,
     positive: Tensor,

@@ -11,7 +11,8 @@ from torch import Tensor
 from micgraph.sampling.plan import Batch, Requires
 from micgraph.schema import ConfigError, check_range
 from micgraph.tasks.base import Reps, Task
-from micgraph.tasks.losses import full_softmax, logistic_loss, mean, softmax_loss
+from micgraph.tasks.catalogue import full_softmax
+from micgraph.tasks.losses import logistic_loss, mean, softmax_loss
 
 
 @dataclass(frozen=True)

@@ -6,10 +6,8 @@ import math
 
 import pytest
 import torch
-from torch.nn import functional as F
 
 from micgraph.tasks.losses import (
-    full_softmax,
     info_nce,
     logistic_loss,
     mean,
@@ -162,24 +160,12 @@ def test_logistic_loss(anchors: int, negatives: int, d: int) -> None:
         close(logistic_loss(positive, negative, mask), sum(terms) / len(terms))
 
 
-@pytest.mark.parametrize("chunk", [1, 2, 100])
-def test_full_softmax(chunk: int) -> None:
-    query, items, target = table(5, 3), table(7, 3), torch.tensor([0, 6, 6, 3, 1])
-    want = 0.0
-    for i in range(5):
-        scores = [2.5 * dot(query[i].tolist(), items[j].tolist()) for j in range(7)]
-        own = scores.pop(int(target[i]))
-        want += ratio(own, scores) / 5
-    close(full_softmax(query, items, target, 2.5, chunk), want, 1e-5)
-
-
 def test_mean_counts_valid_anchors_only() -> None:
     losses = torch.tensor([1.0, 5.0, torch.inf])
     close(mean(losses[:2]), 3.0)
     close(mean(losses, torch.tensor([True, True, False])), 3.0)
     close(mean(losses, torch.zeros(3, dtype=torch.bool)), 0.0)
     close(mean(losses[:0]), 0.0)
-    close(full_softmax(torch.zeros(0, 3), torch.zeros(4, 3), torch.zeros(0, dtype=torch.int64)), 0.0)
     close(logistic_loss(torch.zeros(0), torch.zeros(0, 4)), 0.0)
 
 
@@ -249,10 +235,3 @@ def test_cosine_losses_ignore_lengths() -> None:
     for loss in LOSSES.values():
         torch.testing.assert_close(loss(left * stretch, right * 3, same), loss(left, right, same))
     assert not torch.allclose(info_nce(left * stretch, right, left), info_nce(left, right, left))
-
-
-def test_full_softmax_is_cross_entropy_in_half_precision_too() -> None:
-    query, items, target = torch.randn(6, 8).bfloat16(), torch.randn(9, 8).bfloat16(), torch.randint(0, 9, (6,))
-    got = full_softmax(query, items, target)
-    want = F.cross_entropy((query @ items.T).float(), target)
-    torch.testing.assert_close(got.float(), want, rtol=1e-2, atol=1e-2)
