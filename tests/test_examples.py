@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from micgraph import datasets
+from micgraph.datasets import groceries
 
 EXAMPLES = Path(__file__).resolve().parents[1] / "examples"
 DAY, HOUR = 86_400, 3_600
@@ -74,7 +74,7 @@ def test_quickstart(
 ) -> None:
     pytest.importorskip("matplotlib", reason="the figure needs matplotlib (the extra demo)")
     folder = grocery(tmp_path)
-    monkeypatch.setattr(datasets, "_complete_journey_folder", lambda: folder)
+    monkeypatch.setattr(groceries, "_complete_journey_folder", lambda: folder)
     monkeypatch.setitem(example.BASE, "training", {**example.BASE["training"], "epochs": 1})
     lines, summary = ran(example, capsys, "--out", str(tmp_path / "runs"))
     models = [name for model in example.MODELS for name in (model, f"{model}, fused")]
