@@ -14,6 +14,7 @@ from micgraph.retrieval.fusion import FusionConfig
 from micgraph.sampling.samples import SamplingConfig
 from micgraph.schema import ConfigError, did_you_mean
 from micgraph.tasks.augment import PerturbConfig
+from micgraph.tasks.mining import MiningConfig
 from micgraph.tasks.registry import GROUPS, TASKS, contract, expand
 from micgraph.training import TrainingConfig
 
@@ -71,7 +72,7 @@ class RunConfig:
     """Everything that a training run and the retrieval from it are set by.
 
     Attributes:
-        model, sampling, perturb, training, fusion: see their classes.
+        model, sampling, perturb, mining, training, fusion: see their classes.
         tasks: settings of each task by name; ``matching`` is always among them.
     """
 
@@ -81,6 +82,7 @@ class RunConfig:
     tasks: dict[str, dict[str, Any]] = field(default_factory=lambda: {"matching": {}})
     sampling: SamplingConfig = field(default_factory=SamplingConfig)
     perturb: PerturbConfig = field(default_factory=PerturbConfig)
+    mining: MiningConfig = field(default_factory=MiningConfig)
     training: TrainingConfig = field(default_factory=TrainingConfig)
     fusion: FusionConfig = field(default_factory=FusionConfig)
 
