@@ -22,6 +22,7 @@ from micgraph.retrieval.rankers import FusedRanker, U2IRanker
 from micgraph.retrieval.recommender import TRAIN_FIRST, Recommender
 from micgraph.run import Run, load_learned, load_run, prepare_directory
 from micgraph.sampling.batch import BatchSampler
+from micgraph.sampling.context import surroundings
 from micgraph.schema import ConfigError, InputError, did_you_mean
 from micgraph.tasks.objective import Objective
 from micgraph.tasks.registry import TASKS, make_mining
@@ -133,6 +134,7 @@ def _assemble(
         [task.requires for task in objective.tasks.values()],  # type: ignore[misc]
         config.model.history,
         config.training.seed,
+        towers.reads,
     )
     if out is not None:
         return Run(Path(out), config, local, towers), objective, sampler
@@ -175,7 +177,7 @@ def make_objective(config: RunConfig, towers: TwoTower, graph: RecGraph) -> Obje
     """The towers with their tasks."""
     tasks = {name: TASKS[name].make(config.task_config(name), towers, graph.item_fields) for name in config.tasks}
     mining = make_mining(config.mining, tasks.values(), graph.n_users + graph.n_items)
-    return Objective(towers, tasks, graph.item_fields, graph.user_fields, config.perturb, mining)
+    return Objective(towers, tasks, graph.item_fields, graph.user_fields, config.perturb, mining, surroundings(graph))
 
 
 def validate(run: Run, data: EvalData, filter_seen: bool = True) -> dict[str, float]:

@@ -17,6 +17,7 @@ from micgraph.nn.export import BoundModel
 from micgraph.nn.towers import TwoTower
 from micgraph.presets import RunConfig
 from micgraph.retrieval.learned import LearnedFusion
+from micgraph.sampling.context import surroundings
 from micgraph.schema import ArtifactError, ConfigError
 from micgraph.training import BEST, LAST, METRICS, TrainingConfig, load_weights
 
@@ -50,7 +51,8 @@ class Run:
     learned: LearnedFusion | None = None
 
     def __post_init__(self) -> None:
-        self.model = BoundModel(self.towers, self.graph.item_fields, self.graph.user_fields)
+        fields = self.graph.item_fields, self.graph.user_fields
+        self.model = BoundModel(self.towers, *fields, surroundings(self.graph))
 
     @property
     def name(self) -> str:

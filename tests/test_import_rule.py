@@ -30,7 +30,8 @@ LAYERS: list[set[str | tuple[str, ...]]] = [
     {"__main__"},
 ]
 # What runs on a machine that has only these beside the standard library, their own imports included.
-BARE = ("rng", "sampling", "nn", "tasks", "training", "metrics", "graph.relation", "graph.fields", "graph.recgraph")
+GRAPH_PARTS = ("graph.relation", "graph.product", "graph.context", "graph.fields")
+BARE = ("rng", "sampling", "nn", "tasks", "training", "metrics", "graph.recgraph", *GRAPH_PARTS)
 BARE_ALLOWED = {"torch", "torch_geometric", "numpy", "scipy", "safetensors"}
 PICKLERS = {"pickle", "cPickle", "_pickle", "cloudpickle", "dill", "joblib", "shelve", "marshal"}
 PICKLING_CALLS = {"torch.load", "torch.save", "read_pickle", "to_pickle"}

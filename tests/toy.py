@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -94,6 +95,25 @@ def toy_graph(rows: Rows, n_items: int) -> RecGraph:
         "similar": weighted(alike, n_items, score=True),
     }
     return RecGraph(relations, fields, user_fields(len(rows)))
+
+
+def with_sessions(graph: RecGraph, rows: Rows, span: int = 10) -> RecGraph:
+    """The same graph with ``has`` and ``contains``: each stretch of ``span`` seconds of a user is a session."""
+    contains: Rows = []
+    owned: dict[tuple[int, int], int] = {}
+    for user, row in enumerate(rows):
+        stretches: Rows = []
+        for time, item in row:
+            if not stretches or stretches[-1][0][0] // span != time // span:
+                stretches.append([])
+                owned[user, len(contains) + len(stretches) - 1] = 1
+            stretches[-1].append((time, item))
+        contains += stretches
+    has = weighted(owned, max(len(rows), len(contains)))
+    has = replace(has, indptr=has.indptr[: len(rows) + 1], n_cols=len(contains), cum=None)
+    return replace(
+        graph, relations={**graph.relations, "has": has, "contains": timed(contains, graph.n_items)}
+    ).validate()
 
 
 def random_rows(n_users: int = 9, n_items: int = 14, most: int = 12, seed: int = 0) -> Rows:

@@ -233,21 +233,6 @@ def members(rel: Relation, rows: Tensor, cols: Tensor) -> tuple[Tensor, Tensor]:
     return pair // max(len(cols), 1), pair % max(len(cols), 1)
 
 
-def propagate(rel: Relation, x: Tensor, weight: Tensor | None = None) -> Tensor:
-    """Sparse product: ``y[i] = sum over edges (i, j) of weight * x[j]``.
-
-    Args:
-        x: float [n_cols, d].
-        weight: float [E], ones by default.
-
-    Returns:
-        float [n_rows, d].
-    """
-    value = torch.ones(rel.n_edges, device=x.device, dtype=x.dtype) if weight is None else weight.to(x.dtype)
-    matrix = torch.sparse_csr_tensor(rel.indptr, rel.col.long(), value, (rel.n_rows, rel.n_cols))
-    return matrix @ x
-
-
 def _row_total(rel: Relation, start: Tensor, end: Tensor) -> Tensor:
     assert rel.cum is not None
     if not rel.n_edges:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -10,8 +11,12 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from micgraph.graph.context import ItemContext, Reads
 from micgraph.graph.fields import Fields, take
 from micgraph.nn.towers import ItemReps, TwoTower
+from micgraph.schema import InputError
+
+Surroundings = Callable[[Reads], ItemContext]
 
 
 class BoundModel:
@@ -20,13 +25,20 @@ class BoundModel:
     Args:
         towers: the model.
         item_fields, user_fields: features of every node, on the model's device.
+        surroundings: what the graph says about every item, by what the towers read of it
+            (:func:`micgraph.sampling.context.surroundings`). Towers that read nothing need none.
 
     Attributes:
         derived: what others made of the vectors as they are and keep here; :meth:`refresh` empties it.
     """
 
-    def __init__(self, towers: TwoTower, item_fields: Fields, user_fields: Fields) -> None:
-        self.towers = towers
+    def __init__(
+        self, towers: TwoTower, item_fields: Fields, user_fields: Fields, surroundings: Surroundings | None = None
+    ) -> None:
+        if towers.reads is not None and surroundings is None:
+            expected = f"what a graph says about its items, for towers that read {towers.reads}"
+            raise InputError("surroundings", expected, "none", "pass surroundings(graph) of micgraph.sampling.context")
+        self.towers, self.surroundings = towers, surroundings
         self.fields = {"item": item_fields, "user": user_fields}
         self._items: ItemReps | None = None
         self.derived: dict[Any, Any] = {}
@@ -55,11 +67,13 @@ class BoundModel:
         save_file(weights, folder / "towers.safetensors")
 
     @classmethod
-    def load(cls, folder: Path, item_fields: Fields, user_fields: Fields) -> BoundModel:
-        """What :meth:`save` wrote, bound to the features of a graph."""
+    def load(
+        cls, folder: Path, item_fields: Fields, user_fields: Fields, surroundings: Surroundings | None = None
+    ) -> BoundModel:
+        """What :meth:`save` wrote, bound to the features of a graph and what else it says."""
         towers = TwoTower.from_spec(json.loads((folder / "towers.json").read_text()))
         towers.load_state_dict(load_file(folder / "towers.safetensors"))
-        return cls(towers, item_fields, user_fields)
+        return cls(towers, item_fields, user_fields, surroundings)
 
     def refresh(self) -> None:
         """Forget encoded items and what was made of them; call it after the weights have changed."""
@@ -71,9 +85,13 @@ class BoundModel:
         if self._items is None:
             with torch.no_grad():
                 training = self.towers.training
-                self._items = self.towers.eval().items(self.fields["item"])
+                self._items = self.towers.eval().items(self.fields["item"], context=self._context())
                 self.towers.train(training)
         return self._items
+
+    def _context(self) -> ItemContext | None:
+        reads = self.towers.reads
+        return None if reads is None or self.surroundings is None else self.surroundings(reads)
 
     def item_vectors(self) -> tuple[Tensor, Tensor]:
         """(search [N, D], own [N, d]): what U2I searches, and the items' own space, which I2I compares."""

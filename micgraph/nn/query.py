@@ -17,23 +17,27 @@ class QueryInput:
         fields: float [B, T, F, d_f], the raw field embeddings of the same items.
         mask: bool [B, T].
         user: float [B, W], the user's field embeddings laid end to end; W = 0 where no user field is read.
+        messages: float [B, T, d], what the items send to sums over histories, or None where they send nothing.
     """
 
     vectors: Tensor
     fields: Tensor
     mask: Tensor
     user: Tensor
+    messages: Tensor | None = None
 
 
 class QueryEncoder(nn.Module):
     """Base of the user towers: a history and user fields in, one vector out, or one for each of K interests.
 
     Subclasses set ``every_position`` if :meth:`positions` scores each prefix of a history in one pass, and
-    ``reads_fields`` if they need ``QueryInput.fields`` (it is empty otherwise, which saves memory).
+    ``reads_fields`` if they need ``QueryInput.fields`` (it is empty otherwise, which saves memory), and
+    ``reads_messages`` if they need ``QueryInput.messages``, which not all item towers give.
     """
 
     every_position = False
     reads_fields = False
+    reads_messages = False
 
     def forward(self, query: QueryInput) -> Tensor:
         """float [B, d], the vector of each whole history, or [B, K, d], its interests (DECISIONS 24)."""
@@ -42,6 +46,14 @@ class QueryEncoder(nn.Module):
     def positions(self, query: QueryInput) -> Tensor:
         """float [B, T, d]: at t, the vector of a history that ends with item t (only with ``every_position``)."""
         raise NotImplementedError
+
+    def at(self, query: QueryInput, row: Tensor, place: Tensor) -> Tensor:
+        """Rows of :meth:`positions`: float [C, d] for int64 [C] lines and [C] places, each pair once.
+
+        Encoders of pooled histories override it, since they can leave out all other places: where many clicks share a
+        second, as those of a basket do, few places of a history are ever asked for.
+        """
+        return self.positions(query)[row, place]
 
 
 def masked_mean(x: Tensor, mask: Tensor) -> Tensor:
@@ -54,6 +66,17 @@ def running_mean(x: Tensor, mask: Tensor) -> Tensor:
     """:func:`masked_mean` of every prefix: at t, of the places 0..t; [B, T, ...] and [B, T] -> [B, T, ...]."""
     weight = mask.to(x.dtype).view(*mask.shape, *(1,) * (x.dim() - 2))
     return (x * weight).cumsum(1) / weight.cumsum(1).clamp(min=1)
+
+
+def means_at(x: Tensor, mask: Tensor, row: Tensor, place: Tensor) -> Tensor:
+    """:func:`running_mean` at some places, each asked for once: [B, T, ...], int64 [C] and [C] -> [C, ...]."""
+    return running_mean(x, mask).flatten(0, 1).index_select(0, row * x.shape[1] + place)
+
+
+def every_place(mask: Tensor) -> tuple[Tensor, Tensor]:
+    """(line, place) of all places of ``mask`` [B, T], line by line: int64 [B * T] each."""
+    row, place = torch.ones_like(mask).nonzero(as_tuple=True)
+    return row, place
 
 
 def mlp(sizes: list[int], activation: type[nn.Module], last_linear: bool = True, dropout: float = 0.0) -> nn.Sequential:

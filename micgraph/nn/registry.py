@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from micgraph.nn.attention import SASRec
 from micgraph.nn.features import FieldTokens
+from micgraph.nn.gnn import LightGCNUser
 from micgraph.nn.interactions import AutoInt, DeepFM, SumTokens, check_heads, check_summable
 from micgraph.nn.interests import ComiRecDR, ComiRecSA
 from micgraph.nn.query import QueryEncoder
@@ -46,6 +47,16 @@ def _sasrec(config: ModelConfig, user_width: int, field_dim: int, n_fields: int)
     return SASRec(config.dim, user_width, config.history, dropout=config.dropout, **config.options)
 
 
+def _graphsage(config: ModelConfig, user_width: int, field_dim: int, n_fields: int) -> QueryEncoder:
+    """A layer of GraphSAGE at the user: the mean of the neighbours, which are the history, and his own fields."""
+    return PooledMLP(config.dim, user_width, dropout=config.dropout, **config.options)
+
+
+def _lightgcn(config: ModelConfig, user_width: int, field_dim: int, n_fields: int) -> QueryEncoder:
+    layers = {name: count for name, count in config.graph_options.items() if name == "layers"}
+    return LightGCNUser(config.dim, user_width, dropout=config.dropout, **layers, **config.options)
+
+
 def _fm(config: ModelConfig, user_width: int, field_dim: int, n_fields: int) -> QueryEncoder:
     check_summable("model.encoder", field_dim, config.dim)
     return FieldTokens(SumTokens(**config.options), field_dim, config.dropout)
@@ -70,8 +81,10 @@ ENCODERS: dict[str, Callable[[ModelConfig, int, int, int], QueryEncoder]] = {
     "fm": _fm,
     "comirec_dr": _comirec_dr,
     "comirec_sa": _comirec_sa,
+    "graphsage": _graphsage,
     "gru4rec": _gru4rec,
     "ican": _ican,
+    "lightgcn": _lightgcn,
     "mic_dnn": _mic_dnn,
     "sasrec": _sasrec,
     "youtube_dnn": _youtube_dnn,

@@ -9,10 +9,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from micgraph.graph.context import ItemContext, Reads
 from micgraph.graph.fields import Field, Fields
 from micgraph.nn.fields import FieldEncoder
 from micgraph.nn.items import make_item_encoder
 from micgraph.nn.query import QueryEncoder, QueryInput, mlp
+from micgraph.nn.reader import GraphReader
 from micgraph.nn.registry import make_encoder
 from micgraph.schema import USER_ID, ConfigError, check_range
 
@@ -30,6 +32,11 @@ class ModelConfig:
             ``item_hidden`` is given, else ``sum``.
         item_hidden: widths of the MLP of ``mlp`` or ``deepfm`` before its output (MicRec: 128, 64).
         item_options: more arguments of the item encoder, by name: ``layers`` and ``heads`` of ``autoint``.
+        item_graph: how item vectors hear of their neighbours: ``graphsage`` or ``lightgcn``, see
+            :mod:`micgraph.nn.gnn`; None: they do not.
+        graph_options: its arguments, by name: ``relations`` and ``fanouts`` of ``graphsage``, ``layers`` of
+            ``lightgcn``.
+        latest_users: how many of an item's latest users are further fields of it (MIC 2.4.1), 0 for none.
         item_fields, user_fields: names of the fields that are read; None reads every one (of users: all but the id).
         similarity: ``dot`` or ``cosine``.
         temperature: scores are divided by it (with cosine; MIC: 0.1).
@@ -49,6 +56,9 @@ class ModelConfig:
     item_encoder: str | None = None
     item_hidden: tuple[int, ...] | None = None
     item_options: dict[str, Any] = field(default_factory=dict)
+    item_graph: str | None = None
+    graph_options: dict[str, Any] = field(default_factory=dict)
+    latest_users: int = 0
     item_fields: tuple[str, ...] | None = None
     user_fields: tuple[str, ...] | None = None
     similarity: Literal["dot", "cosine"] = "dot"
@@ -61,6 +71,7 @@ class ModelConfig:
 
     def __post_init__(self) -> None:
         check_range(vars(self), "dim field_dim item_hidden history", at_least=1)
+        check_range(vars(self), "latest_users", at_least=0)
         check_range(vars(self), "dropout", at_least=0, below=1)
         check_range(vars(self), "temperature", above=0)
         if self.item_bias and self.similarity == "cosine":
@@ -75,11 +86,13 @@ class ItemReps:
         fields: float [U + 1, F, d_f], raw field embeddings (f_i of MicRec 3.3).
         vectors: float [U + 1, d], the item tower's output (the items' own space).
         bias: float [U + 1], what is added to the items' scores, or None.
+        messages: float [U + 1, d], what queries add up of their items instead of vectors (LightGCN), or None.
     """
 
     fields: Tensor
     vectors: Tensor
     bias: Tensor | None = None
+    messages: Tensor | None = None
 
 
 class SharedHead(nn.Module):
@@ -113,9 +126,11 @@ class TwoTower(nn.Module):
         if names is None:
             names = tuple(name for name in user_fields if name != USER_ID)
         self.user_fields = FieldEncoder(_chosen(user_fields, names), width)
-        self.item_encoder = make_item_encoder(config, width, len(self.item_fields.names))
+        self.reader = GraphReader(config, user_fields, width)
+        self.item_encoder = make_item_encoder(config, width, len(self.item_fields.names) + self.reader.n_fields)
         self.item_bias = _bias(read) if config.item_bias else None
         self.encoder: QueryEncoder = make_encoder(config, self.user_fields.width, width, len(self.item_fields.names))
+        _check_messages(config, self.encoder)
         heads = {"query": SharedHead(config.dim), "item": SharedHead(config.dim)} if config.shared_space else {}
         self.heads = nn.ModuleDict(heads)
 
@@ -124,24 +139,38 @@ class TwoTower(nn.Module):
         """Number of user fields that the query tower reads."""
         return len(self.user_fields.names)
 
-    def items(self, fields: Fields, keep: Tensor | None = None, dropout: float = 0.0) -> ItemReps:
+    @property
+    def reads(self) -> Reads | None:
+        """What of the graph items must come with as their context, or None."""
+        return self.reader.reads
+
+    def items(
+        self,
+        fields: Fields,
+        keep: Tensor | None = None,
+        dropout: float = 0.0,
+        context: ItemContext | None = None,
+    ) -> ItemReps:
         """Encode n items and, last, the unknown one.
 
         Args:
             fields: n items.
             keep: bool [n, F], fields that are not masked (default: all).
             dropout: on the field embeddings (MIC 2.4.1).
+            context: what the graph says about them; None: nothing.
         """
         extended = {name: _with_unknown(fields[name]) for name in self.item_fields.names}
         if keep is not None:
             keep = torch.cat([keep, keep.new_ones(1, keep.shape[1])])
         raw = self.item_fields(extended, keep)
-        used = F.dropout(raw, dropout) if dropout else raw
+        used = self.reader.fields(raw, context)
+        used = F.dropout(used, dropout) if dropout else used
         bias = self.item_encoder.bias(used)
         if self.item_bias is not None:
             linear = self.item_bias(extended, keep).sum((1, 2))
             bias = linear if bias is None else bias + linear
-        return ItemReps(raw, self.item_encoder(used), bias)
+        vectors, messages = self.reader(self, self.item_encoder(used), context)
+        return ItemReps(raw, vectors, bias, messages)
 
     def query_input(
         self, items: ItemReps, history: Tensor, mask: Tensor, user: Fields, user_keep: Tensor | None = None
@@ -161,7 +190,8 @@ class TwoTower(nn.Module):
             width = self.user_fields({n: user[n] for n in self.user_fields.names}, user_keep).flatten(1)
         else:
             width = items.vectors.new_zeros(len(history), 0)
-        return QueryInput(_rows(items.vectors, history), raw, mask, width)
+        sent = None if items.messages is None else _rows(items.messages, history)
+        return QueryInput(_rows(items.vectors, history), raw, mask, width, sent)
 
     def search_items(self, items: ItemReps) -> Tensor:
         """The vectors that U2I searches, of encoded items and the unknown one: [U + 1, D]."""
@@ -203,6 +233,12 @@ class TwoTower(nn.Module):
             config[name] = None if config[name] is None else tuple(config[name])
         fields = [{f["name"]: _empty_field(f) for f in spec[side]} for side in ("item_fields", "user_fields")]
         return cls(ModelConfig(**config), fields[0], fields[1])
+
+
+def _check_messages(config: ModelConfig, encoder: QueryEncoder) -> None:
+    if encoder.reads_messages and config.item_graph != "lightgcn":
+        expected = f"lightgcn with the encoder {config.encoder}"
+        raise ConfigError("model.item_graph", expected, repr(config.item_graph), "set it, or choose another encoder")
 
 
 def _chosen(fields: Fields, names: tuple[str, ...] | None) -> Fields:

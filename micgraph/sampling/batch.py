@@ -9,7 +9,9 @@ import torch
 from torch import Tensor
 
 from micgraph import rng
+from micgraph.graph.context import ItemContext, Reads
 from micgraph.graph.relation import Relation, draw
+from micgraph.sampling.context import ContextMaker
 from micgraph.sampling.negatives import NegativeKind, NegativeSampler, known_positives
 from micgraph.sampling.plan import Batch, DrawnPositives, Requires, SharedNegatives
 from micgraph.sampling.positives import reweight_sessions
@@ -29,13 +31,20 @@ class BatchSampler:
         requires: what the tasks ask for.
         history: T, how many past clicks an encoder reads.
         seed: of all random choices.
+        reads: what the item tower reads of the graph.
 
     Raises:
         ConfigError: a task needs a relation that the graph does not have, or no click can be a target.
     """
 
     def __init__(
-        self, graph: RecGraph, config: SamplingConfig, requires: Iterable[Requires], history: int = 50, seed: int = 0
+        self,
+        graph: RecGraph,
+        config: SamplingConfig,
+        requires: Iterable[Requires],
+        history: int = 50,
+        seed: int = 0,
+        reads: Reads | None = None,
     ) -> None:
         self.graph, self.config, self.requires, self.seed = graph, config, list(requires), seed
         self.clicks: Relation = self.graph.relation(CLICKS)
@@ -48,6 +57,7 @@ class BatchSampler:
         self.log_q = {kind: sampler.log_q() for kind, sampler in self.samplers.items()}
         self.positives = {r.positives: self._positive_relation(r.positives) for r in self.requires if r.positives}
         self.full = any(r.full for r in self.requires)
+        self.contexts = None if reads is None else ContextMaker(graph, reads)
         self.samples = Samples(self.clicks, config, history)
         if not len(self.samples):
             raise ConfigError(
@@ -92,6 +102,7 @@ class BatchSampler:
         negatives = {kind: self.samplers[kind[0]].draw(kind[1], rng.make_key(key, *kind)) for kind in self._kinds()}
         wanted = [history.reshape(-1), distinct, *negatives.values(), *(d[0][:, 0] for d in drawn.values())]
         items, slot = self._relabel(wanted)
+        context, anchor_context = self._contexts(cut, items, anchors, key)
         return Batch(
             key=key,
             sample=cut.sample,
@@ -111,6 +122,8 @@ class BatchSampler:
             positives={name: self._positives(name, anchors, d, negatives, slot) for name, d in drawn.items()},
             clicked=self._clicked(cut.row, negatives),
             target_clicked=self._target_clicked(cut.row, distinct),
+            context=context,
+            anchor_context=anchor_context,
         )
 
     def _clicked(
@@ -122,6 +135,18 @@ class BatchSampler:
     def _target_clicked(self, row: Tensor, distinct: Tensor) -> Tensor | None:
         wanted = any(r.target_mask == "batch" for r in self.requires)
         return known_positives(self.clicks, row, distinct) if wanted else None
+
+    def _contexts(
+        self, cut: Cut, items: Tensor, anchors: Tensor, key: int
+    ) -> tuple[ItemContext | None, ItemContext | None]:
+        """What the graph says about the batch's items and its item anchors, without the clicks to be predicted."""
+        if self.contexts is None:
+            return None, None
+        limit = self.contexts.first_targets(cut.row[cut.pair_row], cut.target)
+        around = self.contexts.around(items, rng.make_key(key, "context"), limit)
+        if not any(r.item_anchors or r.item_view for r in self.requires):
+            return around, None
+        return around, self.contexts.around(anchors, rng.make_key(key, "anchor context"), limit)
 
     def _kinds(self) -> set[tuple[NegativeKind, int]]:
         return {r.negatives for r in self.requires if r.negatives}

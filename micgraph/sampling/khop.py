@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import torch
@@ -10,7 +10,7 @@ from torch import Tensor
 from torch_geometric.sampler import HeteroSamplerOutput
 
 from micgraph import rng
-from micgraph.graph.relation import Relation, locate
+from micgraph.graph.relation import Relation, draw, locate
 from micgraph.schema import InputError
 
 EdgeType = tuple[str, str, str]
@@ -79,6 +79,8 @@ def khop(
     key: int,
     before: Mapping[str, Tensor] | None = None,
     exclude: Mapping[EdgeType, tuple[Tensor, Tensor]] | None = None,
+    limit: Mapping[str, Tensor] | None = None,
+    weighted: Collection[EdgeType] = (),
 ) -> HeteroSamplerOutput:
     """Sample neighbourhoods hop by hop, without replacement, each node once.
 
@@ -92,6 +94,9 @@ def khop(
             edge at or after its time occurs (PyG calls this disjoint).
         exclude: edge type -> (targets, sources), int64 [X] each: pairs that carry no message, such as the edges
             that are supervised. They are left out after the draw.
+        limit: node type -> int [n nodes of the type], a time for each of its nodes: their timed edges at or after it,
+            in either direction, carry no message. Where the node is the source they are left out after the draw.
+        weighted: edge types that are drawn by their weights, with replacement.
 
     Returns:
         PyG's record: ``node`` by type, seeds first; ``row`` (message source) and ``col`` (message target) as places
@@ -116,9 +121,14 @@ def khop(
             stop = rel.indptr[rows + 1]
             if bound is not None and rel.time is not None:
                 stop = locate(rel, rows, bound[tree])
-            lot_key = rng.make_key(key, *kind, hop)
-            eid, mask = choose(rel, rows, stop, sizes[hop], lot_key, tree * rel.n_rows + rows)
-            mask = mask & ~_excluded(rel, rows, eid, (exclude or {}).get(kind))
+            if limit and kind[2] in limit and rel.time is not None:
+                stop = torch.minimum(stop, locate(rel, rows, limit[kind[2]][rows]))
+            sample, lot_key = tree * rel.n_rows + rows, rng.make_key(key, *kind, hop)
+            if kind in weighted:
+                _, eid, mask = draw(rel, rows, sizes[hop], lot_key, sample, weighted=True)
+            else:
+                eid, mask = choose(rel, rows, stop, sizes[hop], lot_key, sample)
+            mask = mask & ~_excluded(rel, rows, eid, (exclude or {}).get(kind)) & _early(rel, eid, kind[0], limit)
             owner, eid = local[:, None].expand_as(eid)[mask], eid[mask]
             source = nodes[kind[0]].add(rel.col[eid].long(), target.tree[owner])
             parts[kind].append((source, owner, eid))
@@ -152,6 +162,12 @@ def _excluded(rel: Relation, rows: Tensor, eid: Tensor, pairs: tuple[Tensor, Ten
     if pairs is None or not rel.n_edges:
         return torch.zeros_like(eid, dtype=torch.bool)
     return torch.isin(rows[:, None] * rel.n_cols + rel.col[eid], pairs[0].long() * rel.n_cols + pairs[1].long())
+
+
+def _early(rel: Relation, eid: Tensor, source: str, limit: Mapping[str, Tensor] | None) -> Tensor:
+    if not limit or source not in limit or rel.time is None or not rel.n_edges:
+        return torch.ones_like(eid, dtype=torch.bool)
+    return rel.time[eid] < limit[source][rel.col[eid].long()]
 
 
 def _output(

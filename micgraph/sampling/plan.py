@@ -7,6 +7,7 @@ from typing import Literal
 
 from torch import Tensor
 
+from micgraph.graph.context import ItemContext
 from micgraph.sampling.negatives import NegativeKind
 
 
@@ -85,6 +86,8 @@ class Batch:
         distinct_target: int64 [D], local, the batch's distinct targets.
         target_place: int64 [P], where each pair's target is in ``distinct_target``.
         item_anchor: int64 [I], local, item anchors.
+        context: what the graph says about ``items``, where the item tower reads it.
+        anchor_context: the same for the item anchors alone, where tasks encode them once more.
     """
 
     key: int
@@ -105,6 +108,8 @@ class Batch:
     positives: dict[str, DrawnPositives] = field(default_factory=dict)
     clicked: dict[tuple[NegativeKind, int], Tensor] = field(default_factory=dict)
     target_clicked: Tensor | None = None
+    context: ItemContext | None = None
+    anchor_context: ItemContext | None = None
 
     def __len__(self) -> int:
         return len(self.user)

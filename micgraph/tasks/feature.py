@@ -110,7 +110,7 @@ class FeatureCL(Task):
     def __init__(self, config: FeatureConfig, towers: TwoTower, fields: Fields) -> None:
         super().__init__()
         self.config, self.weight = config, config.weight
-        self.requires = Requires(item_anchors=True)
+        self.requires = Requires(item_anchors=True, item_view=config.through_tower)
         self.anchors = _Anchors(towers, fields)
         kinds = {one.name: one.kind for one in self.anchors.fields.values()}
         if config.augment == "categorical" and "multi" not in kinds.values():
@@ -140,18 +140,18 @@ class FeatureCL(Task):
         config, items = self.config, batch.items[batch.item_anchor]
         key, raw = rng.make_key(batch.key, "feature view"), reps.items.fields
         if config.augment == "categorical":
-            return self._encoded(_fewer_values(self.anchors.of(batch), key, items, config.mask_ratio))
+            return self._encoded(batch, _fewer_values(self.anchors.of(batch), key, items, config.mask_ratio))
         if config.augment == "element":
             if config.through_tower:
-                return self._encoded(self.anchors.of(batch), dropout=config.mask_ratio if self.training else 0.0)
+                return self._encoded(batch, self.anchors.of(batch), dropout=config.mask_ratio if self.training else 0.0)
             return F.dropout(raw[batch.item_anchor].flatten(1), config.mask_ratio, self.training)
         keep = keep_some(key, items, raw.shape[1], config.mask_ratio)
         if config.through_tower:
-            return self._encoded(self.anchors.of(batch), keep)
+            return self._encoded(batch, self.anchors.of(batch), keep)
         return (raw[batch.item_anchor] * keep[:, :, None]).flatten(1)
 
-    def _encoded(self, fields: Fields, keep: Tensor | None = None, dropout: float = 0.0) -> Tensor:
-        found = self.anchors.towers.items(fields, keep, dropout)
+    def _encoded(self, batch: Batch, fields: Fields, keep: Tensor | None = None, dropout: float = 0.0) -> Tensor:
+        found = self.anchors.towers.items(fields, keep, dropout, batch.anchor_context)
         return (found.vectors if self.config.through_tower else found.fields.flatten(1))[:-1]
 
     def _pool(self, batch: Batch) -> Tensor:

@@ -9,9 +9,10 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from micgraph import rng
+from micgraph.graph.context import ItemContext
 from micgraph.graph.fields import Fields, take
 from micgraph.graph.relation import Relation
-from micgraph.nn.export import BoundModel
+from micgraph.nn.export import BoundModel, Surroundings
 from micgraph.nn.query import QueryInput
 from micgraph.nn.towers import ItemReps, TwoTower
 from micgraph.sampling.plan import Batch
@@ -29,6 +30,7 @@ class Objective(nn.Module):
         item_fields, user_fields: features of every node of the graph, on the device of the batches.
         perturb: how views differ, for the tasks that read views.
         mining: finds more positives and negatives for the tasks that ask for them.
+        surroundings: what the graph says about every item, for towers that read it when all are encoded for mining.
     """
 
     def __init__(
@@ -39,9 +41,10 @@ class Objective(nn.Module):
         user_fields: Fields,
         perturb: PerturbConfig | None = None,
         mining: Mining | None = None,
+        surroundings: Surroundings | None = None,
     ) -> None:
         super().__init__()
-        self.towers = towers
+        self.towers, self.surroundings = towers, surroundings
         self.tasks = nn.ModuleDict(tasks)
         self.fields = {"item": item_fields, "user": user_fields}
         self.perturb, self.mining = perturb or PerturbConfig(), mining
@@ -66,12 +69,12 @@ class Objective(nn.Module):
             seed: of the run.
         """
         if self.mining is not None:
-            model = BoundModel(self.towers, self.fields["item"], self.fields["user"])
+            model = BoundModel(self.towers, self.fields["item"], self.fields["user"], self.surroundings)
             self.mining.begin_epoch(epoch, model, clicks, seed)
 
     def encode(self, batch: Batch) -> Reps:
         """Everything that the tasks read."""
-        items = self.towers.items(take(self.fields["item"], batch.items))
+        items = self.towers.items(take(self.fields["item"], batch.items), context=batch.context)
         user = take(self.fields["user"], batch.user)
         queries = self._pairs(batch, self.towers.query_input(items, batch.history, batch.mask, user))
         search_items, search_queries = self.towers.search_items(items), self.towers.search_queries(queries)
@@ -90,7 +93,9 @@ class Objective(nn.Module):
         """The query vector of every pair [P, d], or its interests [P, K, d]."""
         if batch.pair_at is None:
             return self.towers.encoder(query)[batch.pair_row]  # type: ignore[no-any-return]
-        return self.towers.encoder.positions(query)[batch.pair_row, batch.pair_at]
+        width = batch.mask.shape[1]
+        cut, which = torch.unique(batch.pair_row * width + batch.pair_at, return_inverse=True)
+        return self.towers.encoder.at(query, cut // width, cut % width)[which]
 
     def _query_view(self, batch: Batch, items: ItemReps, user: Fields, view: int) -> Tensor:
         """A perturbed view of each anchor query (MIC 2.4.1): items and user fields masked, then dropout."""
@@ -98,7 +103,7 @@ class Objective(nn.Module):
         if self.perturb.sides in ("both", "queries"):
             query = self._perturbed_query(batch, items, user, key)
         else:
-            items = self._perturbed_items(batch.items, key) if self.perturb.sides == "items" else items
+            items = self._perturbed_items(batch.items, batch.context, key) if self.perturb.sides == "items" else items
             query = self.towers.query_input(items, batch.history, batch.mask, user)
         return _mean_interest(self._pairs(batch, query)[batch.anchor])
 
@@ -113,6 +118,7 @@ class Objective(nn.Module):
             vectors=F.dropout(query.vectors, drop, self.training),
             fields=F.dropout(query.fields, drop, self.training),
             user=F.dropout(query.user, drop, self.training),
+            messages=None if query.messages is None else F.dropout(query.messages, drop, self.training),
         )
 
     def _item_view(self, batch: Batch, items: ItemReps, view: int) -> Tensor:
@@ -120,13 +126,14 @@ class Objective(nn.Module):
         if self.perturb.sides in ("queries", "none"):
             return items.vectors[batch.item_anchor]
         key = rng.make_key(batch.key, "item view", view)
-        return self._perturbed_items(batch.items[batch.item_anchor], key).vectors[:-1]
+        return self._perturbed_items(batch.items[batch.item_anchor], batch.anchor_context, key).vectors[:-1]
 
-    def _perturbed_items(self, number: Tensor, key: int) -> ItemReps:
-        """Items of the graph, int64 [n], with some of their fields masked and dropout on the others."""
+    def _perturbed_items(self, number: Tensor, context: ItemContext | None, key: int) -> ItemReps:
+        """Items of the graph, int64 [n], with some of their fields, latest users and neighbours masked, and dropout."""
+        hidden = None if context is None else context.masked(rng.make_key(key, "context"), self.perturb.mask_rate)
         keep = keep_mask(key, number, len(self.towers.item_fields.names), self.perturb.mask_rate)
         fields = take(self.fields["item"], number)
-        return self.towers.items(fields, keep, self.perturb.dropout if self.training else 0.0)
+        return self.towers.items(fields, keep, self.perturb.dropout if self.training else 0.0, hidden)
 
 
 def _seen(batch: Batch, reps: Reps) -> dict[str, tuple[Tensor, Tensor]]:

@@ -18,7 +18,6 @@ from micgraph.graph.relation import (
     locate,
     members,
     packed,
-    propagate,
     row_cumsum,
     search,
     spans,
@@ -146,17 +145,6 @@ def check_members(rows: Rows, data: st.DataObject) -> None:
     assert set(pairs) == {(i, j) for i, r in enumerate(asked) for j, c in enumerate(cols) if c in rows.columns(r)}
 
 
-@given(weighted_rows, st.booleans())
-def test_propagate_is_the_dense_product(rows: Rows, weighted: bool) -> None:
-    rel = rows.rel
-    x = torch.rand(N_COLS, 3, dtype=torch.float64)
-    dense = torch.zeros(rel.n_rows, N_COLS, dtype=torch.float64)
-    for r, edges in enumerate(rows.edges):
-        for weight, col in edges:
-            dense[r, col] += weight if weighted else 1
-    torch.testing.assert_close(propagate(rel, x, rel.weight() if weighted else None), dense @ x)
-
-
 @given(weighted_rows)
 def test_weights_come_back_from_their_prefix_sums(rows: Rows) -> None:
     assert rows.rel.weight().tolist() == [weight for edges in rows.edges for weight, _ in edges]
@@ -265,6 +253,5 @@ def test_empty_relation() -> None:
         assert packed(rel, rows, 3)[1].tolist() == [0, 0, 0]
         assert not window(rel, rows, rel.indptr[rows], 3)[1].any()
         assert rel.reverse().n_rows == N_COLS and rel.reverse().n_edges == 0
-        assert propagate(rel, torch.ones(N_COLS, 2)).tolist() == [[0, 0], [0, 0]]
     col, _, mask = draw(relation([[], []], timed=False), rows, 2, 1, weighted=True, exclude=torch.tensor([1, -1]))
     assert not mask.any() and not col.any()

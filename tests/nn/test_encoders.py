@@ -11,13 +11,16 @@ from micgraph.knn import topk
 from micgraph.nn.export import BoundModel
 from micgraph.nn.query import QueryInput
 from micgraph.nn.registry import ENCODERS
-from micgraph.nn.towers import ModelConfig, TwoTower
+from micgraph.nn.towers import ItemReps, ModelConfig, TwoTower
+from micgraph.sampling.context import surroundings
 from micgraph.schema import ConfigError
-from tests.toy import item_fields, user_fields
+from tests.toy import item_fields, random_rows, toy_graph, user_fields, with_sessions
 
 N_ITEMS, N_USERS, HISTORY = 12, 6, 5
+ROWS = random_rows(N_USERS, N_ITEMS)
+GRAPH = with_sessions(toy_graph(ROWS, N_ITEMS), ROWS)
 VARIANTS = {
-    **{name: {"encoder": name} for name in ENCODERS},
+    **{name: {"encoder": name} for name in ENCODERS if name != "lightgcn"},
     "gru4rec, 2 layers": {"encoder": "gru4rec", "options": {"layers": 2}},
     "mic_dnn, no user": {"encoder": "mic_dnn", "user_fields": ()},
     "gru4rec, no user": {"encoder": "gru4rec", "user_fields": ()},
@@ -43,6 +46,32 @@ VARIANTS = {
         "options": {"heads": 4, "layers": 1},
         "item_options": {"heads": 3, "layers": 2},
     },
+    "lightgcn": {"encoder": "lightgcn", "item_graph": "lightgcn", "user_fields": ("user_id",)},
+    "lightgcn, no user, 2 layers": {
+        "encoder": "lightgcn",
+        "item_graph": "lightgcn",
+        "graph_options": {"layers": 2},
+        "user_fields": (),
+        "item_bias": True,
+    },
+    "lightgcn's items": {"encoder": "sasrec", "item_graph": "lightgcn", "shared_space": True},
+    "graphsage": {"encoder": "graphsage", "item_graph": "graphsage"},
+    "graphsage's items": {
+        "encoder": "gru4rec",
+        "item_graph": "graphsage",
+        "graph_options": {"relations": ["similar", "co_occurs", "contains"], "fanouts": [3, 2, 2]},
+        "item_encoder": "deepfm",
+        "similarity": "cosine",
+    },
+    "latest users": {"encoder": "gru4rec", "latest_users": 2, "user_fields": ()},
+    "latest users in fm": {"encoder": "fm", "item_encoder": "fm", "latest_users": 3, "item_bias": True},
+    "latest users of neighbours": {
+        "encoder": "ican",
+        "item_encoder": "mlp",
+        "field_dim": 8,
+        "latest_users": 2,
+        "item_graph": "graphsage",
+    },
     "gru4rec, mlp items": {
         "encoder": "gru4rec",
         "item_hidden": (9, 7),
@@ -59,7 +88,12 @@ def towers(seed: int = 0, **config) -> TwoTower:
 
 
 def bound(model: TwoTower) -> BoundModel:
-    return BoundModel(model, item_fields(N_ITEMS), user_fields(N_USERS))
+    return BoundModel(model, item_fields(N_ITEMS), user_fields(N_USERS), surroundings(GRAPH))
+
+
+def encode_items(model: TwoTower) -> ItemReps:
+    context = None if model.reads is None else surroundings(GRAPH)(model.reads)
+    return model.items(item_fields(N_ITEMS), context=context)
 
 
 def lines(*histories: list[int], width: int | None = None) -> tuple[torch.Tensor, torch.Tensor]:
@@ -113,7 +147,7 @@ class TestContract:
 
     def test_training_on_empty_histories_keeps_gradients_finite(self, settings: dict) -> None:
         model = towers(**settings)
-        items = model.items(item_fields(N_ITEMS))
+        items = encode_items(model)
         history, mask = lines([], [3, -1], width=3)
         fields = {name: f.take(torch.tensor([-1, 2])) for name, f in user_fields(N_USERS).items()}
         own = model.encoder(model.query_input(items, history, mask, fields))
@@ -150,7 +184,7 @@ class TestContract:
         exported = bound(model)
         search, _ = exported.encode_queries(*lines(*HISTORIES), USERS)
         items, _ = exported.item_vectors()
-        encoded = model.items(item_fields(N_ITEMS))
+        encoded = encode_items(model)
         history, mask = lines(*HISTORIES)
         fields = {name: f.take(USERS) for name, f in user_fields(N_USERS).items()}
         own = model.encoder(model.query_input(encoded, history, mask, fields))
@@ -167,7 +201,7 @@ class TestContract:
             with pytest.raises(NotImplementedError):
                 model.encoder.positions(None)  # type: ignore[arg-type]
             return
-        encoded = model.items(item_fields(N_ITEMS))
+        encoded = encode_items(model)
         fields = {name: f.take(torch.tensor([0, 1])) for name, f in user_fields(N_USERS).items()}
         histories = ([3, 1, 4, 1, 5], [2, 6, 5])
         at = model.encoder.positions(model.query_input(encoded, *lines(*histories), fields))
@@ -177,6 +211,9 @@ class TestContract:
             for k, history in enumerate(histories):
                 if t < len(history):
                     torch.testing.assert_close(at[k, t], vectors[k], rtol=1e-5, atol=1e-6)
+        row, place = torch.tensor([1, 0, 0]), torch.tensor([2, 4, 0])
+        some = model.encoder.at(model.query_input(encoded, *lines(*histories), fields), row, place)
+        torch.testing.assert_close(some, at[row, place], rtol=1e-5, atol=1e-6)
 
     def test_encoding_leaves_the_mode_and_takes_no_gradient(self, settings: dict) -> None:
         model = towers(**settings).train()
@@ -215,7 +252,7 @@ def test_an_unknown_encoder_is_named() -> None:
 
 def query(model: TwoTower, *histories: list[int]) -> QueryInput:
     fields = {name: f.take(torch.arange(len(histories))) for name, f in user_fields(N_USERS).items()}
-    return model.query_input(model.items(item_fields(N_ITEMS)), *lines(*histories), fields)
+    return model.query_input(encode_items(model), *lines(*histories), fields)
 
 
 def test_mic_dnn_is_one_linear_layer_over_the_mean() -> None:
