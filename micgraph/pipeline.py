@@ -37,7 +37,7 @@ __all__ = ["Evaluation", "Run", "evaluate", "load_run", "train"]
 
 BASELINES: dict[str, Any] = {"popularity": Popularity, "itemknn": ItemKNN, "ease": EASE}
 
-VALIDATION_KS = (20, 50, 200)
+VALIDATION_KS = (20, 50, 200, 500)
 """Lengths of the lists in validation; in a smaller catalogue lists end with it, under the same names."""
 VALIDATION_METRICS = ("recall", "hr", "ndcg", "hit", "coverage")
 """What ``training.monitor`` can be, each with ``@`` and a length: every holdout has a value of these."""
