@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from micgraph.nn.query import QueryEncoder, QueryInput, masked_mean, running_mean
+from micgraph.nn.query import QueryEncoder, QueryInput, every_place, masked_mean, means_at
 
 
 class FieldTokens(QueryEncoder):
@@ -29,9 +29,10 @@ class FieldTokens(QueryEncoder):
         return self._mix(masked_mean(query.fields, query.mask), self._user(query))
 
     def positions(self, query: QueryInput) -> Tensor:
-        history = running_mean(query.fields, query.mask)
-        user = self._user(query)[:, None].expand(-1, history.shape[1], -1, -1)
-        return self._mix(history.flatten(0, 1), user.flatten(0, 1)).view(*history.shape[:2], -1)
+        return self.at(query, *every_place(query.mask)).view(*query.mask.shape, -1)
+
+    def at(self, query: QueryInput, row: Tensor, place: Tensor) -> Tensor:
+        return self._mix(means_at(query.fields, query.mask, row, place), self._user(query)[row])
 
     def _user(self, query: QueryInput) -> Tensor:
         """The user's fields apart again: float [B, F_user, d_f]."""

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from micgraph.nn.interactions import check_heads
-from micgraph.nn.query import QueryEncoder, QueryInput, last_valid, masked_mean, mlp, running_mean
+from micgraph.nn.query import QueryEncoder, QueryInput, every_place, last_valid, masked_mean, means_at, mlp
 from micgraph.schema import ConfigError
 
 
@@ -65,9 +65,11 @@ class PooledMLP(QueryEncoder):
         return self.layers(torch.cat([pooled, query.user], dim=1))  # type: ignore[no-any-return]
 
     def positions(self, query: QueryInput) -> Tensor:
-        pooled = running_mean(self.dropout(query.vectors), query.mask)
-        user = query.user[:, None].expand(-1, pooled.shape[1], -1)
-        return self.layers(torch.cat([pooled, user], dim=2))  # type: ignore[no-any-return]
+        return self.at(query, *every_place(query.mask)).view(*query.mask.shape, -1)
+
+    def at(self, query: QueryInput, row: Tensor, place: Tensor) -> Tensor:
+        pooled = means_at(self.dropout(query.vectors), query.mask, row, place)
+        return self.layers(torch.cat([pooled, query.user[row]], dim=1))  # type: ignore[no-any-return]
 
 
 class ICAN(QueryEncoder):
@@ -128,9 +130,12 @@ class ICAN(QueryEncoder):
     def positions(self, query: QueryInput) -> Tensor:
         if not self.by_field:
             return super().positions(query)
-        tokens = running_mean(query.fields, query.mask)
-        user = query.user.repeat_interleave(tokens.shape[1], 0)
-        return self._mix(tokens.flatten(0, 1), None, user).view(*tokens.shape[:2], -1)
+        return self.at(query, *every_place(query.mask)).view(*query.mask.shape, -1)
+
+    def at(self, query: QueryInput, row: Tensor, place: Tensor) -> Tensor:
+        if not self.by_field:
+            return super().at(query, row, place)
+        return self._mix(means_at(query.fields, query.mask, row, place), None, query.user[row])
 
     def _mix(self, tokens: Tensor, padding: Tensor | None, user: Tensor) -> Tensor:
         tokens = self.dropout(tokens)
