@@ -100,7 +100,7 @@ class BatchSampler:
             for name, rel in self.positives.items()
         }
         negatives = {kind: self.samplers[kind[0]].draw(kind[1], rng.make_key(key, *kind)) for kind in self._kinds()}
-        wanted = [history.reshape(-1), distinct, *negatives.values(), *(d[0][:, 0] for d in drawn.values())]
+        wanted = [history.reshape(-1), distinct, anchors, *negatives.values(), *(d[0][:, 0] for d in drawn.values())]
         items, slot = self._relabel(wanted)
         context, anchor_context = self._contexts(cut, items, anchors, key)
         return Batch(
@@ -152,12 +152,17 @@ class BatchSampler:
         return {r.negatives for r in self.requires if r.negatives}
 
     def _item_anchors(self, distinct: Tensor, key: int) -> Tensor:
+        """Items (not local), each once (DECISIONS 15)."""
         if not any(r.item_anchors or r.positives for r in self.requires):
             return distinct[:0]
-        if len(distinct) <= self.config.max_anchors:
+        count = min(len(distinct), self.config.max_anchors)
+        if self.config.anchors == "uniform":
+            anchors: Tensor = torch.unique(self.samplers["uniform"].draw(count, rng.make_key(key, "item anchors")))
+            return anchors
+        if count == len(distinct):
             return distinct
         lot = rng.bits(key, distinct, 1)[:, 0]
-        return distinct[torch.argsort(lot, stable=True)[: self.config.max_anchors]]
+        return distinct[torch.argsort(lot, stable=True)[:count]]
 
     def _positives(
         self,

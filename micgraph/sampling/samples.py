@@ -24,6 +24,8 @@ class SamplingConfig:
         min_history: clicks with fewer earlier ones are no targets.
         strict: a target's history ends before its second (basket-mates are no history). ``positions`` then leave out
             clicks whose piece holds nothing earlier; without it they go by order.
+        anchors: which items the item-item tasks start from: ``batch`` (the distinct targets, hence popular ones more
+            often) or ``uniform`` (as many draws from the whole catalogue, each item once).
         max_anchors: at most so many item anchors a batch.
         anchors_per_query: pairs of each query, at most, that the user-item and user-user tasks contrast; only
             ``positions`` have several.
@@ -36,6 +38,7 @@ class SamplingConfig:
     batch_size: int = 1024
     min_history: int = 1
     strict: bool = True
+    anchors: Literal["batch", "uniform"] = "batch"
     max_anchors: int = 2048
     anchors_per_query: int = 1
     same_category_boost: float = 2.0

@@ -9,6 +9,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.stats import chisquare
 
 from micgraph.sampling.batch import BatchSampler
 from micgraph.sampling.plan import Batch, Requires
@@ -247,6 +248,32 @@ def test_masks_and_positives_are_exact(samples: str) -> None:
                 if degree:
                     want = [i in (anchor, positive) or (every and (anchor, i) in linked[name]) for i in drawn]
                     assert positives.blocked[k].tolist() == want
+
+
+@pytest.mark.parametrize("max_anchors", [3, 100])
+@pytest.mark.parametrize("samples", ["clicks", "positions", "users"])
+def test_uniform_anchors_come_from_the_whole_catalogue(samples: str, max_anchors: int) -> None:
+    """Also items that nobody has clicked; one without neighbours is invalid, the others have one of their own."""
+    rows = [[(t, i % 4) for t, i in row] for row in random_rows(n_items=N_ITEMS)]
+    graph = toy_graph(rows, 12)
+    made = BatchSampler(
+        graph, SamplingConfig(samples=samples, batch_size=5, anchors="uniform", max_anchors=max_anchors), EVERYTHING, 3
+    )
+    linked = pair_counts(rows)
+    seen: Counter[int] = Counter()
+    valid = 0
+    for number in range(20):
+        for batch in epoch(made, number):
+            anchors = batch.items[batch.item_anchor].tolist()
+            assert anchors == sorted(set(anchors))
+            assert 1 <= len(anchors) <= min(len(batch.distinct_target), max_anchors)
+            seen.update(anchors)
+            drawn = batch.positives["co_occurs"]
+            for k, anchor in enumerate(anchors):
+                assert bool(drawn.valid[k]) == any(a == anchor for a, _ in linked)
+                valid += bool(drawn.valid[k])
+                assert not drawn.valid[k] or (anchor, int(batch.items[drawn.item[k]])) in linked
+    assert valid and chisquare([seen[i] for i in range(12)]).pvalue > 0.001
 
 
 def test_one_relation_blocks_neighbours_for_every_task_that_asks_for_it() -> None:
