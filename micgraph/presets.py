@@ -27,7 +27,7 @@ MICREC_SAMPLING = {"samples": "clicks", "batch_size": 4096}
 ENCODER_PRESETS: dict[str, dict[str, Any]] = {
     "autoint": {"model": {"dim": 64, "history": 20, "item_encoder": "autoint"}, "sampling": MICREC_SAMPLING},
     "comirec_dr": {
-        "model": {"dim": 128, "history": 50, "user_fields": []},
+        "model": {"dim": 128, "history": 20, "user_fields": []},
         "sampling": {"batch_size": 1024},
         "training": {"lr": 5e-3},
     },
