@@ -18,6 +18,7 @@ from micgraph.pipeline import train
 from micgraph.presets import RunConfig, resolve
 from micgraph.run import Run, load_run
 from micgraph.schema import ConfigError, InputError, check_whole
+from micgraph.tasks.registry import GROUPS
 from micgraph.tuning.space import SECTION, Choice, Space, plain, read_space, suggest
 
 if TYPE_CHECKING:
@@ -187,8 +188,7 @@ class _Study:
         setup = plain(setup)
         path = self.folder / STUDY
         if not path.exists():
-            self.folder.mkdir(parents=True, exist_ok=True)
-            _write(path, setup)
+            write_json(path, setup)
         saved = json.loads(path.read_text(encoding="utf-8"))
         differing = [name for name in setup if saved.get(name) != setup[name]]
         if differing:
@@ -210,8 +210,7 @@ class _Study:
             if settings is None:
                 break
             done.append(self.attempt(len(done), settings, train_run))
-            path.parent.mkdir(exist_ok=True)
-            _write(path, asdict(done[-1]))
+            write_json(path, asdict(done[-1]))
             self.keep_best(done)
             on_trial(done[-1])
         return self.finish(done)
@@ -274,7 +273,7 @@ def _setting(config: RunConfig, name: str) -> Any:
     place: Any = getattr(config, first)
     if first == "tasks":
         task, *path = path
-        place = config.task_config(task)
+        place = config.task_config(GROUPS.get(task, (task,))[0])
     for part in path:
         place = place.get(part) if isinstance(place, Mapping) else getattr(place, part)
     return place
@@ -284,8 +283,9 @@ def _run_folder(folder: Path, number: int) -> Path:
     return folder / RUNS / f"{number:03d}"
 
 
-def _write(path: Path, values: Any) -> None:
+def write_json(path: Path, values: Any) -> None:
     """Write JSON such that a reader sees all of it or nothing."""
+    path.parent.mkdir(parents=True, exist_ok=True)
     beside = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}")
     beside.write_text(json.dumps(values, indent=1), encoding="utf-8")
     beside.replace(path)

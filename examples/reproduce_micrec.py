@@ -1,0 +1,162 @@
+"""MicRec's tables and figure again: trained before a cut, tested on the window after it.
+
+    python examples/reproduce_micrec.py --table 2 --data complete-journey --seeds 3          # models and MicRec
+    python examples/reproduce_micrec.py --table 4 --data complete-journey                    # ablation, with coverage
+    python examples/reproduce_micrec.py --figure 3 --data complete-journey                   # tasks on two more models
+    python examples/reproduce_micrec.py --table 2 --data globo --raw PATH
+
+Complete Journey: trained on what households bought before December 2017, tested on the products that each bought in
+December for the first time; products bought at least 5 times before December. A household's later purchases of a
+product are no events, so HIT@N is the recall over distinct (household, product), a mean over households. Globo: clicks
+of the 12 hours after 2017-10-16 12:00, HIT@N a click; it has no titles. In both, settings and numbers of epochs are
+chosen one window earlier (November; the 12 hours before), then every row is trained up to the cut and tested once.
+
+A command that was interrupted goes on where it was: each row and seed is a file under --out. Several commands with
+different --rows may fill one --out at the same time.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from typing import Any
+
+import printed
+from commands import last_line, options, plan_of, tabulate
+
+from micgraph import datasets
+from micgraph.experiments import FUSED, U2I, Bench, Row, View, after_a_cut
+from micgraph.schema import SIMILAR
+
+KS = (50, 100, 200, 500)
+RECENT = View(", last 6h", recent="6h")
+CONFIG: dict[str, dict[str, Any]] = {
+    "complete-journey": {
+        "model": {"dim": 64, "history": 200},
+        "sampling": {"samples": "users", "batch_size": 512},
+        "training": {"epochs": 90, "lr": 0.003, "validate_every": 5},
+    },
+    "globo": {
+        "model": {"dim": 64, "history": 20, "dropout": 0.1},
+        "sampling": {"samples": "users", "batch_size": 1024},
+        "training": {"epochs": 5, "lr": 0.002},
+    },
+}
+BASE_SEARCH: dict[str, Any] = {
+    "training.lr": {"values": [0.001, 0.003, 0.01]},
+    "model.dropout": {"values": [0.0, 0.1, 0.3]},
+    "training.weight_decay": {"values": [0.0, 0.01, 0.1]},
+}
+TASK_SEARCH: dict[str, dict[str, Any]] = {
+    "fea": {"tasks.fea.weight": {"values": [0.02, 0.1, 0.3, 1.0]}},
+    "sem": {"tasks.sem.weight": {"values": [0.02, 0.1, 0.3]}},
+    "sess": {"tasks.sess.weight": {"values": [0.02, 0.1, 0.3]}},
+}
+MODELS = {"FM": "fm", "YoutubeDNN": "youtube_dnn", "DeepFM": "deepfm", "AutoInt": "autoint", "ICAN": "ican"}
+CONTRASTS = {
+    "RFM": "rfm",
+    "CFM": "cfm",
+    "RFM* = MicRec (fea)": "fea",
+    "MicRec (fea+sess)": "fea+sess",
+    "MicRec (final)": "fea+sess+sem",
+}
+NO_TITLES = "the data has neither titles nor categories, so no item is semantically similar to another"
+NO_FIELDS = "items have no field but their id, so there is none to mask and none to leave"
+
+
+def references(data: str) -> list[Row]:
+    """Popularity, of the last hours too where news are read, ItemKNN and EASE."""
+    recent = [Row("popularity 6h", baseline="popularity", config={"window": "6h"})] if data == "globo" else []
+    return [*recent, *(Row(name, baseline=name) for name in ("popularity", "itemknn", "ease"))]
+
+
+def row(name: str, encoder: str, tasks: str, data: str, bench: Bench, base: str | None) -> Row:
+    """One row: an encoder with tasks ("" for none), or the reason why the data cannot have it."""
+    search = dict(BASE_SEARCH)
+    for task in tasks.split("+"):
+        search |= TASK_SEARCH.get(task, {})
+    model = "+".join(filter(None, [encoder, tasks]))
+    views = (U2I, FUSED) if data == "complete-journey" else (U2I, RECENT)
+    return Row(name, model, None, CONFIG[data], search, base, views, missing=_lacks(tasks, bench))
+
+
+def table_2(data: str, bench: Bench) -> list[Row]:
+    """Reference rows, the five models, and ICAN with each contrast."""
+    rows = [row(name, encoder, "", data, bench, None) for name, encoder in MODELS.items()]
+    rows += [row(name, "ican", tasks, data, bench, "ICAN") for name, tasks in CONTRASTS.items()]
+    return [*references(data), *rows]
+
+
+def table_4(data: str, bench: Bench) -> list[Row]:
+    """The full model and the same without each task."""
+    less = {"- feature": "sem+sess", "- semantic": "fea+sess", "- session": "fea+sem", "- all": ""}
+    rows = [row("MicRec", "ican", "fea+sem+sess", data, bench, None)]
+    return rows + [row(name, "ican", tasks, data, bench, "MicRec") for name, tasks in less.items()]
+
+
+def figure_3(data: str, bench: Bench) -> list[Row]:
+    """YoutubeDNN and AutoInt with more and more tasks."""
+    rows = []
+    for name in ("YoutubeDNN", "AutoInt"):
+        for tasks in ("", "fea", "fea+sess", "fea+sess+sem"):
+            label = f"{name} + {tasks}" if tasks else name
+            rows.append(row(label, MODELS[name], tasks, data, bench, name if tasks else None))
+    return rows
+
+
+def bench_of(data: str, raw: str | None, users: float) -> Bench:
+    """The data under its protocol."""
+    if data == "complete-journey":
+        log = datasets.complete_journey(5, before="2017-12-01", distinct=True)
+        title = "Complete Journey, products new to their household, December 2017"
+        return after_a_cut(log, title, "2017-12-01", "31d", "2017-11-01", KS, users)
+    title = "Globo, the 12 hours after 2017-10-16 12:00"
+    times = ("2017-10-16 12:00", "12h", "2017-10-16 00:00")
+    return after_a_cut(datasets.globo(raw or ""), title, *times, KS, users, filter_seen=False, monitor="hit@200")
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Read the data, fill what was asked for, write it down."""
+    args = _arguments(argv)
+    bench = bench_of(args.data, args.raw, args.users)
+    name = f"table-{args.table}" if args.table else f"figure-{args.figure}"
+    plan = plan_of(args, f"micrec-{args.data}-{name}")
+    hit = "recall" if args.data == "complete-journey" else "hit"
+    hits = tuple(f"{hit}@{k}" for k in KS)
+    columns = (*hits, "hit_cold_items@500", "hit_cold_users@500", "coverage@500")
+    paper = None
+    if args.table == 2:
+        rows = table_2(args.data, bench)
+        paper = printed.shares(printed.MICREC if hit == "recall" else printed.MICREC_NEWS, hits)
+    elif args.table == 4:
+        rows = table_4(args.data, bench)
+        paper = printed.shares(printed.MICREC_ABLATION, (hits[0], hits[-1], "coverage@500"))
+    else:
+        rows = figure_3(args.data, bench)
+    report = tabulate(rows, bench, plan, args, name, columns, f"{hit}@500", paper)
+    print(last_line(report, f"{hit}@500"))
+
+
+def _lacks(tasks: str, bench: Bench) -> str | None:
+    """Why the data cannot have these tasks."""
+    if "sem" in tasks.split("+") and SIMILAR not in bench.graph.relations:
+        return NO_TITLES
+    if tasks in ("rfm", "cfm") and len(bench.graph.item_fields) < 2:
+        return NO_FIELDS
+    return None
+
+
+def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
+    parser = options(__doc__ or "")
+    what = parser.add_mutually_exclusive_group(required=True)
+    what.add_argument("--table", type=int, choices=(2, 4))
+    what.add_argument("--figure", type=int, choices=(3,))
+    parser.add_argument("--data", choices=list(CONFIG), default="complete-journey")
+    args = parser.parse_args(argv)
+    if args.data == "globo" and args.raw is None:
+        parser.error("--raw is needed: clicks.parquet, or the folder that has it")
+    return args
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,158 @@
+"""The data that all rows of a table share: what they are trained on, chosen on and judged on."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import date, timedelta
+from typing import Any
+
+import pyarrow as pa
+
+from micgraph.evaluation import EvalData, prepare
+from micgraph.graph.builder import BuildConfig, build
+from micgraph.graph.events import Log
+from micgraph.graph.recgraph import RecGraph
+from micgraph.graph.split import Split, split
+from micgraph.schema import ConfigError
+
+
+@dataclass(frozen=True)
+class Bench:
+    """One data set under one protocol.
+
+    Attributes:
+        title: of the data and the protocol.
+        graph: what the judged models are trained on.
+        valid: selects their best epoch; None where the number of epochs is chosen beforehand, on ``develop``.
+        test: judged once a row and seed.
+        develop: the graph and the validation data on which settings are chosen; never the test.
+        ks: lengths of the lists.
+        filter_seen: whether lists leave out the history.
+        monitor: the validation metric that chooses epochs and settings.
+        notes: what a reader of the table must know of the data.
+    """
+
+    title: str
+    graph: RecGraph
+    valid: EvalData | None
+    test: EvalData
+    develop: tuple[RecGraph, EvalData]
+    ks: tuple[int, ...]
+    filter_seen: bool = True
+    monitor: str = "recall@50"
+    notes: tuple[str, ...] = ()
+
+    def describe(self) -> dict[str, Any]:
+        """What a stored result must agree with."""
+        return {
+            "graph": self.graph.fingerprint(),
+            "test": self.test.manifest.get("split"),
+            "ks": list(self.ks),
+            "filter_seen": self.filter_seen,
+            "monitor": self.monitor,
+        }
+
+
+def held_out_users(
+    log: Log,
+    title: str,
+    ks: Sequence[int] = (20, 50),
+    split_seed: int = 1230,
+    users: float = 1.0,
+    build_config: BuildConfig | None = None,
+) -> Bench:
+    """MIC's protocol (DECISIONS 1): train on some users, choose on others, test on third ones.
+
+    Args:
+        log: all events.
+        title: of the data.
+        ks: lengths of the lists.
+        split_seed: of the split into users.
+        users: the share of the training users that is kept, drawn with the split's seed.
+        build_config: how the graph is built.
+    """
+    parts = split(log, "user_holdout", seed=split_seed)
+    train = some_users(parts.train, users, split_seed)
+    graph = build(train, build_config or BuildConfig())
+    valid, test = _prepared(parts, graph)
+    notes = (f"split into users with seed {split_seed}; {len(train):,} training events", *_counts(test))
+    notes += (f"{users:.0%} of the training users kept",) if users < 1 else ()
+    return Bench(title, graph, valid, test, (graph, valid), tuple(ks), notes=notes)
+
+
+def after_a_cut(
+    log: Log,
+    title: str,
+    cut: str | date,
+    test: str | timedelta,
+    earlier: str | date,
+    ks: Sequence[int] = (50, 100, 200, 500),
+    users: float = 1.0,
+    filter_seen: bool = True,
+    monitor: str = "recall@200",
+    build_config: BuildConfig | None = None,
+) -> Bench:
+    """MicRec's protocol (DECISIONS 2): train on what lies before a cut, test on the window after it.
+
+    Settings and numbers of epochs are chosen one window earlier: trained before ``earlier``, judged on what lies
+    between it and the cut. Then each model is trained on everything before the cut, with nothing left to choose.
+
+    Args:
+        log: all events.
+        title: of the data.
+        cut: where training ends.
+        test: length of the test window.
+        earlier: where training ends while settings are chosen.
+        ks: lengths of the lists.
+        users: the share of the training users that is kept.
+        filter_seen: whether lists leave out the history.
+        monitor: the validation metric that chooses.
+        build_config: how the graphs are built.
+    """
+    settings = build_config or BuildConfig()
+    final = split(log, "temporal", cut=cut, test=test, valid=None)
+    before = split(_until(log, final), "temporal", cut=earlier, test="3650d", valid=None)
+    graph, early = (build(some_users(part.train, users, 0), settings) for part in (final, before))
+    data = prepare(final.test, graph)
+    notes = (f"trained before {cut}, tested on {test} after it; settings chosen on {earlier} to {cut}", *_counts(data))
+    notes += (f"{users:.0%} of the training users kept",) if users < 1 else ()
+    develop = (early, prepare(before.test, early))
+    return Bench(title, graph, None, data, develop, tuple(ks), filter_seen, monitor, notes)
+
+
+def some_users(log: Log, share: float, seed: int) -> Log:
+    """The events of a share of the users, drawn with a seed; a larger share keeps all that a smaller one does.
+
+    Raises:
+        ConfigError: a share outside (0, 1].
+    """
+    if not 0 < share <= 1:
+        raise ConfigError("users", "a share above 0, at most 1", share, "pass for example 0.1")
+    if share == 1:
+        return log
+    ids = log.sql("SELECT DISTINCT user_id FROM {events} ORDER BY user_id").column(0).combine_chunks()
+    order = list(range(len(ids)))
+    random.Random(seed).shuffle(order)
+    kept = ids.take(pa.array(sorted(order[: max(round(share * len(ids)), 1)])))
+    log.con.register("kept_users", pa.table({"user_id": kept}))
+    try:
+        return log.filter("user_id IN (SELECT user_id FROM kept_users)", log.manifest)
+    finally:
+        log.con.unregister("kept_users")
+
+
+def _until(log: Log, final: Split) -> Log:
+    """The events before the cut of a temporal split."""
+    return log.filter(f"timestamp < {int(final.manifest['params']['cut_us'])}")
+
+
+def _prepared(parts: Split, graph: RecGraph) -> tuple[EvalData, EvalData]:
+    if parts.valid is None:
+        raise ConfigError("split", "a validation part", "none", "leave the fractions as they are")
+    return prepare(parts.valid, graph), prepare(parts.test, graph)
+
+
+def _counts(data: EvalData) -> tuple[str, ...]:
+    return (", ".join(f"{value:,} {name}" for name, value in data.counts.items() if value),)

@@ -1,0 +1,147 @@
+"""Figures of a table; they need matplotlib, the extra ``report``."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from micgraph.experiments.report import Report
+from micgraph.schema import MissingExtraError
+
+INK, MUTED, GREY, GRID = "#1b2430", "#5b6673", "#9aa5b1", "#e6e9ed"
+PALETTE = ("#2f6fde", "#d9822b", "#2a9d6f", "#8a4fbf", "#c2495b", "#5b8c85")
+
+
+@dataclass(frozen=True)
+class Curve:
+    """Points of one colour that belong together, joined in their order.
+
+    Attributes:
+        label: in the legend.
+        x, y: of the points.
+        texts: beside the points, may be empty.
+    """
+
+    label: str
+    x: Sequence[float]
+    y: Sequence[float]
+    texts: Sequence[str] = ()
+
+
+@dataclass(frozen=True)
+class Panel:
+    """Points whose colour is a third figure.
+
+    Attributes:
+        title, x_name, y_name: of the panel and its axes.
+        x, y, value: of the points; value is the colour.
+        texts: beside the points.
+    """
+
+    title: str
+    x_name: str
+    y_name: str
+    x: Sequence[float]
+    y: Sequence[float]
+    value: Sequence[float]
+    texts: Sequence[str]
+
+
+def lines(report: Report, metric: str, path: Path) -> Path:
+    """A mark a line of the table at its mean, with the standard deviation over seeds, and the paper's figure as a ring.
+
+    Args:
+        report: the table.
+        metric: what is shown, such as ``"recall@50"``.
+        path: the picture's file.
+    """
+    shown = [line for line in report.lines if line.values.get(metric)][::-1]
+    figure, axes = _figure(1, 1, (8, 1.2 + 0.32 * max(len(shown), 1)))
+    axis = axes[0][0]
+    for place, line in enumerate(shown):
+        values = line.values[metric]
+        spread = float(np.std(values, ddof=1)) if len(values) > 1 else 0.0
+        colour = PALETTE[0] if line.parameters else GREY
+        axis.errorbar(np.mean(values), place, xerr=spread, fmt="o", color=colour, capsize=3, zorder=3)
+        printed = report.printed.get(line.name, {}).get(metric)
+        if printed is not None:
+            axis.plot(printed, place, "o", mfc="none", mec=PALETTE[1], zorder=2)
+    axis.set_yticks(range(len(shown)), [line.name for line in shown], fontsize=8)
+    names = f"{metric} (blue: here, mean ± std over seeds; grey: reference rows; rings: the paper)"
+    axis.set_xlabel(names if report.printed else f"{metric}, mean ± std over seeds", color=MUTED, fontsize=9)
+    return _save(figure, path)
+
+
+def curves(given: Sequence[Curve], x_name: str, y_name: str, path: Path) -> Path:
+    """Curves in one panel, such as recall against diversity.
+
+    Args:
+        given: the curves.
+        x_name, y_name: of the axes.
+        path: the picture's file.
+    """
+    figure, axes = _figure(1, 1, (7, 4.5))
+    axis = axes[0][0]
+    for curve, colour in zip(given, PALETTE * len(given), strict=False):
+        axis.plot(curve.x, curve.y, "o-", color=colour, label=curve.label, zorder=3)
+        for text, x, y in zip(curve.texts, curve.x, curve.y, strict=False):
+            axis.annotate(text, (x, y), textcoords="offset points", xytext=(5, 5), fontsize=7, color=MUTED)
+    axis.set_xlabel(x_name, color=MUTED, fontsize=9)
+    axis.set_ylabel(y_name, color=MUTED, fontsize=9)
+    axis.legend(frameon=False, fontsize=8, labelcolor=INK)
+    return _save(figure, path)
+
+
+def panels(given: Sequence[Sequence[Panel]], path: Path) -> Path:
+    """A grid of panels, each with its own scale of colours.
+
+    Args:
+        given: rows of panels.
+        path: the picture's file.
+    """
+    rows, columns = len(given), max(map(len, given))
+    figure, axes = _figure(rows, columns, (4.4 * columns, 3.4 * rows))
+    for row, line in enumerate(given):
+        for column, panel in enumerate(line):
+            axis = axes[row][column]
+            marks = axis.scatter(panel.x, panel.y, c=panel.value, s=60, cmap="viridis", zorder=3)
+            for text, x, y in zip(panel.texts, panel.x, panel.y, strict=True):
+                axis.annotate(text, (x, y), textcoords="offset points", xytext=(5, 4), fontsize=6, color=MUTED)
+            figure.colorbar(marks, ax=axis).ax.tick_params(labelsize=7)
+            axis.set_title(panel.title, fontsize=9, color=INK)
+            axis.set_xlabel(panel.x_name, fontsize=8, color=MUTED)
+            axis.set_ylabel(panel.y_name, fontsize=8, color=MUTED)
+    return _save(figure, path)
+
+
+def _figure(rows: int, columns: int, size: tuple[float, float]) -> tuple[Any, Any]:
+    try:
+        import matplotlib
+    except ModuleNotFoundError as error:
+        remedy = 'pip install "micgraph[report]"'
+        raise MissingExtraError("figure", "the package matplotlib", "no such package", remedy) from error
+    matplotlib.use("Agg")
+    from matplotlib import pyplot
+
+    figure, axes = pyplot.subplots(rows, columns, figsize=size, dpi=150, squeeze=False)
+    for axis in axes.flat:
+        axis.grid(color=GRID, zorder=0)
+        axis.margins(0.12)
+        axis.tick_params(labelsize=8)
+        for side in ("top", "right"):
+            axis.spines[side].set_visible(False)
+    return figure, axes
+
+
+def _save(figure: Any, path: Path) -> Path:
+    from matplotlib import pyplot
+
+    path.parent.mkdir(parents=True, exist_ok=True)
+    figure.tight_layout()
+    figure.savefig(path, facecolor="white")
+    pyplot.close(figure)
+    return path

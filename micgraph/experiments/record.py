@@ -1,0 +1,120 @@
+"""The result of one row and seed on disk: figures as JSON, per-user numbers beside it as NumPy arrays."""
+
+from __future__ import annotations
+
+import json
+import uuid
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from micgraph.evaluation import Result
+from micgraph.schema import ConfigError
+from micgraph.tuning import write_json
+
+Array = NDArray[np.float32]
+RESULTS = "results"
+
+
+@dataclass(frozen=True)
+class Line:
+    """What one view of one trained row reached.
+
+    Attributes:
+        values: metric and cut, such as ``"recall@50"`` -> number.
+        per_user: the same names -> float32 [B] for metrics that have a value a user.
+        weights: metric without its cut -> float32 [B], what each user counts.
+    """
+
+    values: dict[str, float]
+    per_user: dict[str, Array]
+    weights: dict[str, Array]
+
+    @classmethod
+    def of(cls, result: Result, metrics: Iterable[str]) -> Line:
+        """The figures of a result; per-user numbers of some metrics only."""
+        kept = [name for name in metrics if name in result.per_user]
+        columns = {f"{name}@{k}": result.column(f"{name}@{k}")[0].numpy() for name in kept for k in result.ks}
+        return cls(result.values, columns, {name: result.weights[name].numpy() for name in kept})
+
+
+@dataclass(frozen=True)
+class Record:
+    """One row and seed.
+
+    Attributes:
+        row: the row's name.
+        seed: of its training.
+        setup: what it was trained on and with; a result of another setup is not taken for this one's.
+        lines: line's name -> what it reached.
+        seconds: of training.
+        parameters: of the model; 0 for a reference row.
+        epochs: trained.
+        extra: further figures of the run, such as the uniformity of its vectors.
+    """
+
+    row: str
+    seed: int
+    setup: dict[str, Any]
+    lines: dict[str, Line]
+    seconds: float = 0.0
+    parameters: int = 0
+    epochs: int = 0
+    extra: dict[str, float] | None = None
+
+    def save(self, path: Path) -> None:
+        """Write ``path`` (JSON) and the arrays beside it; who sees the JSON sees the arrays too."""
+        arrays: dict[str, Array] = {}
+        for number, line in enumerate(self.lines.values()):
+            for kind, columns in (("value", line.per_user), ("weight", line.weights)):
+                arrays |= {f"{number}/{kind}/{name}": column for name, column in columns.items()}
+        plain = {name: getattr(self, name) for name in ("row", "seed", "setup", "seconds", "parameters", "epochs")}
+        plain |= {"extra": self.extra or {}, "lines": {name: line.values for name, line in self.lines.items()}}
+        path.parent.mkdir(parents=True, exist_ok=True)
+        beside = path.with_name(f".{uuid.uuid4().hex[:8]}.npz")
+        np.savez_compressed(beside, **arrays)  # type: ignore[arg-type]
+        beside.replace(path.with_suffix(".npz"))
+        write_json(path, plain)
+
+    @classmethod
+    def load(cls, path: Path) -> Record:
+        """Read what :meth:`save` wrote."""
+        plain = json.loads(path.read_text(encoding="utf-8"))
+        with np.load(path.with_suffix(".npz"), allow_pickle=False) as stored:
+            arrays = dict(stored)
+        plain["lines"] = {
+            name: Line(values, _part(arrays, f"{number}/value/"), _part(arrays, f"{number}/weight/"))
+            for number, (name, values) in enumerate(plain["lines"].items())
+        }
+        return cls(**plain)
+
+
+def place(out: Path, slug: str, seed: int) -> Path:
+    """Where the result of a row and seed lies."""
+    return out / RESULTS / slug / f"seed-{seed}.json"
+
+
+def stored(path: Path, setup: Mapping[str, Any]) -> Record | None:
+    """The result that lies there, None where there is none.
+
+    Raises:
+        ConfigError: it was made from other data or settings.
+    """
+    if not path.exists():
+        return None
+    found = Record.load(path)
+    wanted = json.loads(json.dumps(setup))
+    differing = [name for name in wanted if found.setup.get(name) != wanted[name]]
+    if differing:
+        expected = "a new directory, or results of the same data and settings"
+        got = f"{path}, whose {', '.join(differing)} differ"
+        raise ConfigError("out", expected, got, "choose another directory, or remove that file")
+    return found
+
+
+def _part(arrays: Mapping[str, Array], prefix: str) -> dict[str, Array]:
+    return {name.removeprefix(prefix): column for name, column in arrays.items() if name.startswith(prefix)}

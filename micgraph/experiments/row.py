@@ -1,0 +1,114 @@
+"""What a table's rows are: a named model with its settings, and the ways in which lists are made of it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from micgraph.retrieval.channels import CHANNELS, ChannelName
+from micgraph.schema import ConfigError
+
+
+@dataclass(frozen=True)
+class View:
+    """One way of making lists of a trained model: one line of the table.
+
+    Attributes:
+        label: what is added to the row's name.
+        channels: whose candidates are fused; None is the plain U2I search.
+        fusion: settings over those that validation chose.
+        recent: candidates of the U2I search are items clicked so long before the graph's end, such as ``"6h"``.
+        base: the line that this one is compared with, instead of the row's base.
+    """
+
+    label: str = ""
+    channels: tuple[ChannelName, ...] | None = None
+    fusion: Mapping[str, Any] = field(default_factory=dict)
+    recent: str | None = None
+    base: str | None = None
+
+
+U2I = View()
+FUSED = View(", fused", CHANNELS)
+FUSIONS: tuple[Mapping[str, Any], ...] = (
+    {},
+    {"basic": "score"},
+    {"basic": "score", "count_scale": "log", "lambda_div": 0.0},
+    {"fusion": "learned", "lambda_div": 0.0},
+    {"fusion": "learned", "lambda_div": 0.0, "neighbors": "co_occurs"},
+)
+"""How channels may be fused: validation data chooses."""
+
+
+@dataclass(frozen=True)
+class Row:
+    """One row of a table, trained once a seed; every view of it is a line.
+
+    Attributes:
+        name: what the table calls it.
+        model: encoder and tasks, as :func:`micgraph.train` takes them; None for a reference row.
+        baseline: of a reference row: ``popularity``, ``itemknn`` or ``ease``.
+        config: settings that differ from the presets, or arguments of the baseline.
+        search: what may be tuned, see :func:`micgraph.tuning.read_space`.
+        base: the row that this one is compared with; a view is compared with the same view of it, where it has that.
+        views: the lines.
+        fusions: settings among which validation chooses, where a view fuses; a single one is taken as it is.
+        missing: why this data set cannot have the row.
+    """
+
+    name: str
+    model: str | None = None
+    baseline: str | None = None
+    config: Mapping[str, Any] = field(default_factory=dict)
+    search: Mapping[str, Any] = field(default_factory=dict)
+    base: str | None = None
+    views: tuple[View, ...] = (U2I,)
+    fusions: tuple[Mapping[str, Any], ...] = FUSIONS
+    missing: str | None = None
+
+    @property
+    def slug(self) -> str:
+        """The name as a file's name."""
+        return re.sub(r"[^a-z0-9*+_]+", "-", self.name.lower()).strip("-").replace("*", "-star")
+
+    @property
+    def lines(self) -> list[str]:
+        """Names of the table's lines that this row fills."""
+        return [self.name + view.label for view in self.views]
+
+
+def chosen(rows: list[Row], names: str | None) -> list[Row]:
+    """The rows that were asked for, in the table's order.
+
+    Args:
+        rows: all rows.
+        names: names or their file names, separated by commas; None for all.
+
+    Raises:
+        ConfigError: no such row.
+    """
+    if names is None:
+        return rows
+    wanted = [name.strip() for name in names.split(",")]
+    known = {key: row for row in rows for key in (row.name, row.name.lower(), row.slug)}
+    unknown = [name for name in wanted if name not in known and name.lower() not in known]
+    if unknown:
+        expected = f"some of {', '.join(row.name for row in rows)}"
+        raise ConfigError("--rows", expected, repr(unknown[0]), "name rows, separated by commas")
+    slugs = {known[name if name in known else name.lower()].slug for name in wanted}
+    return [row for row in rows if row.slug in slugs]
+
+
+def bases(rows: list[Row]) -> dict[str, str]:
+    """Line -> the line that it is compared with, for every line that has one."""
+    lines = {line for row in rows for line in row.lines}
+    found: dict[str, str] = {}
+    for row in rows:
+        for view in row.views:
+            same = f"{row.base}{view.label}"
+            base = view.base or (same if same in lines else row.base)
+            if base is not None and base in lines:
+                found[row.name + view.label] = base
+    return found
