@@ -37,14 +37,15 @@ def ran(example: ModuleType, capsys: pytest.CaptureFixture[str], *arguments: str
     return lines, json.loads(lines[-1])
 
 
-def grocery(folder: Path, n_users: int = 40, n_items: int = 12) -> Path:
-    """Complete Journey's three tables. Each household buys of eight products, two of which only in December."""
+def grocery(folder: Path, n_users: int = 40, n_items: int = 12, late: tuple[int, int] = (340, 341)) -> Path:
+    """Complete Journey's three tables. Each household buys of eight products, two of which only on the ``late`` days,
+    which are in December."""
     rng = np.random.default_rng(0)
     rows = []
     for user in range(n_users):
         own = [(user + step) % n_items for step in range(8)]
         for basket in range(8):
-            day = 340 + basket if basket >= 6 else 40 * basket + user % 20
+            day = late[basket - 6] + user % 5 if basket >= 6 else 40 * basket + user % 20
             for item in rng.choice(own if basket >= 6 else own[:6], 3, replace=False):
                 rows.append((user + 1, 1000 + item, user * 100 + basket, NEW_YEAR_2017 + day * DAY))
     columns = [np.array(column) for column in zip(*rows, strict=True)]
@@ -90,21 +91,27 @@ def test_quickstart(
     assert {line.split()[1] for line in reasons} == {words[1] for words in shown}
 
 
-@pytest.mark.parametrize("example", ["movielens"], indirect=True)
-def test_movielens(example: ModuleType, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def films(folder: Path) -> Path:
+    """MovieLens's three files."""
     rng, n_users, n_items = np.random.default_rng(0), 40, 45
     ratings = [
         f"{user}::{item}::5::{978_300_000 + user * DAY + 60 * place}"
         for user in range(1, n_users + 1)
         for place, item in enumerate(rng.choice(n_items, 12, replace=False) + 1)
     ]
-    (tmp_path / "ratings.dat").write_text("\n".join(ratings) + "\n")
-    films = [
+    (folder / "ratings.dat").write_text("\n".join(ratings) + "\n")
+    lines = [
         f"{item}::Film {item} ({1970 + item})::{('Drama', 'Comedy|Crime')[item % 2]}" for item in range(1, n_items + 1)
     ]
-    (tmp_path / "movies.dat").write_text("\n".join(films) + "\n")
+    (folder / "movies.dat").write_text("\n".join(lines) + "\n")
     people = [f"{user}::{'FM'[user % 2]}::25::{user % 7}::48067" for user in range(1, n_users + 1)]
-    (tmp_path / "users.dat").write_text("\n".join(people) + "\n")
+    (folder / "users.dat").write_text("\n".join(people) + "\n")
+    return folder
+
+
+@pytest.mark.parametrize("example", ["movielens"], indirect=True)
+def test_movielens(example: ModuleType, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    films(tmp_path)
     small = ["--set", "training.epochs=1", "--set", "model.dim=8", "--seeds", "2", "--out", str(tmp_path / "runs")]
     lines, summary = ran(example, capsys, "--raw", str(tmp_path), "--model", "gru4rec+mic", *small)
     reference = {"ease_recall@50", "popularity_recall@50"}
@@ -115,16 +122,22 @@ def test_movielens(example: ModuleType, tmp_path: Path, capsys: pytest.CaptureFi
     assert {path.name for path in (tmp_path / "runs").iterdir()} == {"gru4rec+mic-seed0", "gru4rec+mic-seed1"}
 
 
-@pytest.mark.parametrize("example", ["globo"], indirect=True)
-def test_globo(
-    example: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def news(folder: Path) -> np.ndarray:
+    """Globo's file; the seconds of its clicks."""
     rng, n = np.random.default_rng(0), 600
     seconds = np.sort(rng.integers(GLOBO_CUT - 20 * HOUR, GLOBO_CUT + 12 * HOUR, n))
     user = rng.integers(0, 40, n)
     clicks = {"user_id": user, "session_id": user * 100 + seconds // (6 * HOUR) % 100}
     clicks |= {"click_article_id": rng.integers(0, 30, n), "click_timestamp": seconds * 1000}
-    pq.write_table(pa.table(clicks), tmp_path / "clicks.parquet")
+    pq.write_table(pa.table(clicks), folder / "clicks.parquet")
+    return seconds
+
+
+@pytest.mark.parametrize("example", ["globo"], indirect=True)
+def test_globo(
+    example: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    seconds = news(tmp_path)
     monkeypatch.setitem(example.CONFIG, "training", {"epochs": 1})
     lines, summary = ran(example, capsys, "--raw", str(tmp_path), "--fused", "--out", str(tmp_path / "runs"))
     models = [f"{m}{row}" for m in ("gru4rec", "gru4rec+fea+sess") for row in ("", ", last 6h", ", fused")]
@@ -132,3 +145,102 @@ def test_globo(
     assert summary["popularity"] == summary["gru4rec"] == 1.0, "200 places hold all 30 articles"
     tested = int((seconds >= GLOBO_CUT).sum())
     assert any(line.startswith(f"{tested:,} clicks from 2017-10-16 12:00 on") for line in lines)
+
+
+SMALL = ["--set", "model.dim=8", "--set", "model.history=6", "--set", "sampling.batch_size=64", "--epochs", "1"]
+
+
+@pytest.mark.parametrize("example", ["reproduce_mic"], indirect=True)
+def test_reproduce_mic_table_1(example: ModuleType, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """One command is stopped by its rows, the next goes on; the table has both, beside the paper's figures."""
+    command = ["--table", "1", "--raw", str(films(tmp_path)), "--out", str(tmp_path / "t"), *SMALL]
+    ran(example, capsys, *command, "--rows", "popularity,mic_dnn", "--seeds", "2")
+    lines, summary = ran(example, capsys, *command, "--rows", "mic_dnn + MIC,ease", "--seeds", "2")
+    assert list(summary) == ["popularity", "ease", "mic_dnn", "mic_dnn, fused", "mic_dnn + MIC", "mic_dnn + MIC, fused"]
+    text = (tmp_path / "t" / "table-1.md").read_text()
+    row = next(line for line in text.splitlines() if line.startswith("| mic_dnn + MIC |")).split(" | ")
+    assert "0.1251" in row and "0.3690" in row and row.count("-") == 0, "Movielens, @20: 12.508 and 36.898"
+    assert "- sasrec: not run yet" in text and "| mic_dnn + MIC, fused | mic_dnn, fused |" in text
+    assert (tmp_path / "t" / "table-1.png").read_bytes().startswith(b"\x89PNG")
+    stored = json.loads((tmp_path / "t" / "table-1.json").read_text())
+    assert [line["seeds"] for line in stored["lines"]] == [1, 1, 2, 2, 2, 2]
+
+
+@pytest.mark.parametrize("example", ["reproduce_mic"], indirect=True)
+@pytest.mark.parametrize(
+    ("what", "picture", "names"),
+    [
+        (
+            ["--table", "4", "--rows", "full,- UU,- mining"],
+            "table-4",
+            ["full", "full, without U2U", "- UU", "- mining"],
+        ),
+        (["--figure", "4"], "recall-diversity", ["comirec_sa, λ_div 0", "comirec_sa + MIC, λ_div 5"]),
+        (["--figure", "5", "--rows", "Base,UI-II"], "spaces", ["Base, U2I", "Base, U2U", "UI-II, I2I"]),
+    ],
+)
+def test_reproduce_mic_ablations_and_figures(
+    example: ModuleType,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    what: list[str],
+    picture: str,
+    names: list[str],
+) -> None:
+    command = [*what, "--raw", str(films(tmp_path)), "--out", str(tmp_path / "t"), "--users", "0.5", *SMALL]
+    lines, summary = ran(example, capsys, *command, "--set", "sampling.anchors_per_query=4")
+    assert set(names) <= set(summary)
+    assert (tmp_path / "t" / f"{picture}.png").read_bytes().startswith(b"\x89PNG")
+    assert "50% of the training users kept" in lines
+
+
+@pytest.mark.parametrize("example", ["reproduce_mic"], indirect=True)
+def test_reproduce_mic_best(example: ModuleType, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    config = {"model": {"encoder": "mic_dnn", "dim": 8, "history": 6}, "tasks": {"ui": {}}, "training": {"epochs": 2}}
+    (tmp_path / "best.yaml").write_text(json.dumps(config))
+    command = ["--best", "--raw", str(films(tmp_path)), "--config", str(tmp_path / "best.yaml")]
+    lines, summary = ran(example, capsys, *command, "--out", str(tmp_path / "t"))
+    assert list(summary) == ["recall@20", "recall@50", "fused_recall@20", "fused_recall@50"]
+    assert summary["recall@50"] == summary["fused_recall@50"] == 1.0, "50 places hold all 45 films"
+    assert (tmp_path / "t" / "seed-0" / "best").is_dir()
+
+
+@pytest.mark.parametrize("example", ["reproduce_micrec"], indirect=True)
+def test_reproduce_micrec_groceries(
+    example: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = grocery(tmp_path, late=(310, 340))
+    monkeypatch.setattr(groceries, "_complete_journey_folder", lambda: folder)
+    rows = ["--rows", "popularity,ease,ICAN,MicRec (final)"]
+    lines, summary = ran(example, capsys, "--table", "2", *rows, "--out", str(tmp_path / "t"), *SMALL)
+    assert list(summary) == ["popularity", "ease", "ICAN", "ICAN, fused", "MicRec (final)", "MicRec (final), fused"]
+    assert set(summary.values()) == {1.0}, "500 places hold all 12 products"
+    frozen = json.loads((tmp_path / "t" / "frozen" / "ican.json").read_text())
+    assert frozen["epochs"] == 1 and frozen["setup"]["trials"] == 1
+    assert "- FM: not run yet" in lines and any("| 0.5758 |" not in line for line in lines)
+
+
+@pytest.mark.parametrize("example", ["reproduce_micrec"], indirect=True)
+def test_reproduce_micrec_news(example: ModuleType, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    news(tmp_path)
+    command = ["--data", "globo", "--raw", str(tmp_path), "--out", str(tmp_path / "t"), *SMALL]
+    lines, summary = ran(example, capsys, "--table", "4", *command, "--rows", "MicRec,- semantic,- session,- all")
+    assert list(summary) == ["- semantic", "- semantic, last 6h", "- all", "- all, last 6h"]
+    missing = {line for line in lines if line.startswith("- ") and "neither titles nor categories" in line}
+    assert {line.split(":")[0] for line in missing} == {"- MicRec", "- - session", "- - feature"}
+
+
+@pytest.mark.parametrize("example", ["compare_titles"], indirect=True)
+def test_compare_titles(example: ModuleType, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Words decide the subcategory here, so that tf-idf finds it always and a random neighbour seldom."""
+    words = [(f"N{n}", f"c{n % 2}", f"c{n % 2} s{n % 4}", f'"topic{n % 4} word{n}') for n in range(48)]
+    (tmp_path / "news.tsv").write_text("".join("\t".join([*row, "an abstract"]) + "\n" for row in words))
+    titles = "".join(f"{news}\t{category}\t{title}\n" for news, category, _, title in words)
+    (tmp_path / "news_titles.tsv").write_text("news_id\tcategory\ttitle\n" + titles)
+    lines, summary = ran(example, capsys, "--raw", str(tmp_path), "--most", "40")
+    assert set(summary) == {"news.tsv", "news_titles.tsv"}
+    full, short = summary["news.tsv"], summary["news_titles.tsv"]
+    assert full["tfidf"]["category"] == short["tfidf"]["category"] == 1.0 > full["random"]["category"] > 0.3
+    assert full["tfidf"]["subcategory"] > 0.8 > full["random"]["subcategory"] and short["tfidf"]["subcategory"] is None
+    assert "checkpoint" in full["sentence-transformers"]["not at hand"]
+    assert sum(line.startswith("sentence-transformers   not at hand") for line in lines) == 2
