@@ -91,22 +91,26 @@ class Support:
         near_valid: bool [A, k], which of them there are.
         hard: float [A, H, d], more negatives.
         hard_valid: bool [A, H].
+        weight: of each neighbour beside an anchor's own positive, which has 1.
     """
 
     near: Tensor
     near_valid: Tensor
     hard: Tensor
     hard_valid: Tensor
+    weight: float = 1.0
 
 
-def multi_positive(positive: Tensor, valid: Tensor, negative: Tensor, blocked: Tensor, literal: bool = False) -> Tensor:
-    """:func:`softmax_loss` of every positive pair of an anchor, and the mean over its pairs (MIC 2.5, 2.6).
+def multi_positive(
+    positive: Tensor, weight: Tensor, negative: Tensor, blocked: Tensor, literal: bool = False
+) -> Tensor:
+    """:func:`softmax_loss` of every positive pair of an anchor, and the weighted mean of them (MIC 2.5, 2.6).
 
     Each positive stands in its own denominator beside the negatives; an anchor's other positives do not.
 
     Args:
         positive: float [A, P], scores.
-        valid: bool [A, P], positives that exist; every anchor has one.
+        weight: float [A, P], 0 for a positive that does not exist; every anchor has one.
         negative: float [A, S], scores, and ``blocked`` bool [A, S] those that must not count.
         literal: a positive is left out of its denominator, as Eqs. 7-8 print it.
 
@@ -115,9 +119,9 @@ def multi_positive(positive: Tensor, valid: Tensor, negative: Tensor, blocked: T
     """
     some = (~blocked).any(1, keepdim=True)
     safe = torch.where(some & blocked, -torch.inf, torch.where(some, negative, 0.0))
-    gap = torch.logsumexp(safe, dim=1, keepdim=True) - torch.where(valid, positive, 0.0)
-    losses = torch.where(some & valid, gap if literal else F.softplus(gap), 0.0)
-    return losses.sum(1) / valid.sum(1)
+    gap = torch.logsumexp(safe, dim=1, keepdim=True) - positive
+    losses = torch.where(some, gap if literal else F.softplus(gap), 0.0)
+    return (losses * weight).sum(1) / weight.sum(1)
 
 
 def symmetric_info_nce(
@@ -192,7 +196,7 @@ def nt_xent(first: Tensor, second: Tensor, same: Tensor, tau: float = 0.1, suppo
     own = (views[: len(first)] * views[len(first) :]).sum(-1).repeat(2) / tau
     if support is not None:
         parts = (support.near, support.near_valid, support.hard, support.hard_valid)
-        support = Support(*(torch.cat([part, part]) for part in parts))
+        support = Support(*(torch.cat([part, part]) for part in parts), weight=support.weight)
     return _directed(views, own, views @ views.T / tau, blocked, tau, support).view(2, -1).mean(0)
 
 
@@ -210,9 +214,9 @@ def _directed(
         return softmax_loss(own, others, blocked, literal)
     near, hard = (torch.einsum("ad,and->an", anchor, unit(x)) / tau for x in (support.near, support.hard))
     positive = torch.cat([own[:, None], near], 1)
-    valid = torch.cat([torch.ones_like(own, dtype=torch.bool)[:, None], support.near_valid], 1)
+    weight = torch.cat([torch.ones_like(own)[:, None], support.near_valid * support.weight], 1)
     negative, blocked = torch.cat([others, hard], 1), torch.cat([blocked, ~support.hard_valid], 1)
-    return multi_positive(positive, valid, negative, blocked, literal)
+    return multi_positive(positive, weight, negative, blocked, literal)
 
 
 def logistic_loss(positive: Tensor, negative: Tensor, blocked: Tensor | None = None) -> Tensor:

@@ -49,6 +49,8 @@ class MiningConfig:
         start: the first epoch (counted from 1) that uses what was mined.
         every: epochs between new tables; more than 1 pays where an epoch has few steps.
         k: neighbours that become positives; 0 for none.
+        weight: of each of them beside an anchor's own positive. By default all five together weigh as much as it;
+            1 is the plain mean over all pairs, where a model that has learned little confirms its own neighbours.
         clusters: of k-means++.
         hard: negatives that are drawn for each anchor from other clusters; 0 for none.
         nearest_other_cluster: draw them from the closest other cluster only.
@@ -61,6 +63,7 @@ class MiningConfig:
     start: int = 2
     every: int = 1
     k: int = 5
+    weight: float = 0.2
     clusters: int = 100
     hard: int = 20
     nearest_other_cluster: bool = False
@@ -68,7 +71,7 @@ class MiningConfig:
 
     def __post_init__(self) -> None:
         check_range(vars(self), "start every clusters bank", at_least=1)
-        check_range(vars(self), "k hard", at_least=0)
+        check_range(vars(self), "k weight hard", at_least=0)
 
 
 @dataclass(frozen=True)
@@ -161,7 +164,7 @@ class Mining(nn.Module):
                 return None
             near = self._near(direction, anchor_id, anchor.float(), partner_id, pool)
             hard = self._hard(pool, partner.float(), rng.make_key(key, "hard", direction))
-            return _found(pool, near, hard, partner_id)
+            return _found(pool, near, hard, partner_id, self.config.weight)
 
     def remember(self, vectors: dict[str, tuple[Tensor, Tensor]]) -> None:
         """Take note of a step's vectors, by space: ids int64 [A] and float [A, d]. Tables need none."""
@@ -222,7 +225,7 @@ def holds(near_id: Tensor, ids: Tensor) -> Tensor:
     return found
 
 
-def _found(pool: Pool, near: Tensor, hard: Tensor, partner_id: Tensor) -> Mined:
+def _found(pool: Pool, near: Tensor, hard: Tensor, partner_id: Tensor, weight: float) -> Mined:
     """Ids and vectors of rows of the pool. The anchor's own positive is not counted twice, nor ever a negative, and
     no neighbour is a negative."""
     number = torch.cat([pool.id, pool.id.new_full((1,), -1)])
@@ -231,4 +234,4 @@ def _found(pool: Pool, near: Tensor, hard: Tensor, partner_id: Tensor) -> Mined:
     twice = (hard_id[:, :, None] == near_id[:, None, :]).any(2)
     valid = (near_id >= 0) & (near_id != partner_id[:, None])
     fair = (hard_id >= 0) & (hard_id != partner_id[:, None]) & ~twice
-    return Mined(near_id, Support(vectors[near], valid, vectors[hard], fair))
+    return Mined(near_id, Support(vectors[near], valid, vectors[hard], fair, weight))

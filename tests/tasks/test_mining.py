@@ -52,7 +52,7 @@ def table(*shape: int) -> torch.Tensor:
 
 
 def support_of(n: int, k: int = 3, hard: int = 4) -> Support:
-    return Support(table(n, k, 3), torch.rand(n, k) < 0.6, table(n, hard, 3), torch.rand(n, hard) < 0.6)
+    return Support(table(n, k, 3), torch.rand(n, k) < 0.6, table(n, hard, 3), torch.rand(n, hard) < 0.6, 0.3)
 
 
 def contrast(anchor: Any, own: Any, others: list[Any], support: Support, i: int, tau: float, literal: bool) -> float:
@@ -60,7 +60,8 @@ def contrast(anchor: Any, own: Any, others: list[Any], support: Support, i: int,
     positives = [own, *(v for v, valid in zip(support.near[i], support.near_valid[i], strict=True) if valid)]
     negatives = [*others, *(v for v, valid in zip(support.hard[i], support.hard_valid[i], strict=True) if valid)]
     against = [cos(anchor, v) / tau for v in negatives]
-    return average([ratio(cos(anchor, v) / tau, against, literal) for v in positives])
+    losses = [ratio(cos(anchor, v) / tau, against, literal) for v in positives]
+    return (losses[0] + support.weight * sum(losses[1:])) / (1 + support.weight * len(losses[1:]))
 
 
 @pytest.mark.parametrize("literal", [False, True])
@@ -110,10 +111,10 @@ def test_one_positive_is_the_plain_loss() -> None:
 @pytest.mark.parametrize("literal", [False, True])
 def test_gradients_of_several_positives(literal: bool) -> None:
     positive, negative = table(3, 2).requires_grad_(), table(3, 4).requires_grad_()
-    valid = torch.tensor([[True, True], [True, False], [True, True]])
+    weight = torch.tensor([[1.0, 0.5], [1.0, 0.0], [1.0, 0.5]])
     blocked = torch.tensor([[False] * 4, [True, False, True, False], [True] * 4])
-    assert torch.autograd.gradcheck(lambda p, n: multi_positive(p, valid, n, blocked, literal), (positive, negative))
-    loss = multi_positive(positive, valid, negative, blocked, literal)
+    assert torch.autograd.gradcheck(lambda p, n: multi_positive(p, weight, n, blocked, literal), (positive, negative))
+    loss = multi_positive(positive, weight, negative, blocked, literal)
     assert loss[2] == 0 and (loss[:2] != 0).all()
     slope = torch.autograd.grad(loss.sum(), positive)[0]
     assert slope[1, 1] == 0 and (slope[2] == 0).all()
