@@ -244,19 +244,3 @@ def test_compare_titles(example: ModuleType, tmp_path: Path, capsys: pytest.Capt
     assert full["tfidf"]["subcategory"] > 0.8 > full["random"]["subcategory"] and short["tfidf"]["subcategory"] is None
     assert "checkpoint" in full["sentence-transformers"]["not at hand"]
     assert sum(line.startswith("sentence-transformers   not at hand") for line in lines) == 2
-
-
-@pytest.mark.parametrize("example", ["compare_titles"], indirect=True)
-def test_compare_titles(example: ModuleType, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """Words decide the subcategory here, so that tf-idf finds it always and a random neighbour seldom."""
-    words = [(f"N{n}", f"c{n % 2}", f"c{n % 2} s{n % 4}", f'"topic{n % 4} word{n}') for n in range(48)]
-    (tmp_path / "news.tsv").write_text("".join("\t".join([*row, "an abstract"]) + "\n" for row in words))
-    titles = "".join(f"{news}\t{category}\t{title}\n" for news, category, _, title in words)
-    (tmp_path / "news_titles.tsv").write_text("news_id\tcategory\ttitle\n" + titles)
-    lines, summary = ran(example, capsys, "--raw", str(tmp_path), "--most", "40")
-    assert set(summary) == {"news.tsv", "news_titles.tsv"}
-    full, short = summary["news.tsv"], summary["news_titles.tsv"]
-    assert full["tfidf"]["category"] == short["tfidf"]["category"] == 1.0 > full["random"]["category"] > 0.3
-    assert full["tfidf"]["subcategory"] > 0.8 > full["random"]["subcategory"] and short["tfidf"]["subcategory"] is None
-    assert "checkpoint" in full["sentence-transformers"]["not at hand"]
-    assert sum(line.startswith("sentence-transformers   not at hand") for line in lines) == 2
