@@ -8,7 +8,7 @@ PY := $(VENV)/bin/python
 PIP := $(PY) -m pip install -qq --disable-pip-version-check
 STAMP := $(VENV)/.installed
 
-.PHONY: install demo test lint types format clean
+.PHONY: install demo tables test lint types format clean
 
 install: $(STAMP)
 
@@ -18,7 +18,7 @@ $(STAMP): pyproject.toml constraints.txt
 	@test -x $(PY) || $(PYTHON) -m venv $(VENV)
 	@echo "installing micgraph into $(VENV) (a few minutes on a fresh machine)"
 	@$(PIP) --constraint constraints.txt "$$(grep '^torch==' constraints.txt)"
-	@$(PIP) --constraint constraints.txt --editable '.[cpu,report,demo,dev]'
+	@$(PIP) --constraint constraints.txt --editable '.[cpu,tune,report,demo,dev]'
 	@if [ -d "$(WHEELS)" ]; then \
 	  $(PIP) --no-index --no-deps --find-links "$(WHEELS)" torch-scatter torch-sparse >/dev/null 2>&1 \
 	  && ! $(PY) -c 'import torch_sparse' >/dev/null 2>&1 \
@@ -27,6 +27,10 @@ $(STAMP): pyproject.toml constraints.txt
 
 demo: install
 	@$(PY) examples/quickstart.py
+
+# MicRec's Table 2 on groceries, with the command's other options in ARGS; an interrupted one goes on.
+tables: install
+	@$(PY) examples/reproduce_micrec.py --table 2 --data complete-journey --seeds 3 $(ARGS)
 
 test: install
 	@$(PY) -m pytest
