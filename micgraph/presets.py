@@ -41,12 +41,21 @@ ENCODER_PRESETS: dict[str, dict[str, Any]] = {
         "model": {"dim": 64, "history": 20, "item_encoder": "fm", "item_bias": True},
         "sampling": MICREC_SAMPLING,
     },
+    "graphsage": {
+        "model": {"dim": 64, "history": 50, "item_graph": "graphsage"},
+        "sampling": {"samples": "clicks", "batch_size": 1024},
+    },
     "gru4rec": {
         "model": {"dim": 128, "history": 200, "dropout": 0.3, "user_fields": []},
         "sampling": {"samples": "positions", "strict": False, "batch_size": 32, "anchors_per_query": 16},
         "training": {"epochs": 20},
     },
     "ican": {"model": {"dim": 64, "history": 20, "item_encoder": "mlp"}, "sampling": MICREC_SAMPLING},
+    "lightgcn": {
+        "model": {"dim": 64, "history": 200, "item_graph": "lightgcn", "user_fields": ["user_id"]},
+        "sampling": {"samples": "positions", "strict": False, "batch_size": 64, "anchors_per_query": 16},
+        "training": {"epochs": 20},
+    },
     "mic_dnn": {"model": {"dim": 128, "history": 50, "user_fields": []}, "sampling": {"batch_size": 1024}},
     "sasrec": {
         "model": {"dim": 128, "history": 200, "dropout": 0.2, "user_fields": []},

@@ -12,7 +12,6 @@ from micgraph.graph.context import Audience, Bipartite, Hops, ItemContext, Reads
 from micgraph.graph.fields import Fields
 from micgraph.nn.fields import FieldEncoder
 from micgraph.nn.gnn import GraphSAGE, LightGCN
-from micgraph.nn.query import masked_mean
 from micgraph.schema import ConfigError
 
 if TYPE_CHECKING:
@@ -107,7 +106,9 @@ class GraphReader(nn.Module):
         if not len(next(iter(audience.users.values()))):
             return torch.zeros(len(mask), self.n_fields, self.people.dim, device=mask.device)
         users = self.people(audience.users)
-        pooled = masked_mean(F.embedding(audience.place[items], users.flatten(1)), mask)
+        share = mask / mask.sum(1, keepdim=True).clamp(min=1)
+        flat = users.flatten(1)
+        pooled = F.embedding_bag(audience.place[items], flat, mode="sum", per_sample_weights=share.to(flat.dtype))
         return pooled.view(len(mask), *users.shape[1:])
 
 
