@@ -165,7 +165,8 @@ class MaskedCL(Task):
 
     The whole batch is halved alike: were the halves each item's own, which fields a view lacks would give away its
     partner. RFM halves at random. CFM hides a random seed field with the ``F // 2`` fields that tell most about it, so
-    that the other half is no mere copy; ties are broken at random, and one field at least stays.
+    that the other half is no mere copy; ties are broken at random, and one field at least stays. What the graph says
+    about an item is in neither view: it would be in both, and name the item.
 
     Args:
         config: weight and temperature.

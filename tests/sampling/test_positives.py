@@ -10,8 +10,11 @@ from scipy.stats import chisquare
 
 from micgraph import rng
 from micgraph.graph.relation import draw
+from micgraph.sampling.batch import BatchSampler
+from micgraph.sampling.plan import Requires
 from micgraph.sampling.positives import reweight_sessions
-from tests.toy import weighted
+from micgraph.sampling.samples import SamplingConfig
+from tests.toy import pair_counts, random_rows, toy_graph, weighted
 
 N = 6
 COUNTS = {(a, b): 1 + (a * b) % 4 for a in range(N) for b in range(N) if a != b and (a + b) % 4}
@@ -66,3 +69,32 @@ def test_draws_follow_the_weights() -> None:
         edges = [b for a, b in sorted(want) if a == row]
         assert set(found) <= set(edges)
         assert chisquare([found[b] for b in edges], [want[row, b] * n for b in edges]).pvalue > 0.001
+
+
+@pytest.mark.parametrize(("boost", "beta"), [(1.0, 0.0), (2.0, 0.0), (3.0, 0.7)])
+def test_the_sampler_draws_by_its_settings(boost: float, beta: float) -> None:
+    """Over many steps, every anchor's positives come in the proportions of its counts, boost and popularities."""
+    rows = random_rows(n_users=12, n_items=6, seed=2)
+    graph = toy_graph(rows, 6)
+    config = SamplingConfig(batch_size=100, same_category_boost=boost, beta=beta)
+    need = Requires(negatives=("uniform", 1), positives="co_occurs")
+    sampler = BatchSampler(graph, config, [need], 3)
+    popularity, category = graph.popularity().tolist(), graph.category.tolist()
+    raw = {
+        (a, b): n * (boost if category[a] == category[b] > 0 else 1.0) / (popularity[a] * popularity[b]) ** beta
+        for (a, b), n in pair_counts(rows).items()
+    }
+    found: Counter[tuple[int, int]] = Counter()
+    order = sampler.order(0)
+    for epoch in range(400):
+        batch = sampler.batch(epoch, 0, order)
+        drawn = batch.positives["co_occurs"]
+        anchors, partners = batch.items[batch.item_anchor], batch.items[drawn.item]
+        found.update(zip(anchors[drawn.valid].tolist(), partners[drawn.valid].tolist(), strict=True))
+    for row in {a for a, _ in found}:
+        edges = [edge for edge in raw if edge[0] == row]
+        times, total = sum(found[edge] for edge in edges), sum(raw[edge] for edge in edges)
+        if len(edges) > 1:
+            want = [raw[edge] / total * times for edge in edges]
+            assert chisquare([found[edge] for edge in edges], want).pvalue > 0.001
+    assert sum(found.values()) > 1000
