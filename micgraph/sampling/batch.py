@@ -16,6 +16,7 @@ from micgraph.sampling.negatives import NegativeKind, NegativeSampler, known_pos
 from micgraph.sampling.plan import Batch, DrawnPositives, Requires, SharedNegatives
 from micgraph.sampling.positives import reweight_sessions
 from micgraph.sampling.samples import Cut, Samples, SamplingConfig
+from micgraph.sampling.stretches import other_stretch
 from micgraph.schema import CLICKS, CO_OCCURS, ConfigError
 
 if TYPE_CHECKING:
@@ -101,6 +102,8 @@ class BatchSampler:
         }
         negatives = {kind: self.samplers[kind[0]].draw(kind[1], rng.make_key(key, *kind)) for kind in self._kinds()}
         wanted = [history.reshape(-1), distinct, anchors, *negatives.values(), *(d[0][:, 0] for d in drawn.values())]
+        other, other_mask = self._other(cut, key)
+        wanted += [] if other is None else [other.reshape(-1)]
         items, slot = self._relabel(wanted)
         context, anchor_context = self._contexts(cut, items, anchors, key)
         return Batch(
@@ -122,6 +125,8 @@ class BatchSampler:
             positives={name: self._positives(name, anchors, d, negatives, slot) for name, d in drawn.items()},
             clicked=self._clicked(cut.row, negatives),
             target_clicked=self._target_clicked(cut.row, distinct),
+            other=None if other is None else slot[other],
+            other_mask=other_mask,
             context=context,
             anchor_context=anchor_context,
         )
@@ -135,6 +140,13 @@ class BatchSampler:
     def _target_clicked(self, row: Tensor, distinct: Tensor) -> Tensor | None:
         wanted = any(r.target_mask == "batch" for r in self.requires)
         return known_positives(self.clicks, row, distinct) if wanted else None
+
+    def _other(self, cut: Cut, key: int) -> tuple[Tensor, Tensor] | tuple[None, None]:
+        """Items (not local) of another stretch of each user's clicks, [B, T], and its mask, if a task asks for it."""
+        if not any(r.other_stretch for r in self.requires):
+            return None, None
+        eid, mask = other_stretch(self.clicks, cut, self.samples.history, rng.make_key(key, "other stretch"))
+        return torch.where(mask, self.clicks.col[eid].long(), -1), mask
 
     def _contexts(
         self, cut: Cut, items: Tensor, anchors: Tensor, key: int

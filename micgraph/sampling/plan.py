@@ -25,6 +25,7 @@ class Requires:
         item_anchors: the batch's distinct target items, as anchors of item-item tasks.
         query_view: a perturbed view of each anchor query.
         item_view: a perturbed view of each item anchor.
+        other_stretch: clicks of each sample's user that it neither reads nor predicts.
     """
 
     full: bool = False
@@ -35,6 +36,7 @@ class Requires:
     item_anchors: bool = False
     query_view: bool = False
     item_view: bool = False
+    other_stretch: bool = False
 
 
 @dataclass(frozen=True)
@@ -86,6 +88,7 @@ class Batch:
         distinct_target: int64 [D], local, the batch's distinct targets.
         target_place: int64 [P], where each pair's target is in ``distinct_target``.
         item_anchor: int64 [I], local, item anchors.
+        other: int64 [B, T], local items of another stretch of the user's clicks, as ``history``; and ``other_mask``.
         context: what the graph says about ``items``, where the item tower reads it.
         anchor_context: the same for the item anchors alone, where tasks encode them once more.
     """
@@ -108,6 +111,8 @@ class Batch:
     positives: dict[str, DrawnPositives] = field(default_factory=dict)
     clicked: dict[tuple[NegativeKind, int], Tensor] = field(default_factory=dict)
     target_clicked: Tensor | None = None
+    other: Tensor | None = None
+    other_mask: Tensor | None = None
     context: ItemContext | None = None
     anchor_context: ItemContext | None = None
 

@@ -22,6 +22,7 @@ class Reps:
         search_queries: float [P, D], the same in U2I's space, of several interests the target's nearest.
         query_views: float [A, d] perturbed views of the anchor queries, as many as asked for.
         item_views: float [I, d] perturbed views of the item anchors, as many as asked for.
+        other: float [B, d], the query vectors of the samples' other stretches, or None.
         scale: scores are ``scale * <search query, search item>``.
         mining: finds more positives and negatives, or None.
     """
@@ -34,6 +35,7 @@ class Reps:
     item_views: tuple[Tensor, ...]
     scale: float
     mining: Mining | None = None
+    other: Tensor | None = None
 
     def mined(
         self, direction: Direction, key: int, anchor: tuple[Tensor, Tensor], partner: tuple[Tensor, Tensor]

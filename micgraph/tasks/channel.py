@@ -41,6 +41,24 @@ class ChannelConfig:
             raise ConfigError("literal", "views=1", "views=2", "Eqs. 7-8 are printed for one view; take one")
 
 
+@dataclass(frozen=True)
+class UserUserConfig(ChannelConfig):
+    """User-user contrast.
+
+    Attributes:
+        weight, tau, views, literal: as in :class:`ChannelConfig`.
+        positive: of an anchor: a perturbed ``view`` of the same clicks (MIC 2.4.1), or the ``window`` of another
+            stretch of the same user's clicks, for anchors whose user has more clicks than the sample reads.
+    """
+
+    positive: Literal["view", "window"] = "view"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.positive == "window" and self.views == 2:
+            raise ConfigError("views", "1 with positive=window", "2", "two views are perturbed ones; take one of both")
+
+
 class UserItem(Task):
     """A query and its target attract each other in the shared space (MIC Eq. 6).
 
@@ -72,15 +90,21 @@ class UserUser(Task):
 
     mines = ("uu",)
 
-    def __init__(self, config: ChannelConfig) -> None:
+    def __init__(self, config: UserUserConfig) -> None:
         super().__init__()
         self.config, self.weight, self.views = config, config.weight, config.views
-        self.requires = Requires(query_view=True)
+        window = config.positive == "window"
+        self.requires = Requires(other_stretch=True) if window else Requires(query_view=True)
 
     def forward(self, batch: Batch, reps: Reps) -> Tensor:
         user = batch.user[batch.pair_row[batch.anchor]]
         anchor = (user, reps.queries[batch.anchor])
-        return _contrast(self.config, anchor, reps.query_views, reps.mined("uu", batch.key, anchor, anchor))
+        mined = reps.mined("uu", batch.key, anchor, anchor)
+        if self.config.positive == "view":
+            return _contrast(self.config, anchor, reps.query_views, mined)
+        assert reps.other is not None and batch.other_mask is not None
+        row = batch.pair_row[batch.anchor]
+        return _contrast(self.config, anchor, (reps.other[row],), mined, batch.other_mask.any(1)[row])
 
 
 class ItemItem(Task):
@@ -99,7 +123,11 @@ class ItemItem(Task):
 
 
 def _contrast(
-    config: ChannelConfig, anchor: tuple[Tensor, Tensor], views: tuple[Tensor, ...], mined: Mined | None
+    config: ChannelConfig,
+    anchor: tuple[Tensor, Tensor],
+    views: tuple[Tensor, ...],
+    mined: Mined | None,
+    valid: Tensor | None = None,
 ) -> Tensor:
     ids, clean = anchor
     same = ids[:, None] == ids[None, :]
@@ -108,4 +136,4 @@ def _contrast(
         same, support = same | holds(mined.near_id, ids), mined.support
     if config.views == 2:
         return mean(nt_xent(views[0], views[1], same, config.tau, support))
-    return mean(view_contrast(clean, views[0], same, config.tau, config.literal, support))
+    return mean(view_contrast(clean, views[0], same, config.tau, config.literal, support), valid)

@@ -195,8 +195,10 @@ def nt_xent(first: Tensor, second: Tensor, same: Tensor, tau: float = 0.1, suppo
     blocked = (same | torch.eye(len(first), dtype=torch.bool, device=first.device)).repeat(2, 2)
     own = (views[: len(first)] * views[len(first) :]).sum(-1).repeat(2) / tau
     if support is not None:
-        parts = (support.near, support.near_valid, support.hard, support.hard_valid)
-        support = Support(*(torch.cat([part, part]) for part in parts), weight=support.weight)
+        near, near_valid, hard, hard_valid = (
+            torch.cat([part, part]) for part in (support.near, support.near_valid, support.hard, support.hard_valid)
+        )
+        support = Support(near, near_valid, hard, hard_valid, support.weight)
     return _directed(views, own, views @ views.T / tau, blocked, tau, support).view(2, -1).mean(0)
 
 

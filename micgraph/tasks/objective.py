@@ -87,6 +87,7 @@ class Objective(nn.Module):
             item_views=tuple(self._item_view(batch, items, i) for i in range(self.item_view_count)),
             scale=self.towers.scale,
             mining=self.mining,
+            other=self._other(batch, items, user),
         )
 
     def _pairs(self, batch: Batch, query: QueryInput) -> Tensor:
@@ -96,6 +97,13 @@ class Objective(nn.Module):
         width = batch.mask.shape[1]
         cut, which = torch.unique(batch.pair_row * width + batch.pair_at, return_inverse=True)
         return self.towers.encoder.at(query, cut // width, cut % width)[which]
+
+    def _other(self, batch: Batch, items: ItemReps, user: Fields) -> Tensor | None:
+        """The query vectors of the samples' other stretches: [B, d]."""
+        if batch.other is None or batch.other_mask is None:
+            return None
+        query = self.towers.query_input(items, batch.other, batch.other_mask, user)
+        return _mean_interest(self.towers.encoder(query))
 
     def _query_view(self, batch: Batch, items: ItemReps, user: Fields, view: int) -> Tensor:
         """A perturbed view of each anchor query (MIC 2.4.1): items and user fields masked, then dropout."""

@@ -11,7 +11,7 @@ from micgraph.nn.towers import TwoTower
 from micgraph.schema import CO_OCCURS, SIMILAR, ConfigError, did_you_mean
 from micgraph.tasks.bank import Bank
 from micgraph.tasks.base import Task
-from micgraph.tasks.channel import ChannelConfig, ItemItem, UserItem, UserUser
+from micgraph.tasks.channel import ChannelConfig, ItemItem, UserItem, UserUser, UserUserConfig
 from micgraph.tasks.feature import FeatureCL, FeatureConfig, MaskedCL, MaskingConfig
 from micgraph.tasks.matching import Matching, MatchingConfig
 from micgraph.tasks.mining import TABLES_UP_TO, Mining, MiningConfig
@@ -42,7 +42,7 @@ TASKS: dict[str, TaskType] = {
     "sem": TaskType(NeighbourConfig, lambda c, t, f: NeighbourCL(c, SIMILAR, t.config.dim), {"weight": 0.3}),
     "sess": TaskType(NeighbourConfig, lambda c, t, f: NeighbourCL(c, CO_OCCURS, t.config.dim), {"weight": 0.1}),
     "ui": TaskType(ChannelConfig, lambda c, t, f: UserItem(c), {}),
-    "uu": TaskType(ChannelConfig, lambda c, t, f: UserUser(c), {}),
+    "uu": TaskType(UserUserConfig, lambda c, t, f: UserUser(c), {}),
     "ii": TaskType(ChannelConfig, lambda c, t, f: ItemItem(c), {}),
 }
 
