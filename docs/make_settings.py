@@ -13,6 +13,7 @@ from micgraph.nn.towers import ModelConfig
 from micgraph.retrieval.fusion import FusionConfig
 from micgraph.sampling.samples import SamplingConfig
 from micgraph.tasks.augment import PerturbConfig
+from micgraph.tasks.mining import MiningConfig
 from micgraph.tasks.registry import TASKS
 from micgraph.training import TrainingConfig
 
@@ -22,6 +23,7 @@ SECTIONS: dict[str, type] = {
     "model": ModelConfig,
     "sampling": SamplingConfig,
     "perturb": PerturbConfig,
+    "mining": MiningConfig,
     "training": TrainingConfig,
     "fusion": FusionConfig,
 }
