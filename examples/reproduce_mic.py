@@ -113,9 +113,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     if args.best:
         _train_best(log, args)
         return
-    bench = held_out_users(log, title, (20, 50), args.split_seed, args.users)
     name = f"table-{args.table}" if args.table else f"figure-{args.figure}"
     plan = plan_of(args, f"mic-{args.data}-{name}")
+    bench = held_out_users(log, title, (20, 50), args.split_seed, args.users, graphs=plan.out / "graphs")
     shown = ("recall@50", "ndcg_hits@50", "hr@50", "diversity@50")
     if args.table == 1:
         report = tabulate(table_1(), bench, plan, args, name, COLUMNS, "recall@50", printed.mic(args.data))

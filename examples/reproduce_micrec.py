@@ -19,6 +19,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import printed
@@ -104,23 +105,24 @@ def figure_3(data: str, bench: Bench) -> list[Row]:
     return rows
 
 
-def bench_of(data: str, raw: str | None, users: float) -> Bench:
-    """The data under its protocol."""
+def bench_of(data: str, raw: str | None, users: float, graphs: Path) -> Bench:
+    """The data under its protocol; its graphs are kept in a folder."""
     if data == "complete-journey":
         log = datasets.complete_journey(5, before="2017-12-01", distinct=True)
         title = "Complete Journey, products new to their household, December 2017"
-        return after_a_cut(log, title, "2017-12-01", "31d", "2017-11-01", KS, users)
+        return after_a_cut(log, title, "2017-12-01", "31d", "2017-11-01", KS, users, graphs=graphs)
     title = "Globo, the 12 hours after 2017-10-16 12:00"
     times = ("2017-10-16 12:00", "12h", "2017-10-16 00:00")
-    return after_a_cut(datasets.globo(raw or ""), title, *times, KS, users, filter_seen=False, monitor="hit@200")
+    log = datasets.globo(raw or "")
+    return after_a_cut(log, title, *times, KS, users, filter_seen=False, monitor="hit@200", graphs=graphs)
 
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Read the data, fill what was asked for, write it down."""
     args = _arguments(argv)
-    bench = bench_of(args.data, args.raw, args.users)
     name = f"table-{args.table}" if args.table else f"figure-{args.figure}"
     plan = plan_of(args, f"micrec-{args.data}-{name}")
+    bench = bench_of(args.data, args.raw, args.users, plan.out / "graphs")
     hit = "recall" if args.data == "complete-journey" else "hit"
     hits = tuple(f"{hit}@{k}" for k in KS)
     columns = (*hits, "hit_cold_items@500", "hit_cold_users@500", "coverage@500")

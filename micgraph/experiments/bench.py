@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import random
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import date, timedelta
+from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 
+from micgraph import artifact
 from micgraph.evaluation import EvalData, prepare
 from micgraph.graph.builder import BuildConfig, build
 from micgraph.graph.events import Log
@@ -62,6 +66,7 @@ def held_out_users(
     split_seed: int = 1230,
     users: float = 1.0,
     build_config: BuildConfig | None = None,
+    graphs: Path | None = None,
 ) -> Bench:
     """MIC's protocol (DECISIONS 1): train on some users, choose on others, test on third ones.
 
@@ -72,10 +77,11 @@ def held_out_users(
         split_seed: of the split into users.
         users: the share of the training users that is kept, drawn with the split's seed.
         build_config: how the graph is built.
+        graphs: a folder in which graphs are kept for the next time.
     """
     parts = split(log, "user_holdout", seed=split_seed)
     train = some_users(parts.train, users, split_seed)
-    graph = build(train, build_config or BuildConfig())
+    graph = _graph(train, build_config or BuildConfig(), users, graphs)
     valid, test = _prepared(parts, graph)
     notes = (f"split into users with seed {split_seed}; {len(train):,} training events", *_counts(test))
     notes += (f"{users:.0%} of the training users kept",) if users < 1 else ()
@@ -93,6 +99,7 @@ def after_a_cut(
     filter_seen: bool = True,
     monitor: str = "recall@200",
     build_config: BuildConfig | None = None,
+    graphs: Path | None = None,
 ) -> Bench:
     """MicRec's protocol (DECISIONS 2): train on what lies before a cut, test on the window after it.
 
@@ -110,11 +117,12 @@ def after_a_cut(
         filter_seen: whether lists leave out the history.
         monitor: the validation metric that chooses.
         build_config: how the graphs are built.
+        graphs: a folder in which graphs are kept for the next time.
     """
     settings = build_config or BuildConfig()
     final = split(log, "temporal", cut=cut, test=test, valid=None)
     before = split(_until(log, final), "temporal", cut=earlier, test="3650d", valid=None)
-    graph, early = (build(some_users(part.train, users, 0), settings) for part in (final, before))
+    graph, early = (_graph(some_users(part.train, users, 0), settings, users, graphs) for part in (final, before))
     data = prepare(final.test, graph)
     notes = (f"trained before {cut}, tested on {test} after it; settings chosen on {earlier} to {cut}", *_counts(data))
     notes += (f"{users:.0%} of the training users kept",) if users < 1 else ()
@@ -141,6 +149,15 @@ def some_users(log: Log, share: float, seed: int) -> Log:
         return log.filter("user_id IN (SELECT user_id FROM kept_users)", log.manifest)
     finally:
         log.con.unregister("kept_users")
+
+
+def _graph(log: Log, settings: BuildConfig, users: float, graphs: Path | None) -> RecGraph:
+    """The graph of a training log: read where it was kept, for semantic neighbours take a while."""
+    if graphs is None:
+        return build(log, settings)
+    what = json.dumps([log.manifest, asdict(settings), users], sort_keys=True, default=str)
+    path = graphs / hashlib.sha256(what.encode()).hexdigest()[:16]
+    return RecGraph.load(path) if artifact.exists(path) else build(log, settings, path)
 
 
 def _until(log: Log, final: Split) -> Log:

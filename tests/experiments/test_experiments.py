@@ -146,6 +146,17 @@ def test_after_a_cut_nothing_of_the_test_is_seen_while_settings_are_chosen(later
     assert later.valid is None
 
 
+def test_kept_graphs_are_read_again_and_those_of_other_users_built(tiny_log, tmp_path, monkeypatch):
+    log = mg.read_log(tiny_log.clicks)
+    first = held_out_users(log, "toy", graphs=tmp_path)
+    built, build = [], bench.build
+    monkeypatch.setattr(bench, "build", lambda *given: built.append(1) or build(*given))
+    assert held_out_users(log, "toy", graphs=tmp_path).describe() == first.describe() and not built
+    assert held_out_users(log, "toy", users=0.5, graphs=tmp_path).graph.n_users < first.graph.n_users
+    assert held_out_users(log, "toy", split_seed=1, graphs=tmp_path).describe() != first.describe()
+    assert len(built) == 2
+
+
 def test_epochs_settings_and_fusion_are_frozen_before_the_cut_and_used_after_it(later, tmp_path):
     pytest.importorskip("optuna", reason="the extra tune is not installed")
     search = {"model.dropout": {"values": [0.0, 0.3]}}
