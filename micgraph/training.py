@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import time
 from collections.abc import Callable, Iterable
@@ -30,6 +31,8 @@ class TrainingConfig:
     Attributes:
         epochs: at most so many.
         lr, weight_decay: of AdamW (weight_decay 0 is Adam).
+        schedule: the learning rate stays (``constant``), or falls to 0 at the end of ``epochs`` along half a cosine
+            (a run that goes on with more epochs follows the longer curve from there on).
         clip: largest norm of the gradient, 0 for no limit.
         patience: stop after so many validations without a better ``monitor``.
         validate_every: epochs between validations.
@@ -44,6 +47,7 @@ class TrainingConfig:
     epochs: int = 20
     lr: float = 1e-3
     weight_decay: float = 0.0
+    schedule: Literal["constant", "cosine"] = "constant"
     clip: float = 5.0
     patience: int = 3
     validate_every: int = 1
@@ -166,6 +170,8 @@ class Trainer:
             loss, parts = self.objective(batch)
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()
+        for group in self.optimizer.param_groups:
+            group["lr"] = self._lr(epoch, step)
         if self.config.clip:
             torch.nn.utils.clip_grad_norm_(self.objective.parameters(), self.config.clip)
         self.optimizer.step()
@@ -178,6 +184,12 @@ class Trainer:
                 f"{loss.item()} at epoch {epoch + 1}, step {step}",
                 "lower training.lr, raise the temperature, or use precision=fp32",
             )
+
+    def _lr(self, epoch: int, step: int) -> float:
+        if self.config.schedule == "constant":
+            return self.config.lr
+        done = (epoch + step / self.sampler.steps) / self.config.epochs
+        return self.config.lr * 0.5 * (1 + math.cos(math.pi * done))
 
     def _end_epoch(self) -> None:
         state, config = self.state, self.config

@@ -70,6 +70,7 @@ class EvalData:
         place = torch.full((len(self),), -1)
         place[kept] = torch.arange(len(kept))
         past = place[self.histories.owner()]
+        time = None if self.histories.time is None else self.histories.time[past >= 0]
         dropped = {
             "users without a new item": len(self) - len(kept),
             "test clicks on items of the history": int((~self.new).sum()),
@@ -78,7 +79,7 @@ class EvalData:
             self,
             user_ids=self.user_ids.take(kept.numpy()),
             users=self.users[kept],
-            histories=_ragged(past[past >= 0], self.histories.items[past >= 0], len(kept)),
+            histories=_ragged(past[past >= 0], self.histories.items[past >= 0], len(kept), time),
             clicks=clicks,
             new=torch.ones(len(owner), dtype=torch.bool),
             counts={**self.counts, **dropped},
@@ -102,7 +103,8 @@ def prepare(holdout: Holdout, graph: RecGraph) -> EvalData:
     users = graph.users.index(testers.values)
     _refuse_leakage(graph, users[owner], item, targets[TIMESTAMP].to_numpy())
     known = past_item < graph.n_items
-    histories = _ragged(past_owner[known], past_item[known], len(testers))
+    seconds = past[TIMESTAMP].to_numpy() // 1_000_000
+    histories = _ragged(past_owner[known], past_item[known], len(testers), seconds[known])
     clicks = _ragged(owner, item, len(testers))
     pair = clicks.owner() * width + clicks.items
     return EvalData(
@@ -195,9 +197,15 @@ def _refuse_leakage(
         raise LeakageError("holdout", "no target among the graph's clicks", f"{overlap:,} of {len(user):,}", remedy)
 
 
-def _ragged(owner: Tensor | NDArray[np.int64], items: Tensor | NDArray[np.int64], n_rows: int) -> Ragged:
+def _ragged(
+    owner: Tensor | NDArray[np.int64],
+    items: Tensor | NDArray[np.int64],
+    n_rows: int,
+    time: Tensor | NDArray[np.int64] | None = None,
+) -> Ragged:
     """Items by owner, in the order in which they are given."""
     owner, items = torch.as_tensor(owner), torch.as_tensor(items)
     indptr = torch.zeros(n_rows + 1, dtype=torch.int64)
     torch.cumsum(torch.bincount(owner, minlength=n_rows), 0, out=indptr[1:])
-    return Ragged(indptr, items[torch.argsort(owner, stable=True)])
+    order = torch.argsort(owner, stable=True)
+    return Ragged(indptr, items[order], None if time is None else torch.as_tensor(time)[order])

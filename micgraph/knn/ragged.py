@@ -14,10 +14,12 @@ class Ragged(NamedTuple):
     Attributes:
         indptr: int64 [B + 1].
         items: int64 [S]; -1 stands for an item nobody knows.
+        time: int64 [S], seconds at which the items were clicked, from any moment on; None where nobody knows.
     """
 
     indptr: Tensor
     items: Tensor
+    time: Tensor | None = None
 
     @property
     def n_rows(self) -> int:
@@ -36,11 +38,13 @@ class Ragged(NamedTuple):
     def rows(self, start: int, stop: int) -> Ragged:
         """The lists of rows ``start`` to ``stop - 1``."""
         indptr = self.indptr[start : stop + 1]
-        return Ragged(indptr - indptr[0], self.items[int(indptr[0]) : int(indptr[-1])])
+        part = slice(int(indptr[0]), int(indptr[-1]))
+        return Ragged(indptr - indptr[0], self.items[part], None if self.time is None else self.time[part])
 
     def to(self, device: torch.device) -> Ragged:
         """The same lists on another device."""
-        return Ragged(self.indptr.to(device), self.items.to(device))
+        time = None if self.time is None else self.time.to(device)
+        return Ragged(self.indptr.to(device), self.items.to(device), time)
 
     def contains(self, ids: Tensor) -> Tensor:
         """Which of ``ids`` int64 [B, C] are in the list of their row: bool [B, C] (never the id -1)."""

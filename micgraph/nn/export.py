@@ -100,7 +100,7 @@ class BoundModel:
             return self.towers.search_items(items)[:-1], items.vectors[:-1]
 
     def encode_queries(
-        self, items: Tensor, mask: Tensor, user: Tensor, fields: Fields | None = None
+        self, items: Tensor, mask: Tensor, user: Tensor, fields: Fields | None = None, gap: Tensor | None = None
     ) -> tuple[Tensor, Tensor]:
         """Encode histories.
 
@@ -109,6 +109,7 @@ class BoundModel:
             mask: bool [B, T].
             user: int64 [B], user indices; -1 is an unknown user.
             fields: user fields to use instead of the graph's.
+            gap: int64 [B, T], seconds between each click and the one before it, -1 unknown; None: all unknown.
 
         Returns:
             (search [B, D], or [B, K, D] with several interests; own [B, d], with several interests their mean).
@@ -119,6 +120,6 @@ class BoundModel:
             self.towers.eval()
             user_fields = take(self.fields["user"], user) if fields is None else fields
             history = torch.where(mask, items, -1)
-            own = self.towers.encoder(self.towers.query_input(encoded, history, mask, user_fields))
+            own = self.towers.encoder(self.towers.query_input(encoded, history, mask, user_fields, gap=gap))
             self.towers.train(training)
             return self.towers.search_queries(own), own.mean(1) if own.dim() == 3 else own

@@ -20,25 +20,33 @@ class GRU4Rec(QueryEncoder):
         user_width: width W of the user's fields laid end to end (0: none).
         dropout: on the items that go in and on the states that come out.
         layers: stacked GRU layers.
+        hidden: width of the states; where given, a linear layer leads back to ``dim``.
     """
 
     every_position = True
 
-    def __init__(self, dim: int, user_width: int = 0, dropout: float = 0.0, layers: int = 1) -> None:
+    def __init__(
+        self, dim: int, user_width: int = 0, dropout: float = 0.0, layers: int = 1, hidden: int | None = None
+    ) -> None:
         super().__init__()
-        self.gru = nn.GRU(dim, dim, num_layers=layers, batch_first=True)
+        self.gru = nn.GRU(dim, hidden or dim, num_layers=layers, batch_first=True)
         self.dropout = nn.Dropout(dropout)
+        self.out = nn.Linear(hidden, dim) if hidden else None
         self.user = nn.Linear(user_width, dim) if user_width else None
 
     def positions(self, query: QueryInput) -> Tensor:
         states, _ = self.gru(self.dropout(query.vectors))
-        states = self.dropout(states)
+        states = self._out(states)
         return states if self.user is None else torch.add(states, self.user(query.user)[:, None])
 
     def forward(self, query: QueryInput) -> Tensor:
         states, _ = self.gru(self.dropout(query.vectors))
-        last = self.dropout(last_valid(states, query.mask))
+        last = self._out(last_valid(states, query.mask))
         return last if self.user is None else torch.add(last, self.user(query.user))
+
+    def _out(self, states: Tensor) -> Tensor:
+        states = self.dropout(states)
+        return states if self.out is None else self.out(states)
 
 
 class PooledMLP(QueryEncoder):

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from micgraph.graph.context import ItemContext, Reads
+from micgraph.graph.elapsed import CODES, gap_code
 from micgraph.graph.fields import Field, Fields
 from micgraph.nn.fields import FieldEncoder
 from micgraph.nn.items import make_item_encoder
@@ -45,6 +46,9 @@ class ModelConfig:
             one more dimension, which is 1 in queries (with ``dot``).
         shared_space: queries and items meet behind a non-linear head each (DECISIONS 23); set by the user-item task.
         history: T, the longest history that is read.
+        time_gaps: the time since the click before, by powers of two in seconds, adds a vector to each click of a
+            history; where it is unknown (histories without times, a user's first click) nothing is added. Encoders that
+            read fields instead of item vectors do not see it.
         options: more arguments of the encoder, by name.
     """
 
@@ -67,6 +71,7 @@ class ModelConfig:
     item_bias: bool = False
     shared_space: bool = False
     history: int = 50
+    time_gaps: bool = False
     options: dict[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -133,6 +138,9 @@ class TwoTower(nn.Module):
         _check_messages(config, self.encoder)
         heads = {"query": SharedHead(config.dim), "item": SharedHead(config.dim)} if config.shared_space else {}
         self.heads = nn.ModuleDict(heads)
+        self.gap = nn.Embedding(CODES, config.dim, padding_idx=0) if config.time_gaps else None
+        if self.gap is not None:
+            nn.init.zeros_(self.gap.weight)
 
     @property
     def query_width(self) -> int:
@@ -173,7 +181,13 @@ class TwoTower(nn.Module):
         return ItemReps(raw, vectors, bias, messages)
 
     def query_input(
-        self, items: ItemReps, history: Tensor, mask: Tensor, user: Fields, user_keep: Tensor | None = None
+        self,
+        items: ItemReps,
+        history: Tensor,
+        mask: Tensor,
+        user: Fields,
+        user_keep: Tensor | None = None,
+        gap: Tensor | None = None,
     ) -> QueryInput:
         """Look histories up among encoded items; where all are empty, one masked place stands for them.
 
@@ -182,6 +196,7 @@ class TwoTower(nn.Module):
             mask: bool [B, T].
             user: the users' fields, B of each.
             user_keep: bool [B, F_user], user fields that are not masked.
+            gap: int64 [B, T], seconds since the click before each one, -1 unknown; None: all unknown.
         """
         if not history.shape[1]:
             history, mask = F.pad(history, (0, 1), value=-1), F.pad(mask, (0, 1))
@@ -191,7 +206,10 @@ class TwoTower(nn.Module):
         else:
             width = items.vectors.new_zeros(len(history), 0)
         sent = None if items.messages is None else _rows(items.messages, history)
-        return QueryInput(_rows(items.vectors, history), raw, mask, width, sent)
+        vectors = _rows(items.vectors, history)
+        if self.gap is not None and gap is not None and gap.shape[1]:
+            vectors = vectors + self.gap(gap_code(gap))
+        return QueryInput(vectors, raw, mask, width, sent)
 
     def search_items(self, items: ItemReps) -> Tensor:
         """The vectors that U2I searches, of encoded items and the unknown one: [U + 1, D]."""

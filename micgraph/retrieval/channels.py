@@ -38,9 +38,13 @@ class RetrievalModel(Protocol):
         """What retrieval keeps of the vectors as they are; the model empties it when its weights have changed."""
 
     def encode_queries(
-        self, items: Tensor, mask: Tensor, user: Tensor, fields: Fields | None = None
+        self, items: Tensor, mask: Tensor, user: Tensor, fields: Fields | None = None, gap: Tensor | None = None
     ) -> tuple[Tensor, Tensor]:
         """Encode histories int64 [B, T] (oldest first, valid ones first, -1 an unknown item) of users int64 [B].
+
+        Args:
+            fields: user features to read instead of the graph's.
+            gap: int64 [B, T], seconds since the click before, -1 unknown; None: all unknown.
 
         Returns:
             search [B, d], or [B, K, d] with several interests, which finds items; own [B, d'], which finds users.

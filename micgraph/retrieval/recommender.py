@@ -18,7 +18,7 @@ from torch import Tensor
 from micgraph import artifact
 from micgraph.config import parse
 from micgraph.graph.recgraph import RecGraph
-from micgraph.graph.relation import spans
+from micgraph.graph.relation import Relation, spans
 from micgraph.ids import IdMap
 from micgraph.knn import Ragged, topk
 from micgraph.retrieval import frames
@@ -236,7 +236,7 @@ class Recommender:
         number = torch.from_numpy(frames.known(self.users, users, "users", remedy))
         clicks = self.retriever.clicks
         start, length = clicks.indptr[number.to(clicks.device)], clicks.degree(number.to(clicks.device))
-        return self.users.ids(number.numpy()), number, _rows(clicks.col, start, length)
+        return self.users.ids(number.numpy()), number, _rows(clicks, start, length)
 
     def _allowed(self, candidates: Any) -> Allowed | None:
         if candidates is None:
@@ -288,7 +288,8 @@ def _channels(given: str | Iterable[str], every: tuple[ChannelName, ...]) -> tup
     return tuple(name for name in CHANNELS if name in wanted)
 
 
-def _rows(values: Tensor, start: Tensor, length: Tensor) -> Ragged:
+def _rows(clicks: Relation, start: Tensor, length: Tensor) -> Ragged:
     indptr = torch.zeros(len(length) + 1, dtype=torch.int64, device=length.device)
     torch.cumsum(length, 0, out=indptr[1:])
-    return Ragged(indptr, values[spans(start, length)[1]].long())
+    edge = spans(start, length)[1]
+    return Ragged(indptr, clicks.col[edge].long(), None if clicks.time is None else clicks.time[edge].long())

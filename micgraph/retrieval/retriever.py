@@ -10,6 +10,7 @@ from typing import Any, TypeVar, cast
 import torch
 from torch import Tensor
 
+from micgraph.graph.elapsed import gaps
 from micgraph.graph.fields import Fields, take
 from micgraph.graph.recgraph import RecGraph
 from micgraph.graph.relation import Relation, window
@@ -143,7 +144,7 @@ class Retriever:
 
     def _encode_users(self) -> Tensor:
         everyone = torch.arange(self.graph.n_users, device=self.device)
-        histories = Ragged(self.clicks.indptr, self.clicks.col.long())
+        histories = Ragged(self.clicks.indptr, self.clicks.col.long(), self.clicks.time)
         return torch.cat([q.own.float() for q in self.encode(histories, everyone)])
 
     def allow(self, ids: Tensor) -> Allowed:
@@ -168,11 +169,12 @@ class Retriever:
             rows = histories.rows(start, stop)
             at = torch.arange(start, stop)
             own_fields = None if fields is None else {n: f.to(self.device) for n, f in take(fields, at).items()}
-            history, mask = latest(rows, self.model.history)
-            search, own = self.model.encode_queries(history, mask, users[start:stop], own_fields)
+            history, mask, gap = latest(rows, self.model.history)
+            search, own = self.model.encode_queries(history, mask, users[start:stop], own_fields, gap)
             left_out = None if exclude is None else exclude.rows(start, stop)
             known = (users[start:stop] >= 0) | (mask & (history >= 0)).any(1) if fields is None else None
-            yield Queries(*latest(rows, self.config.m), users[start:stop], search, own, left_out, known)
+            clicked = latest(rows, self.config.m)[:2]
+            yield Queries(*clicked, users[start:stop], search, own, left_out, known)
 
     def pool(self, queries: Queries, channels: Collection[ChannelName], allowed: Allowed | None, k: int) -> Pool:
         """The distinct candidates of these channels."""
@@ -230,12 +232,14 @@ class Retriever:
         return self.learned
 
 
-def latest(histories: Ragged, size: int) -> tuple[Tensor, Tensor]:
-    """The last ``size`` items of each history, oldest first: int64 [B, T] and mask bool [B, T], T <= ``size``."""
+def latest(histories: Ragged, size: int) -> tuple[Tensor, Tensor, Tensor]:
+    """The last ``size`` items of each history, oldest first: int64 [B, T] and mask bool [B, T], T <= ``size``; and the
+    seconds since the click before each one, int64 [B, T], -1 unknown."""
     rel = Relation(histories.indptr, histories.items, 0)
     rows = torch.arange(histories.n_rows, device=rel.device)
     eid, mask = window(rel, rows, histories.indptr[1:], max(1, min(size, histories.longest())))
-    return (rel.col[eid] if rel.n_edges else torch.full_like(eid, -1)), mask
+    items = rel.col[eid] if rel.n_edges else torch.full_like(eid, -1)
+    return items, mask, torch.where(mask, gaps(histories.indptr, histories.time, rows, eid), -1)
 
 
 def fill(items: Tensor, popular: Tensor, exclude: Ragged | None) -> Tensor:

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from micgraph import rng
 from micgraph.graph.context import ItemContext, Reads
+from micgraph.graph.elapsed import gaps
 from micgraph.graph.relation import Relation, draw
 from micgraph.sampling.context import ContextMaker
 from micgraph.sampling.negatives import NegativeKind, NegativeSampler, known_positives
@@ -21,6 +22,9 @@ from micgraph.schema import CLICKS, CO_OCCURS, ConfigError
 
 if TYPE_CHECKING:
     from micgraph.graph.recgraph import RecGraph
+
+POOL = 24
+"""So many batches' pieces are sorted by length at a time: enough to save most padding, few enough to mix well."""
 
 
 class BatchSampler:
@@ -79,9 +83,22 @@ class BatchSampler:
         return -(-len(self.samples) // self.config.batch_size)
 
     def order(self, epoch: int) -> Tensor:
-        """int64 [n samples], the epoch's order. Made on the CPU so that every device agrees."""
+        """int64 [n samples], the epoch's order. Made on the CPU so that every device agrees.
+
+        With ``positions`` pieces of like length share a batch, so that little is padded: of every :data:`POOL` batches
+        in a random order the pieces are sorted, and then the batches shuffled.
+        """
         generator = torch.Generator().manual_seed(rng.make_key(self.seed, "order", epoch))
-        return torch.randperm(len(self.samples), generator=generator).to(self.device)
+        order = torch.randperm(len(self.samples), generator=generator)
+        if self.config.samples != "positions":
+            return order.to(self.device)
+        size = self.config.batch_size
+        pool = torch.arange(len(order)) // (POOL * size)
+        length = self.samples.length().cpu()[order]
+        order = order[torch.argsort(pool * (int(length.max()) + 1) + length, stable=True)]
+        whole = len(order) // size
+        batches = order[: whole * size].view(whole, size)[torch.randperm(whole, generator=generator)]
+        return torch.cat([batches.reshape(-1), order[whole * size :]]).to(self.device)
 
     def batch(self, epoch: int, step: int, order: Tensor | None = None) -> Batch:
         """The batch of one step; pass ``order`` = :meth:`order` (epoch) to make it once an epoch."""
@@ -101,7 +118,9 @@ class BatchSampler:
             for name, rel in self.positives.items()
         }
         negatives = {kind: self.samplers[kind[0]].draw(kind[1], rng.make_key(key, *kind)) for kind in self._kinds()}
+        later = self._window(cut)
         wanted = [history.reshape(-1), distinct, anchors, *negatives.values(), *(d[0][:, 0] for d in drawn.values())]
+        wanted += [] if later is None else [later.reshape(-1)]
         other, other_mask = self._other(cut, key)
         wanted += [] if other is None else [other.reshape(-1)]
         items, slot = self._relabel(wanted)
@@ -112,6 +131,7 @@ class BatchSampler:
             user=cut.row,
             history=slot[history],
             mask=cut.mask,
+            gap=torch.where(cut.mask, gaps(self.clicks.indptr, self.clicks.time, cut.row, cut.eid), -1),
             pair_row=cut.pair_row,
             pair_at=cut.pair_at,
             target=slot[target],
@@ -124,7 +144,9 @@ class BatchSampler:
             negatives={kind: SharedNegatives(slot[n], self.log_q[kind[0]][n]) for kind, n in negatives.items()},
             positives={name: self._positives(name, anchors, d, negatives, slot) for name, d in drawn.items()},
             clicked=self._clicked(cut.row, negatives),
-            target_clicked=self._target_clicked(cut.row, distinct),
+            target_clicked=self._known("batch", cut.row, distinct),
+            item_clicked=self._known("items", cut.row, items),
+            window=None if later is None else slot[later],
             other=None if other is None else slot[other],
             other_mask=other_mask,
             context=context,
@@ -137,9 +159,19 @@ class BatchSampler:
         wanted = {r.negatives for r in self.requires if r.negatives and r.target_mask == "negatives"}
         return {kind: known_positives(self.clicks, row, negatives[kind]) for kind in wanted}
 
-    def _target_clicked(self, row: Tensor, distinct: Tensor) -> Tensor | None:
-        wanted = any(r.target_mask == "batch" for r in self.requires)
-        return known_positives(self.clicks, row, distinct) if wanted else None
+    def _known(self, mask: str, row: Tensor, cols: Tensor) -> Tensor | None:
+        """Which of the items ``cols`` the users have clicked, if a task asks for that mask."""
+        wanted = any(r.target_mask == mask for r in self.requires)
+        return known_positives(self.clicks, row, cols) if wanted else None
+
+    def _window(self, cut: Cut) -> Tensor | None:
+        """Items (not local) of the longest window that a task asks for: int64 [P, W], -1 beyond the user's last."""
+        size = max((r.window for r in self.requires), default=1)
+        if size == 1:
+            return None
+        eid = cut.target[:, None] + torch.arange(size, device=self.device)
+        exists = eid < self.clicks.indptr[cut.row[cut.pair_row] + 1][:, None]
+        return torch.where(exists, self.clicks.col[torch.where(exists, eid, 0)].long(), -1)
 
     def _other(self, cut: Cut, key: int) -> tuple[Tensor, Tensor] | tuple[None, None]:
         """Items (not local) of another stretch of each user's clicks, [B, T], and its mask, if a task asks for it."""

@@ -18,7 +18,8 @@ class Requires:
     Attributes:
         full: every item of the catalogue is encoded (a softmax over all of it).
         negatives: (kind, count) of items drawn from the catalogue; tasks that ask for the same share one draw.
-        target_mask: which negatives each user has clicked.
+        target_mask: which negatives each user has clicked: of those drawn, of the batch's targets, or of all its items.
+        window: how many clicks from the target on are wanted.
         positives: the item-item relation of which one edge is drawn for every item anchor.
         block: which of the negatives are masked for an item anchor: the drawn positive alone, or every neighbour
             that the relation knows.
@@ -30,7 +31,8 @@ class Requires:
 
     full: bool = False
     negatives: tuple[NegativeKind, int] | None = None
-    target_mask: Literal["none", "negatives", "batch"] = "none"
+    target_mask: Literal["none", "negatives", "batch", "items"] = "none"
+    window: int = 1
     positives: str | None = None
     block: Literal["drawn", "neighbours"] = "drawn"
     item_anchors: bool = False
@@ -73,6 +75,7 @@ class Batch:
         user: int64 [B], users (not local).
         history: int64 [B, T], local items, oldest first; -1 where ``mask`` is False.
         mask: bool [B, T].
+        gap: int64 [B, T], seconds between each click of the history and the user's click before it, or -1.
         pair_row: int64 [P], which query a pair belongs to.
         pair_at: int64 [P], the position in the history after which the target came, or None where every query is one
             pair and is read whole.
@@ -85,6 +88,9 @@ class Batch:
         positives: by relation.
         clicked: bool [B, S] by (kind, count), negatives that the user has clicked.
         target_clicked: bool [B, D], ``distinct_target`` items that the user has clicked.
+        item_clicked: bool [B, U], items that the user has clicked.
+        window: int64 [P, W], local items: each pair's target and the user's clicks after it in their order, whatever
+            their seconds; -1 where there are no more.
         distinct_target: int64 [D], local, the batch's distinct targets.
         target_place: int64 [P], where each pair's target is in ``distinct_target``.
         item_anchor: int64 [I], local, item anchors.
@@ -98,6 +104,7 @@ class Batch:
     user: Tensor
     history: Tensor
     mask: Tensor
+    gap: Tensor
     pair_row: Tensor
     pair_at: Tensor | None
     target: Tensor
@@ -111,6 +118,8 @@ class Batch:
     positives: dict[str, DrawnPositives] = field(default_factory=dict)
     clicked: dict[tuple[NegativeKind, int], Tensor] = field(default_factory=dict)
     target_clicked: Tensor | None = None
+    item_clicked: Tensor | None = None
+    window: Tensor | None = None
     other: Tensor | None = None
     other_mask: Tensor | None = None
     context: ItemContext | None = None

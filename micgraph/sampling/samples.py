@@ -96,6 +96,10 @@ class Samples:
         """The samples numbered ``pick`` int64 [B]; the key chooses among a user's clicks."""
         return self._pieces(pick) if self.config.samples == "positions" else self._cuts(pick, epoch_key)
 
+    def length(self) -> Tensor:
+        """int64 [n samples], the clicks of each piece, its last target included (with ``positions``)."""
+        return (self.stops - self.clicks.indptr[self.rows]).clamp(max=self.history + 1)
+
     def _samples(self) -> tuple[Tensor, Tensor]:
         """Row of every sample, and its piece's end, its target's offset or (users) its place among the users."""
         if self.config.samples == "positions":
@@ -132,7 +136,7 @@ class Samples:
     def _pieces(self, pick: Tensor) -> Cut:
         """Pieces of T + 1 clicks: the first T are read, the last T are targets after the clicks before them."""
         row, stop = self.rows[pick], self.stops[pick]
-        eid, mask = window(self.clicks, row, stop, self.history + 1)
+        eid, mask = window(self.clicks, row, stop, int(self.length()[pick].max()))
         pair_row, place = mask[:, 1:].nonzero(as_tuple=True)
         target = eid[pair_row, place + 1]
         past = self._before(row[pair_row], target)

@@ -6,7 +6,9 @@ import math
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
+import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from micgraph.sampling.plan import Batch, Requires
 from micgraph.schema import ConfigError, check_range
@@ -26,9 +28,15 @@ class MatchingConfig:
             (drawn from the catalogue). The softmax corrects in_batch and popularity by their log probabilities.
         count: negatives drawn.
         literal: the positive is left out of the denominator, as printed.
+        spare_clicked: with ``full``, the user's other clicks, earlier and later ones, are no negatives; drawn and
+            in_batch negatives are spared always.
+        window: W, the target and the W - 1 clicks after it in the user's row are wanted (basket-mates of the target
+            among them, also where ``strict`` histories end before it).
+        window_weight: the mean loss of the window's clicks gets this share, the target's own loss the rest.
 
     Raises:
-        ConfigError: a value out of range, or ``full`` with a loss that it does not have.
+        ConfigError: a value out of range, ``full`` or ``window`` with a loss that does not have it, or
+            ``spare_clicked`` without ``full``.
     """
 
     __pydantic_config__: ClassVar = {"extra": "forbid"}
@@ -38,17 +46,32 @@ class MatchingConfig:
     negatives: Literal["full", "in_batch", "uniform", "popularity"] = "uniform"
     count: int = 512
     literal: bool = False
+    spare_clicked: bool = False
+    window: int = 1
+    window_weight: float = 0.5
 
     def __post_init__(self) -> None:
         check_range(vars(self), "weight", at_least=0)
-        check_range(vars(self), "count", at_least=1)
+        check_range(vars(self), "count window", at_least=1)
+        check_range(vars(self), "window_weight", at_least=0, at_most=1)
         if self.negatives == "full" and (self.loss == "logistic" or self.literal):
             expected = "in_batch, uniform or popularity with loss=logistic or literal=true"
             raise ConfigError("negatives", expected, "'full'", "draw negatives, or take the plain softmax")
+        if self.spare_clicked and self.negatives != "full":
+            remedy = "leave it out: negatives of other kinds are spared always"
+            raise ConfigError("spare_clicked", "negatives=full", repr(self.negatives), remedy)
+        if self.window > 1 and (self.loss == "logistic" or self.literal or self.negatives == "in_batch"):
+            expected = "the softmax as decided, over the catalogue or over drawn negatives"
+            got = f"loss={self.loss}, negatives={self.negatives}, literal={self.literal}"
+            raise ConfigError("window", expected, got, "change these, or take window=1")
 
 
 class Matching(Task):
-    """Sampled softmax over negatives that the user has not clicked, or a softmax over the whole catalogue."""
+    """Sampled softmax over negatives that the user has not clicked, or a softmax over the whole catalogue.
+
+    With a window each wanted click stands in its own denominator beside the negatives; over the whole catalogue, if
+    clicks are not spared, that is the cross-entropy with the wanted distribution.
+    """
 
     def __init__(self, config: MatchingConfig) -> None:
         super().__init__()
@@ -57,14 +80,41 @@ class Matching(Task):
 
     def forward(self, batch: Batch, reps: Reps) -> Tensor:
         if self.config.negatives == "full":
-            return full_softmax(reps.search_queries, reps.search_items[:-1], batch.target, reps.scale)
+            return self._full(batch, reps)
         if self.config.negatives == "in_batch":
             positive, negative, blocked = self._in_batch(batch, reps)
         else:
             positive, negative, blocked = self._drawn(batch, reps)
         if self.config.loss == "logistic":
             return logistic_loss(positive, negative, blocked)
-        return mean(softmax_loss(positive, negative, blocked, self.config.literal))
+        if self.config.window == 1:
+            return mean(softmax_loss(positive, negative, blocked, self.config.literal))
+        return self._windowed(batch, reps, negative.masked_fill(blocked, -torch.inf))
+
+    def _full(self, batch: Batch, reps: Reps) -> Tensor:
+        wanted, weight = self._wanted(batch)
+        clicked = batch.item_clicked if self.config.spare_clicked else None
+        items = reps.search_items[:-1]
+        return full_softmax(reps.search_queries, items, wanted, reps.scale, weight, clicked, batch.pair_row)
+
+    def _wanted(self, batch: Batch) -> tuple[Tensor, Tensor]:
+        """Local items int64 [P, W] that each query wants, and their weights float [P, W], 0 where there is none."""
+        if self.config.window == 1:
+            return batch.target[:, None], torch.ones_like(batch.target[:, None], dtype=torch.float32)
+        assert batch.window is not None
+        window = batch.window[:, : self.config.window]
+        exists = window >= 0
+        weight = self.config.window_weight * exists / exists.sum(1, keepdim=True)
+        weight[:, 0] += 1 - self.config.window_weight
+        return window.clamp(min=0), weight
+
+    def _windowed(self, batch: Batch, reps: Reps, negative: Tensor) -> Tensor:
+        """The loss against drawn negatives [P, S]: every wanted item has a denominator of its own."""
+        wanted, weight = self._wanted(batch)
+        queries = reps.search_queries * reps.scale
+        scores = torch.einsum("pd,pwd->pw", queries, reps.search_items[wanted])
+        gap = torch.logsumexp(negative, 1, keepdim=True) - scores
+        return mean((weight * F.softplus(gap)).sum(1))
 
     def _drawn(self, batch: Batch, reps: Reps) -> tuple[Tensor, Tensor, Tensor]:
         assert self.requires.negatives is not None
@@ -88,7 +138,8 @@ class Matching(Task):
 
 def _requires(config: MatchingConfig) -> Requires:
     if config.negatives == "full":
-        return Requires(full=True)
+        return Requires(full=True, target_mask="items" if config.spare_clicked else "none", window=config.window)
     if config.negatives == "in_batch":
         return Requires(target_mask="batch")
-    return Requires(negatives=(config.negatives, config.count), target_mask="negatives")
+    kind = (config.negatives, config.count)
+    return Requires(negatives=kind, target_mask="negatives", window=config.window)

@@ -76,7 +76,7 @@ class Objective(nn.Module):
         """Everything that the tasks read."""
         items = self.towers.items(take(self.fields["item"], batch.items), context=batch.context)
         user = take(self.fields["user"], batch.user)
-        queries = self._pairs(batch, self.towers.query_input(items, batch.history, batch.mask, user))
+        queries = self._pairs(batch, self.towers.query_input(items, batch.history, batch.mask, user, gap=batch.gap))
         search_items, search_queries = self.towers.search_items(items), self.towers.search_queries(queries)
         return Reps(
             items=items,
@@ -112,7 +112,7 @@ class Objective(nn.Module):
             query = self._perturbed_query(batch, items, user, key)
         else:
             items = self._perturbed_items(batch.items, batch.context, key) if self.perturb.sides == "items" else items
-            query = self.towers.query_input(items, batch.history, batch.mask, user)
+            query = self.towers.query_input(items, batch.history, batch.mask, user, gap=batch.gap)
         return _mean_interest(self._pairs(batch, query)[batch.anchor])
 
     def _perturbed_query(self, batch: Batch, items: ItemReps, user: Fields, key: int) -> QueryInput:
@@ -120,7 +120,7 @@ class Objective(nn.Module):
         keep = keep_mask(key, batch.sample, batch.mask.shape[1], rate)
         user_keep = keep_mask(rng.make_key(key, "user"), batch.sample, self.towers.query_width, rate)
         history = torch.where(keep, batch.history, -1)
-        query = self.towers.query_input(items, history, batch.mask, user, user_keep)
+        query = self.towers.query_input(items, history, batch.mask, user, user_keep, batch.gap)
         return replace(
             query,
             vectors=F.dropout(query.vectors, drop, self.training),

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from micgraph import rng
+from micgraph.graph.elapsed import gaps
 from micgraph.graph.relation import Relation, window
 from micgraph.knn import Ragged, topk
 from micgraph.nn.export import BoundModel
@@ -83,7 +84,8 @@ def _encode_users(model: BoundModel, clicks: Relation, user: Tensor) -> tuple[Te
     search, own = [], []
     for part in user.split(USERS_AT_A_TIME):
         eid, mask = window(clicks, part, clicks.indptr[part + 1], model.history)
-        found = model.encode_queries(torch.where(mask, clicks.col[eid].long(), -1), mask, part)
+        gap = gaps(clicks.indptr, clicks.time, part, eid)
+        found = model.encode_queries(torch.where(mask, clicks.col[eid].long(), -1), mask, part, gap=gap)
         search.append(found[0] if found[0].dim() == 3 else found[0][:, None])
         own.append(found[1])
     return torch.cat(search), torch.cat(own)

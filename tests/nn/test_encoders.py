@@ -22,6 +22,8 @@ GRAPH = with_sessions(toy_graph(ROWS, N_ITEMS), ROWS)
 VARIANTS = {
     **{name: {"encoder": name} for name in ENCODERS if name != "lightgcn"},
     "gru4rec, 2 layers": {"encoder": "gru4rec", "options": {"layers": 2}},
+    "gru4rec, gaps": {"encoder": "gru4rec", "time_gaps": True},
+    "gru4rec, wide states": {"encoder": "gru4rec", "options": {"hidden": 24}},
     "mic_dnn, no user": {"encoder": "mic_dnn", "user_fields": ()},
     "gru4rec, no user": {"encoder": "gru4rec", "user_fields": ()},
     "comirec_sa, no user": {"encoder": "comirec_sa", "user_fields": ()},

@@ -117,3 +117,18 @@ def test_dropout_of_field_embeddings_leaves_the_raw_ones() -> None:
 def test_settings_that_do_not_fit_are_refused(config: dict) -> None:
     with pytest.raises(ConfigError, match="model"):
         towers(**config)
+
+
+def test_time_gaps_add_a_vector_to_each_click_and_unknown_ones_nothing() -> None:
+    model = TwoTower(ModelConfig(dim=8, history=4, user_fields=(), time_gaps=True), item_fields(5), user_fields(4))
+    with torch.no_grad():
+        model.gap.weight[1:] = torch.randn(31, 8)
+    reps, user = model.items(item_fields(5)), take(user_fields(4), torch.tensor([1]))
+    history, mask = torch.tensor([[3, 1, 4]]), torch.ones(1, 3, dtype=torch.bool)
+    plain = model.query_input(reps, history, mask, user).vectors
+    given = model.query_input(reps, history, mask, user, gap=torch.tensor([[-1, 0, 3600]])).vectors
+    assert torch.equal(plain[0, 0], given[0, 0])
+    torch.testing.assert_close(given[0, 1], plain[0, 1] + model.gap.weight[1])
+    torch.testing.assert_close(given[0, 2], plain[0, 2] + model.gap.weight[12])
+    empty = model.query_input(reps, history[:, :0], mask[:, :0], user, gap=torch.zeros(1, 0, dtype=torch.int64))
+    assert empty.vectors.shape == (1, 1, 8)

@@ -29,8 +29,8 @@ class FakeModel:
     def item_vectors(self):
         return self.search, self.own
 
-    def encode_queries(self, items, mask, user, fields=None):
-        assert items.shape == mask.shape and items.shape[1] <= self.history
+    def encode_queries(self, items, mask, user, fields=None, gap=None):
+        assert items.shape == mask.shape == gap.shape and items.shape[1] <= self.history
         self.calls += 1
         use = (mask & (items >= 0))[:, :, None]
         known = items.clamp(min=0)

@@ -128,7 +128,24 @@ def test_pair_scores(metric):
 
 
 def test_latest():
-    items, mask = latest(ragged([[1, 2, 3], [], [4, -1]]), 2)
+    items, mask, gap = latest(ragged([[1, 2, 3], [], [4, -1]]), 2)
+    assert (gap == -1).all()
     assert items[mask].tolist() == [2, 3, 4, -1] and mask.tolist() == [[True, True], [False, False], [True, True]]
-    items, mask = latest(ragged([[], []]), 5)
-    assert items.shape == (2, 1) and not mask.any()
+    items, mask, gap = latest(ragged([[], []]), 5)
+    assert items.shape == gap.shape == (2, 1) and not mask.any()
+    times = torch.tensor([5, 9, 9, 40, 41])
+    _, mask, gap = latest(ragged([[1, 2, 3], [], [4, -1]])._replace(time=times), 2)
+    assert gap.tolist() == [[4, 0], [-1, -1], [-1, 1]]
+
+
+def test_users_of_the_graph_and_histories_with_times_are_read_with_the_same_gaps(world):
+    made = world()
+    retriever, clicks = Retriever(made.model, made.graph, made.fusion), made.graph.relation("clicks")
+    seen = []
+    encode = made.model.encode_queries
+    made.model.encode_queries = lambda *given: seen.append(given[4]) or encode(*given)
+    retriever.users.vectors  # noqa: B018
+    list(retriever.encode(Ragged(clicks.indptr, clicks.col.long(), clicks.time + 99), torch.arange(12)))
+    list(retriever.encode(Ragged(clicks.indptr, clicks.col.long()), torch.arange(12)))
+    assert torch.equal(seen[0], seen[1]) and (seen[0] == 1).any(), "the times of this world are one second apart"
+    assert (seen[2] == -1).all()

@@ -369,3 +369,69 @@ def test_a_missing_relation_is_named() -> None:
     del graph.relations["similar"]
     with pytest.raises(ConfigError, match="similar"):
         BatchSampler(graph, SamplingConfig(), [Requires(negatives=("uniform", 5), positives="similar")])
+
+
+@settings(max_examples=30)
+@given(user_rows, histories, st.sampled_from(["clicks", "positions"]), st.booleans(), st.integers(2, 6))
+def test_a_window_holds_the_target_and_the_users_clicks_after_it(
+    rows: Rows, history: int, samples: str, strict: bool, size: int
+) -> None:
+    """Also beyond the piece, and with basket-mates of the target; a shorter window is a part of the longest one."""
+    try:
+        requires = [Requires(window=size), Requires(window=2)]
+        made = sampler(rows, requires, samples=samples, strict=strict, history=history, batch_size=3)
+    except ConfigError:
+        return
+    for batch in epoch(made):
+        assert batch.window is not None and batch.window.shape == (len(batch.target), size)
+        for pair, line in enumerate(batch.pair_row.tolist()):
+            row = [item for _, item in rows[int(batch.user[line])]]
+            window = [int(batch.items[i]) if i >= 0 else None for i in batch.window[pair].tolist()]
+            starts = [k for k in range(len(row)) if row[k : k + size] + [None] * (size - len(row[k:])) == window]
+            assert starts and window[0] == int(batch.items[batch.target[pair]])
+            assert not strict or any(allowed(rows[int(batch.user[line])], k, True) for k in starts)
+
+
+@settings(max_examples=30)
+@given(user_rows, st.sampled_from(["clicks", "positions"]))
+def test_clicked_items_are_told_of_the_whole_catalogue(rows: Rows, samples: str) -> None:
+    try:
+        made = sampler(rows, [Requires(full=True, target_mask="items")], samples=samples, batch_size=3)
+    except ConfigError:
+        return
+    for batch in epoch(made):
+        for line, user in enumerate(batch.user.tolist()):
+            clicked = {item for _, item in rows[user]}
+            assert batch.item_clicked[line].tolist() == [i in clicked for i in batch.items.tolist()]
+
+
+def test_pieces_of_like_length_share_a_batch_and_no_place_is_padded_in_all_of_them() -> None:
+    lengths = [2, 3, 5, 9, 17, 30] * 40
+    rows = [[(t, t % N_ITEMS) for t in range(n)] for n in lengths]
+    made = sampler(rows, samples="positions", history=16, batch_size=10)
+    for number in range(2):
+        assert sorted(made.order(number).tolist()) == list(range(len(made.samples)))
+        batches = epoch(made, number)
+        assert all(batch.mask.any(0).all() for batch in batches)
+        places = sum(batch.mask.numel() for batch in batches)
+        assert sum(int(batch.mask.sum()) for batch in batches) > 0.8 * places
+        widths = [batch.mask.shape[1] for batch in batches]
+        assert widths != sorted(widths), "short pieces do not come first"
+    assert made.order(0).tolist() != made.order(1).tolist()
+
+
+@settings(max_examples=30)
+@given(user_rows, histories, st.sampled_from(["clicks", "positions", "users"]))
+def test_gaps_are_those_to_the_users_click_before(rows: Rows, history: int, samples: str) -> None:
+    try:
+        made = sampler(rows, samples=samples, strict=False, history=history, batch_size=3)
+    except ConfigError:
+        return
+    for batch in epoch(made):
+        assert (batch.gap[~batch.mask] == -1).all()
+        for line, user in enumerate(batch.user.tolist()):
+            row, found = rows[user], batch.gap[line][batch.mask[line]].tolist()
+            whole = [-1] + [b[0] - a[0] for a, b in zip(row, row[1:], strict=False)]
+            items = read(batch, line)
+            fits = [k for k in range(len(row)) if [i for _, i in row[k : k + len(items)]] == items]
+            assert any(whole[k : k + len(items)] == found for k in fits)

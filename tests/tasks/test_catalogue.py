@@ -26,13 +26,14 @@ def score(query: torch.Tensor, item: torch.Tensor) -> float:
 def by_loops(
     query: torch.Tensor, items: torch.Tensor, share: list[list[float]], blocked: list[set[int]] | None = None
 ) -> float:
-    """Mean of -sum_i t_i log softmax(s)_i with the wanted shares t, without the items that are blocked."""
+    """Mean over the queries of sum_j t_j (log(e^{s_j} + sum of e^s over all others that are not blocked) - s_j)."""
     total = 0.0
     for p in range(len(query)):
         left_out = blocked[p] if blocked else set()
         scores = [score(query[p], items[i]) for i in range(len(items))]
-        norm = math.log(sum(math.exp(s) for i, s in enumerate(scores) if i not in left_out))
-        total += sum(t * (norm - s) for t, s in zip(share[p], scores, strict=True)) / len(query)
+        for j in range(len(items)):
+            norm = sum(math.exp(s) for i, s in enumerate(scores) if i == j or i not in left_out)
+            total += share[p][j] * (math.log(norm) - scores[j]) / len(query)
     return total
 
 
@@ -52,29 +53,37 @@ class TestInChunks:
         got = full_softmax(query, items, TARGET, SCALE).item()
         assert got == pytest.approx(by_loops(query, items, hard(TARGET)), rel=1e-9)
 
-    def test_soft_targets_are_mean_vectors(self) -> None:
-        query, items, share = table(5, D), table(N, D), torch.rand(5, N, dtype=torch.float64)
-        share /= share.sum(1, keepdim=True)
-        got = full_softmax(query, items, TARGET, SCALE, wanted=share @ items).item()
-        assert got == pytest.approx(by_loops(query, items, share.tolist()), rel=1e-9)
+    @pytest.mark.parametrize("spared", [False, True])
+    def test_several_targets_add_up(self, spared: bool) -> None:
+        """Weights 0 stand for no target; the same item may be a target twice."""
+        query, items = table(5, D), table(N, D)
+        target, weight = torch.randint(0, N, (5, 4)), torch.rand(5, 4, dtype=torch.float64)
+        target[0, :2], weight[1, 2:] = 3, 0.0
+        row = torch.tensor([0, 0, 1, 1, 1])
+        blocked = torch.rand(2, N) < 0.5 if spared else None
+        share = torch.zeros(5, N, dtype=torch.float64).scatter_add(1, target, weight)
+        left_out = None if blocked is None else [set(blocked[r].nonzero()[:, 0].tolist()) for r in row]
+        got = full_softmax(query, items, target, SCALE, weight, blocked, row).item()
+        assert got == pytest.approx(by_loops(query, items, share.tolist(), left_out), rel=1e-9)
 
-    def test_blocked_items_do_not_count_but_the_target_does(self) -> None:
+    def test_a_blocked_item_counts_for_itself_alone(self) -> None:
         query, items, row = table(5, D), table(N, D), torch.tensor([0, 0, 1, 1, 1])
         blocked = torch.zeros(2, N, dtype=torch.bool)
         blocked[0, [0, 2, 5]] = True
         blocked[1, [6, 3]] = True
-        left_out = [set(blocked[r].nonzero()[:, 0].tolist()) - {t} for r, t in zip(row, TARGET.tolist(), strict=True)]
+        left_out = [set(blocked[r].nonzero()[:, 0].tolist()) for r in row]
         got = full_softmax(query, items, TARGET, SCALE, blocked=blocked, row=row).item()
         assert got == pytest.approx(by_loops(query, items, hard(TARGET), left_out), rel=1e-9)
 
     def test_gradients_are_those_of_the_loss(self) -> None:
-        query, items, share = table(5, D).requires_grad_(), table(N, D).requires_grad_(), torch.rand(5, N).double()
+        query, items = table(5, D).requires_grad_(), table(N, D).requires_grad_()
+        target, weight = torch.randint(0, N, (5, 4)), torch.rand(5, 4, dtype=torch.float64)
         blocked, row = torch.rand(2, N) < 0.4, torch.tensor([0, 1, 0, 1, 1])
-        assert torch.autograd.gradcheck(lambda q, i: full_softmax(q, i, TARGET, SCALE), (query, items))
-        assert torch.autograd.gradcheck(lambda q, i: full_softmax(q, i, TARGET, SCALE, share @ i), (query, items))
-        assert torch.autograd.gradcheck(
-            lambda q, i: full_softmax(q, i, TARGET, SCALE, blocked=blocked, row=row), (query, items)
-        )
+        for chosen, share in ((TARGET, None), (target, weight)):
+            for spared in (None, blocked):
+                assert torch.autograd.gradcheck(
+                    lambda q, i, c=chosen, w=share, b=spared: full_softmax(q, i, c, SCALE, w, b, row), (query, items)
+                )
 
     def test_loss_and_gradients_are_those_of_pytorchs_cross_entropy(self) -> None:
         query, items = torch.randn(5, D, requires_grad=True), torch.randn(N, D, requires_grad=True)
@@ -82,6 +91,13 @@ class TestInChunks:
         torch.testing.assert_close(mine, theirs)
         slopes = [torch.autograd.grad(3 * loss, [query, items]) for loss in (mine, theirs)]
         torch.testing.assert_close(*slopes)
+
+
+def test_where_everything_is_blocked_nothing_is_left_to_lose() -> None:
+    query, items = torch.randn(5, D, requires_grad=True), torch.randn(N, D)
+    blocked, row = torch.ones(1, N, dtype=torch.bool), torch.zeros(5, dtype=torch.int64)
+    loss = full_softmax(query, items, TARGET, SCALE, blocked=blocked, row=row)
+    assert loss == 0 and (torch.autograd.grad(loss, query)[0] == 0).all()
 
 
 def test_no_query_has_no_loss() -> None:
