@@ -27,14 +27,17 @@ from micgraph.datasets import movielens_1m
 from micgraph.pipeline import make_objective, make_towers
 from micgraph.presets import resolve
 from micgraph.sampling.batch import BatchSampler
+from micgraph.schema import CLICKS
 from micgraph.tasks.objective import Objective
 
 WARM_UP = 3
+EPOCH = 1  # counted from 0: the first that uses what was mined
+PARTS = ("batch", "forward", "backward", "update", "mining")
 SAMPLED = {"negatives": "popularity", "count": 512}
 ICAN = {"sampling": {"samples": "clicks", "batch_size": 4096}}
 GRU4REC = {
     "model": {"dim": 128, "history": 50, "dropout": 0.2},
-    "sampling": {"samples": "users", "batch_size": 1024},
+    "sampling": {"samples": "clicks", "batch_size": 1024},
 }
 PAIRS: dict[str, tuple[str, str, dict[str, Any]]] = {
     "micrec": ("ican", "ican+micrec", ICAN),
@@ -50,6 +53,8 @@ class Contestant:
     objective: Objective
     sampler: BatchSampler
     optimizer: torch.optim.Optimizer
+    order: torch.Tensor
+    mining: float
 
     @classmethod
     def make(cls, name: str, config: dict[str, Any], graph: mg.RecGraph) -> Contestant:
@@ -58,12 +63,16 @@ class Contestant:
         objective = make_objective(resolved, make_towers(resolved, graph), graph)
         requires: list[Any] = [task.requires for task in objective.tasks.values()]
         sampler = BatchSampler(graph, resolved.sampling, requires, resolved.model.history)
-        return cls(name, objective.train(), sampler, torch.optim.AdamW(objective.parameters(), resolved.training.lr))
+        optimizer = torch.optim.AdamW(objective.parameters(), resolved.training.lr)
+        begun = time.perf_counter()
+        objective.begin_epoch(EPOCH, graph.relation(CLICKS), resolved.training.seed)
+        mining = (time.perf_counter() - begun) / sampler.steps
+        return cls(name, objective.train(), sampler, optimizer, sampler.order(EPOCH), mining)
 
     def step(self, number: int) -> dict[str, float]:
         """Seconds of the parts of one step, by name."""
         marks = [time.perf_counter()]
-        batch = self.sampler.batch(*divmod(number, self.sampler.steps))
+        batch = self.sampler.batch(EPOCH, number, self.order)
         marks.append(time.perf_counter())
         loss, _ = self.objective(batch)
         marks.append(time.perf_counter())
@@ -73,7 +82,7 @@ class Contestant:
         torch.nn.utils.clip_grad_norm_(self.objective.parameters(), 5.0)
         self.optimizer.step()
         marks.append(time.perf_counter())
-        return dict(zip(("batch", "forward", "backward", "update"), np.diff(marks), strict=True))
+        return dict(zip(PARTS, [*np.diff(marks), self.mining], strict=True))
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -81,7 +90,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     args = _arguments(argv)
     graph = mg.build(mg.split(movielens_1m(args.raw), "user_holdout").train)
     print(f"{platform.machine()}, {torch.get_num_threads()} threads of torch {torch.__version__}, no GPU")
-    print(f"{'':<14}{'step':>9}{'batch':>9}{'forward':>9}{'backward':>9}{'update':>9}   ms, medians of {args.steps}")
+    print(f"{'ms, medians':<14}" + "".join(f"{name:>9}" for name in ("step", *PARTS)))
     ratios = {}
     for key, (base, tasks, config) in PAIRS.items():
         pair = [Contestant.make(name, config, graph) for name in (base, tasks)]
