@@ -104,6 +104,15 @@ def test_every_config_is_tested() -> None:
     assert {path.stem for path in CONFIGS.glob("*.yaml")} == set(PRINTED)
 
 
+@pytest.mark.parametrize("path", sorted(CONFIGS.glob("tuned/*.yaml")), ids=lambda path: path.stem)
+@pytest.mark.parametrize("tasks", ["", "+micrec", "+mic"])
+def test_a_tuned_base_resolves_with_any_tasks(path: Path, tasks: str) -> None:
+    given = read_yaml(path)
+    run = resolve(given["model"]["encoder"] + tasks, path, 10_000)
+    assert path.stem.endswith(run.model.encoder)
+    assert run.training.epochs == given["training"]["epochs"]
+
+
 @pytest.mark.parametrize("name", PRINTED)
 def test_a_config_resolves_to_the_printed_settings(name: str) -> None:
     run = resolve(None, _path(name), N_ITEMS)
