@@ -23,6 +23,9 @@ from micgraph.schema import InputError
 if TYPE_CHECKING:
     from torch_geometric.metrics.link_pred import LinkPredMetric, LinkPredMetricData
 
+_CELLS = 2**24
+"""Numbers that :func:`diversity` lays out at a time: pairs of a list's places, or places times codes."""
+
 
 def recall(top: Tensor, targets: Ragged, ks: Sequence[int]) -> Tensor:
     """``|top-k ∩ targets| / |targets|`` over distinct targets.
@@ -90,10 +93,31 @@ def hit_per_click(top: Tensor, clicks: Ragged, ks: Sequence[int]) -> Tensor:
     Raises:
         InputError: as :func:`recall`.
     """
+    return hit_by_group(top, clicks, torch.zeros_like(clicks.items), 1, ks)[:, 0]
+
+
+def hit_by_group(top: Tensor, clicks: Ragged, group: Tensor, n_groups: int, ks: Sequence[int]) -> Tensor:
+    """:func:`hit_per_click` over parts of the clicks, such as those on rare items and those on popular ones.
+
+    Args:
+        top: int64 [B, N].
+        clicks: B rows of S items in all, repeats included.
+        group: int64 [S], the part that a click belongs to, -1 for none.
+        n_groups: G, how many parts there are.
+        ks: lengths at which the lists are cut.
+
+    Returns:
+        int64 [B, G, len(ks)].
+
+    Raises:
+        InputError: as :func:`recall`.
+    """
     owner = _owner(top, clicks)
     rank = _rank(top, owner, clicks.items)
-    found = rank[:, None] < torch.tensor(_checked(ks), device=top.device)
-    return torch.zeros(len(top), len(ks), dtype=torch.int64, device=top.device).index_add_(0, owner, found.long())
+    found = (rank[:, None] < torch.tensor(_checked(ks), device=top.device)) & (group >= 0)[:, None]
+    hits = torch.zeros(len(top) * n_groups, len(ks), dtype=torch.int64, device=top.device)
+    hits.index_add_(0, owner * n_groups + group.clamp(min=0), found.long())
+    return hits.view(len(top), n_groups, len(ks))
 
 
 def coverage(top: Tensor, n_items: int, ks: Sequence[int]) -> Tensor:
@@ -107,13 +131,19 @@ def diversity(top: Tensor, category: Tensor, ks: Sequence[int]) -> Tensor:
 
     Args:
         top: int64 [B, N].
-        category: int64 [n_items]; items without one share the code 0, and so count as alike.
+        category: int64 [n_items]; items without one share the code 0, and so count as alike. Or int64 [n_items, T],
+            several codes an item with -1 where there are fewer: then two items differ when they share none.
         ks: lengths at which the lists are cut.
 
     Returns:
         float32 [B, len(ks)], NaN for lists of fewer than two distinct items.
     """
     valid = (top >= 0) & ~repeated(top)
+    if category.dim() == 2:
+        width = int(category.max()) + 1 if category.numel() else 1
+        step = max(_CELLS // (top.shape[1] * max(top.shape[1], width)), 1)
+        parts = zip(top.split(step), valid.split(step), strict=True)
+        return torch.cat([_sharing_none(line, there, category, width, _checked(ks)) for line, there in parts])
     code = torch.where(valid, category[top.clamp(min=0)], -1)
     return torch.stack([_differing_pairs(code[:, :k]) for k in _checked(ks)], 1)
 
@@ -205,6 +235,17 @@ def _rank(top: Tensor, owner: Tensor, item: Tensor) -> Tensor:
     want = owner * stride + item + 1
     at = torch.searchsorted(key, want).clamp(max=len(key) - 1)
     return torch.where(key[at] == want, order[at] % top.shape[1], absent)
+
+
+def _sharing_none(top: Tensor, valid: Tensor, codes: Tensor, width: int, ks: Sequence[int]) -> Tensor:
+    """Share of pairs without a code in common at each cut; codes int64 [n_items, T] below ``width``, -1 for none."""
+    has = torch.zeros(*top.shape, width + 1, device=top.device)
+    has.scatter_(2, codes[top.clamp(min=0)] + 1, 1)  # column 0 takes what is no code
+    has = has[:, :, 1:] * valid[:, :, None]
+    pair = (valid[:, :, None] & valid[:, None, :]).triu(1)
+    differing = pair & (has @ has.transpose(1, 2) == 0)
+    counts = [(differing[:, :k, :k].sum((1, 2)), pair[:, :k, :k].sum((1, 2))) for k in ks]
+    return torch.stack([torch.where(total > 0, n / total.clamp(min=1), math.nan) for n, total in counts], 1)
 
 
 def _differing_pairs(code: Tensor) -> Tensor:

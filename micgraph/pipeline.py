@@ -9,7 +9,7 @@ import weakref
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import torch
 
@@ -218,6 +218,7 @@ def evaluate(
     new_only: bool = False,
     columns: Sequence[str] | None = None,
     fusion: FusionConfig | Mapping[str, Any] | None = None,
+    diversity: Literal["category", "tags"] = "category",
 ) -> Evaluation:
     """Judge a run's U2I lists and its fused lists on held-out clicks, beside reference rows.
 
@@ -230,10 +231,12 @@ def evaluate(
         new_only: judge only clicks on items that are new to their user.
         columns: metrics of the printed table, such as ``recall@20``.
         fusion: how the channels are fused instead of by the run's config, or a mapping of the settings that differ.
+        diversity: whether two items of a list differ by their ``category``, or when they share none of their ``tags``.
 
     Raises:
         ConfigError: no such baseline, or a fusion out of range.
-        InputError: no run, a whole split instead of a part, data prepared for another graph, or no such ``ks``.
+        InputError: no run, a whole split instead of a part, data prepared for another graph, no such ``ks`` or no
+            tags.
         LeakageError: held-out clicks are edges of the graph.
     """
     _require(run, "run", "model", "a trained run", TRAIN_FIRST)
@@ -243,7 +246,7 @@ def evaluate(
         U2IRanker(run.model, run.graph, run.name),
         FusedRanker(Recommender(run, fusion), name=f"{run.name}, fused"),
     ]
-    results = {r.name: evaluate_ranker(r, data, ks, filter_seen, new_only) for r in rankers}
+    results = {r.name: evaluate_ranker(r, data, ks, filter_seen, new_only, diversity) for r in rankers}
     return Evaluation(results, None if columns is None else tuple(columns))
 
 

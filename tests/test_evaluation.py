@@ -229,23 +229,6 @@ def test_means_are_those_of_a_loop_over_users_in_any_block_size(larger, monkeypa
     assert blocks.values == pytest.approx(whole.values) and blocks.ks == (5, 10)
 
 
-def test_cold_items_and_users_are_those_with_fewer_than_five_clicks():
-    """Item cN has N clicks; nobody can rank c9, which is unknown."""
-    events = [(f"fan{n}", f"c{i}", 10 * i + n) for i in range(1, 7) for n in range(i)]
-    graph = build(log_of(events), BuildConfig(semantic=[]))
-    past = [("new", "c6", 1), ("old", "c5", 1), *(("old", f"c{i}", i) for i in range(1, 5))]
-    later = [("new", "c4", 900), ("new", "c5", 901), ("old", "c4", 902), ("old", "c6", 903), ("old", "c9", 904)]
-    data = prepare(Holdout(log_of([*events, *past]), log_of([*later, ("nobody", "c3", 905)]), {}), graph)
-    number = {item: at for at, item in enumerate(graph.items.values.to_pylist())}
-    result = evaluate_ranker(Fixed([number["c4"], number["c6"]]), data, [1, 2], filter_seen=False)
-    assert [result[f"hit_cold_items@{k}"] for k in (1, 2)] == pytest.approx([2 / 3, 2 / 3])  # c4, c4, c3
-    assert [result[f"hit_cold_users@{k}"] for k in (1, 2)] == pytest.approx([1 / 3, 1 / 3])  # new's two, nobody's one
-    assert [result[f"hit@{k}"] for k in (1, 2)] == pytest.approx([2 / 6, 3 / 6])
-    value, weight = result.column("hit_cold_items@1")
-    assert dict(zip(data.user_ids.to_pylist(), weight.tolist(), strict=True)) == {"new": 1, "nobody": 1, "old": 1}
-    assert float((value * weight).sum()) == 2
-
-
 def test_columns_give_back_the_means_for_the_bootstrap(larger):
     graph, data = larger
     result = evaluate_ranker(Popularity().fit(graph), data, [5, 10], filter_seen=False)
@@ -274,20 +257,6 @@ def test_json_and_tables(larger):
     assert f"{mean:.4f} ± {spread:.4f}" in table(seeds, ["hr@5"])
     with pytest.raises(InputError, match="at least one result"):
         table([])
-
-
-def test_diversity_is_there_where_categories_are():
-    events = pa.table(
-        {"user_id": [1, 1, 2, 2], "item_id": [1, 2, 2, 3], "timestamp": [1_500_000_000 + i for i in range(4)]}
-    )
-    items = pa.table({"item_id": [1, 2, 3], "category": ["x", "y", "x"]})
-    graph = build(read_log(events, items=items), BuildConfig(semantic=[]))
-    later = read_log(pa.table({"user_id": [1], "item_id": [3], "timestamp": [1_500_000_900]}))
-    data = prepare(Holdout(read_log(events), later, {}), graph)
-    result = evaluate_ranker(Fixed([0, 1, 2]), data, [1, 2, 3], filter_seen=False)
-    assert "diversity@1" not in result.values  # a list of one has no pairs
-    assert ["diversity", "-", "1.0000", "0.6667"] in [line.split() for line in str(result).splitlines()]
-    assert result.values["diversity@2"] == 1 and result.values["diversity@3"] == pytest.approx(2 / 3)
 
 
 def test_movielens_reference_rows(shared_data):

@@ -91,6 +91,36 @@ def test_diversity_is_the_share_of_unlike_pairs(case):
             torch.testing.assert_close(float(got[b, at]), want, equal_nan=True, rtol=1e-5, atol=1e-6)
 
 
+@settings(deadline=None)
+@given(case=cases)
+def test_hits_by_group_are_the_hits_of_each_part(case):
+    lines, clicks = case
+    part = [-1, 0, 2, 1, 0, 2, -1, 1, 0]  # of items 0 to 8
+    group = torch.tensor([part[c] for row in clicks for c in row], dtype=torch.int64)
+    got = metrics.hit_by_group(torch.tensor(lines), ragged(clicks), group, 3, KS)
+    want = [
+        [[sum(c in line[:k] and part[c] == g for c in row) for k in KS] for g in range(3)]
+        for line, row in zip(lines, clicks, strict=True)
+    ]
+    assert got.tolist() == want
+
+
+@settings(deadline=None)
+@given(case=cases, step=st.sampled_from([1, 2**24]))
+def test_with_several_codes_pairs_differ_that_share_none(case, step):
+    lines, _ = case
+    codes = [[0, -1], [3, 1], [1, -1], [2, 4], [0, -1], [4, 3], [2, -1]]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(metrics, "_CELLS", step)
+        got = metrics.diversity(torch.tensor(lines), torch.tensor(codes), KS)
+    for b, line in enumerate(lines):
+        for at, k in enumerate(KS):
+            chosen = list(dict.fromkeys(i for i in line[:k] if i >= 0))
+            pairs = [(set(codes[i]) - {-1}, set(codes[j]) - {-1}) for n, i in enumerate(chosen) for j in chosen[:n]]
+            want = sum(not (i & j) for i, j in pairs) / len(pairs) if pairs else math.nan
+            torch.testing.assert_close(float(got[b, at]), want, equal_nan=True, rtol=1e-5, atol=1e-6)
+
+
 def test_coverage_counts_distinct_items_and_no_pads():
     top = torch.tensor([[3, 1, -1], [3, 3, 0]])
     assert metrics.coverage(top, 4, [1, 2, 3]).tolist() == [0.25, 0.5, 0.75]

@@ -2,6 +2,6 @@
 
 from micgraph.evaluation.data import EvalData, prepare, prepared
 from micgraph.evaluation.ranking import Ranker, evaluate_ranker
-from micgraph.evaluation.result import METRICS, Result, table
+from micgraph.evaluation.result import DECILES, METRICS, Result, table
 
-__all__ = ["METRICS", "EvalData", "Ranker", "Result", "evaluate_ranker", "prepare", "prepared", "table"]
+__all__ = ["DECILES", "METRICS", "EvalData", "Ranker", "Result", "evaluate_ranker", "prepare", "prepared", "table"]

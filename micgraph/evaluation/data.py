@@ -13,7 +13,7 @@ from torch import Tensor
 from micgraph.graph.split import Holdout
 from micgraph.ids import IdMap
 from micgraph.knn import Ragged
-from micgraph.schema import CLICKS, ITEM_ID, TIMESTAMP, USER_ID, InputError, LeakageError
+from micgraph.schema import CLICKS, ITEM_ID, TAGS, TIMESTAMP, USER_ID, InputError, LeakageError
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -35,6 +35,8 @@ class EvalData:
         n_items: items that can be recommended.
         category: int64 [n_items], 0 where unknown.
         item_clicks: int64 [n_items], clicks in the graph.
+        tags: int64 [n_items, T], each item's distinct tags, -1 where it has fewer; an item without any has the tag 0.
+            None where the graph has no field ``tags`` of several values.
         counts: what was left out or is unknown.
         manifest: how the split was made.
         graph: fingerprint of the graph whose numbers these are.
@@ -51,6 +53,7 @@ class EvalData:
     graph: str
     counts: dict[str, int] = field(default_factory=dict)
     manifest: dict[str, Any] = field(default_factory=dict)
+    tags: Tensor | None = None
 
     def __len__(self) -> int:
         return len(self.users)
@@ -119,7 +122,25 @@ def prepare(holdout: Holdout, graph: RecGraph) -> EvalData:
         graph=graph.fingerprint(),
         counts=_counts(users, histories, item[item >= graph.n_items], len(item), int((~known).sum())),
         manifest=dict(holdout.manifest),
+        tags=_tags(graph),
     )
+
+
+def _tags(graph: RecGraph) -> Tensor | None:
+    """Each item's distinct known tags in a row, as :attr:`EvalData.tags` has them."""
+    found = graph.item_fields.get(TAGS)
+    if found is None or found.offsets is None:
+        return None
+    owner = torch.repeat_interleave(torch.arange(len(found)), found.offsets.cpu().diff())
+    code = found.values.cpu().long()
+    pairs = torch.unique(owner[code > 0] * found.size + code[code > 0])  # 0 is a value nobody knows
+    owner = pairs // found.size
+    count = torch.bincount(owner, minlength=len(found))
+    place = torch.arange(len(pairs)) - (count.cumsum(0) - count)[owner]
+    tags = torch.full((len(found), max(int(count.max()), 1)), -1)
+    tags[count == 0, 0] = 0
+    tags[owner, place] = pairs % found.size
+    return tags
 
 
 def _events_of(given: Any) -> tuple[pa.Table, pa.Table]:

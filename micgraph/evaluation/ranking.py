@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 import numpy as np
 import torch
@@ -12,7 +12,8 @@ from torch import Tensor
 
 from micgraph import metrics
 from micgraph.evaluation.data import EvalData
-from micgraph.evaluation.result import METRICS, Result
+from micgraph.evaluation.popularity import deciles
+from micgraph.evaluation.result import DECILES, METRICS, Result
 from micgraph.knn import Ragged
 from micgraph.schema import InputError
 
@@ -20,6 +21,9 @@ BLOCK = 2048
 """Users ranked at a time."""
 COLD = 5
 """Items with fewer clicks in the graph, and users with fewer in their history, are cold."""
+
+
+Kinds = Literal["category", "tags"]
 
 
 class Ranker(Protocol):
@@ -44,7 +48,12 @@ class Ranker(Protocol):
 
 
 def evaluate_ranker(
-    ranker: Ranker, data: EvalData, ks: Sequence[int], filter_seen: bool = True, new_only: bool = False
+    ranker: Ranker,
+    data: EvalData,
+    ks: Sequence[int],
+    filter_seen: bool = True,
+    new_only: bool = False,
+    diversity: Kinds = "category",
 ) -> Result:
     """Rank for every test user and measure.
 
@@ -56,13 +65,15 @@ def evaluate_ranker(
         filter_seen: exclude the whole history from the lists. A target that is in the history then stays in the
             denominators, as a miss; ``new_only`` leaves it out.
         new_only: judge only clicks on items that are new to their user.
+        diversity: when two items of a list differ: by their ``category``, of which each item has one, or by their
+            ``tags``, when they share none (DECISIONS 30).
 
     Raises:
-        InputError: no cuts, or one that is no whole number above 0; or the ranker returns another shape, an item that
-            does not exist, an item twice, or an excluded one.
+        InputError: no cuts, or one that is no whole number above 0; diversity by tags that the graph does not have; or
+            the ranker returns another shape, an item that does not exist, an item twice, or an excluded one.
     """
     data = data.only_new() if new_only else data
-    cuts = _cuts(ks)
+    cuts, kinds = _cuts(ks), _kinds(data, diversity)
     parts: dict[str, list[Tensor]] = {}
     shown = torch.zeros(len(cuts), data.n_items, dtype=torch.bool)
     for begin in range(0, len(data), BLOCK):
@@ -71,7 +82,7 @@ def evaluate_ranker(
         exclude = seen if filter_seen else None
         top = ranker.rank(seen, data.users[begin:end], cuts[-1], exclude).cpu()
         _check_lists(top, ranker.name, (end - begin, cuts[-1]), data.n_items, exclude)
-        for name, measured in _measure(top, data.clicks.rows(begin, end), data, cuts).items():
+        for name, measured in _measure(top, data.clicks.rows(begin, end), data, kinds, cuts).items():
             parts.setdefault(name, []).append(measured)
         for at, k in enumerate(cuts):
             shown[at, top[:, :k][top[:, :k] >= 0]] = True
@@ -80,7 +91,7 @@ def evaluate_ranker(
     means["coverage"] = shown.double().mean(1)
     flat = {f"{name}@{k}": float(means[name][at]) for name in METRICS if name in means for at, k in enumerate(cuts)}
     values = {name: value for name, value in flat.items() if not math.isnan(value)}  # a list of one has no pairs
-    settings = {"filter_seen": filter_seen, "new_only": new_only}
+    settings: dict[str, bool | str] = {"filter_seen": filter_seen, "new_only": new_only, "diversity": diversity}
     return Result(ranker.name, tuple(cuts), settings, values, per_user, weights, data.counts, data.manifest)
 
 
@@ -91,7 +102,16 @@ def _cuts(ks: Sequence[Any]) -> list[int]:
     return sorted(set(whole))
 
 
-def _measure(top: Tensor, clicks: Ragged, data: EvalData, ks: Sequence[int]) -> dict[str, Tensor]:
+def _kinds(data: EvalData, diversity: str) -> Tensor | None:
+    """What diversity goes by; None where all items have the same, so that it would say nothing."""
+    kinds = {"category": data.category, "tags": data.tags}.get(diversity)
+    if kinds is None:
+        expected = "category, or tags where the items have a column of several"
+        raise InputError("diversity", expected, repr(diversity), "take category, or give the items a column tags")
+    return kinds if bool((kinds != kinds[:1]).any()) else None
+
+
+def _measure(top: Tensor, clicks: Ragged, data: EvalData, kinds: Tensor | None, ks: Sequence[int]) -> dict[str, Tensor]:
     measured = {
         "recall": metrics.recall(top, clicks, ks),
         "hr": metrics.hit_rate(top, clicks, ks),
@@ -100,8 +120,10 @@ def _measure(top: Tensor, clicks: Ragged, data: EvalData, ks: Sequence[int]) -> 
         "hit": metrics.hit_per_click(top, clicks, ks).float(),
         "hit_cold_items": metrics.hit_per_click(top, _only(clicks, _cold(clicks.items, data)), ks).float(),
     }
-    if bool((data.category != data.category[:1]).any()):  # with one category or none it would say nothing
-        measured["diversity"] = metrics.diversity(top, data.category, ks)
+    by_decile = metrics.hit_by_group(top, clicks, _decile(clicks.items, data), len(DECILES), ks)
+    measured |= dict(zip(DECILES, by_decile.float().unbind(1), strict=True))
+    if kinds is not None:
+        measured["diversity"] = metrics.diversity(top, kinds, ks)
     return measured
 
 
@@ -112,6 +134,8 @@ def _weighted(raw: Mapping[str, Tensor], data: EvalData) -> tuple[dict[str, Tens
     clicks, known = data.clicks.indptr.diff(), data.clicks.items < data.n_items
     cold = _only(data.clicks, _cold(data.clicks.items, data)).indptr.diff()
     counted = {"hit": clicks, "hit_known": _only(data.clicks, known).indptr.diff(), "hit_cold_items": cold}
+    decile = _decile(data.clicks.items, data)
+    counted |= {name: _only(data.clicks, decile == at).indptr.diff() for at, name in enumerate(DECILES)}
     for name, count in counted.items():
         weights[name] = count.float()
         per_user[name] = raw.get(name, raw["hit"]) / count.clamp(min=1)[:, None]
@@ -128,6 +152,11 @@ def _cold(items: Tensor, data: EvalData) -> Tensor:
     """Whether an item is one that the graph knows, from fewer than COLD clicks: bool, of the shape of ``items``."""
     clicks = torch.cat([data.item_clicks, torch.tensor([COLD])])  # the last one stands for what nobody knows
     return clicks[items.clamp(max=data.n_items)] < COLD
+
+
+def _decile(items: Tensor, data: EvalData) -> Tensor:
+    """The place of an item's popularity in DECILES, -1 for items that the graph does not know: int64, as ``items``."""
+    return torch.cat([deciles(data.item_clicks), torch.tensor([-1])])[items.clamp(max=data.n_items)]
 
 
 def _only(rows: Ragged, kept: Tensor) -> Ragged:

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
+from micgraph.evaluation.popularity import N_DECILES
 from micgraph.schema import InputError
 
 METRICS: dict[str, str] = {
@@ -22,9 +23,13 @@ METRICS: dict[str, str] = {
     "hit_cold_items": "the same over the clicks on known items with fewer than 5 clicks in the graph",
     "hit_cold_users": "hit over the clicks of users with fewer than 5 events in their history",
     "coverage": "distinct items recommended to anybody / items of the graph",
-    "diversity": "share of pairs in a list with different categories, mean over users",
+    "diversity": "share of pairs in a list with different categories (or no tag in common), mean over users",
 }
-"""Name -> meaning of everything that a :class:`Result` holds."""
+"""Name -> meaning of every metric that a :class:`Result` has a value of."""
+
+DECILES = tuple(f"hit_decile_{number}" for number in range(1, N_DECILES + 1))
+"""``hit`` over the clicks on items of one decile of popularity, the rarest first (see
+:func:`micgraph.evaluation.popularity.deciles`): for :meth:`Result.column` and :meth:`Result.by_popularity`."""
 
 
 @dataclass(frozen=True)
@@ -34,7 +39,7 @@ class Result:
     Attributes:
         name: the ranker's.
         ks: lengths at which lists were cut.
-        settings: ``filter_seen`` and ``new_only``.
+        settings: ``filter_seen``, ``new_only`` and what ``diversity`` goes by.
         values: ``"recall@20"`` and so on -> number; see :data:`METRICS`.
         per_user: metric -> float32 [B, len(ks)], for bootstraps over users.
         weights: metric -> float32 [B], what each user counts in the mean: his clicks for ``hit`` and its kind,
@@ -45,7 +50,7 @@ class Result:
 
     name: str
     ks: tuple[int, ...]
-    settings: dict[str, bool]
+    settings: dict[str, bool | str]
     values: dict[str, float]
     per_user: dict[str, Tensor]
     weights: dict[str, Tensor]
@@ -64,6 +69,15 @@ class Result:
             known = ", ".join(f"{m}@k" for m in self.per_user)
             raise InputError("metric", f"one of {known} with k in {list(self.ks)}", metric, "name such a metric")
         return self.per_user[name][:, self.ks.index(int(k))], self.weights[name]
+
+    def by_popularity(self, k: int) -> list[float]:
+        """``hit@k`` over the clicks on items of each popularity decile, the rarest first; NaN where nobody clicked one.
+
+        Raises:
+            InputError: lists were not cut at ``k``.
+        """
+        columns = [self.column(f"{name}@{k}") for name in DECILES]
+        return [float((value * weight).double().sum() / weight.double().sum()) for value, weight in columns]
 
     def json(self) -> str:
         """Everything except the per-user numbers, as JSON."""
