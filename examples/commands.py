@@ -67,6 +67,8 @@ def tabulate(
     print(f"\n{report.markdown()}\ntable: {path}")
     if report.lines:
         print(f"figure: {figures.lines(report, decides, plan.out / f'{name}.png')}")
+    if report.gains:
+        print(f"figure: {figures.by_popularity(report, plan.out / f'{name}-popularity.png')}")
     return report
 
 

@@ -1,17 +1,18 @@
 """Tables of models: rows trained over seeds, resumable one by one, with tests against the row that each builds on."""
 
-from micgraph.experiments import figures
 from micgraph.experiments.bench import Bench, after_a_cut, held_out_users
+from micgraph.experiments.deciles import Gain
 from micgraph.experiments.record import Record
 from micgraph.experiments.report import Report
 from micgraph.experiments.row import FUSED, U2I, Row, View, chosen
 from micgraph.experiments.runner import Measure, Plan, fill
-from micgraph.experiments.spaces import spaces
+from micgraph.experiments.vectors import spaces
 
 __all__ = [
     "FUSED",
     "U2I",
     "Bench",
+    "Gain",
     "Measure",
     "Plan",
     "Record",
@@ -20,7 +21,6 @@ __all__ = [
     "View",
     "after_a_cut",
     "chosen",
-    "figures",
     "fill",
     "held_out_users",
     "spaces",

@@ -76,6 +76,30 @@ def lines(report: Report, metric: str, path: Path) -> Path:
     return _save(figure, path)
 
 
+def by_popularity(report: Report, path: Path) -> Path:
+    """Each comparison's gain by the popularity of the clicked item, the rarest on the left, with its 95% intervals.
+
+    Args:
+        report: a table with :attr:`Report.gains`.
+        path: the picture's file.
+    """
+    figure, axes = _figure(1, 1, (8, 4.5))
+    axis, count = axes[0][0], len(report.gains)
+    for at, (gain, colour) in enumerate(zip(report.gains, PALETTE * count, strict=False)):
+        shift = 0.6 * ((at + 0.5) / count - 0.5)  # side by side within a decile
+        points = [(x + shift, y) for x, y in enumerate(gain.difference, 1) if y is not None]
+        ends = enumerate(zip(gain.low, gain.high, strict=True), 1)
+        bars = [(x + shift, low, high) for x, (low, high) in ends if low is not None and high is not None]
+        axis.plot(*np.reshape(points, (-1, 2)).T, "o", color=colour, ms=4, label=f"{gain.line} - {gain.base}", zorder=3)
+        axis.vlines(*np.reshape(bars, (-1, 3)).T, color=colour, zorder=3)
+    axis.axhline(0, color=MUTED, linewidth=0.8, zorder=2)
+    axis.set_xticks(range(1, 11))
+    axis.set_xlabel("decile of the item's training clicks (1: rarest items)", color=MUTED, fontsize=9)
+    axis.set_ylabel(f"gain in {report.gains[0].metric}", color=MUTED, fontsize=9)
+    axis.legend(frameon=False, fontsize=7, labelcolor=INK)
+    return _save(figure, path)
+
+
 def curves(given: Sequence[Curve], x_name: str, y_name: str, path: Path) -> Path:
     """Curves in one panel, such as recall against diversity.
 

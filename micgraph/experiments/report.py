@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from micgraph.experiments.deciles import Gain, cells, gains
 from micgraph.experiments.record import RESULTS, Line, Record
 from micgraph.experiments.row import Row, bases
 from micgraph.significance import holm, paired_bootstrap, welch
@@ -82,6 +83,7 @@ class Report:
         missing: row -> why it is not there.
         notes: on the data.
         extra: line's row -> further figures, means over seeds.
+        gains: of the same comparisons by the popularity of the clicked items, at the deciding metric's cut.
     """
 
     title: str
@@ -92,6 +94,7 @@ class Report:
     missing: Mapping[str, str]
     notes: tuple[str, ...]
     extra: Mapping[str, Mapping[str, float]]
+    gains: tuple[Gain, ...] = ()
 
     @classmethod
     def of(
@@ -133,6 +136,7 @@ class Report:
             reasons,
             tuple(notes),
             {name: figures for name, figures in extra.items() if figures},
+            tuple(gains(groups, pairs, int(decides.partition("@")[2]))),
         )
 
     def markdown(self) -> str:
@@ -142,6 +146,11 @@ class Report:
             what = f"Differences in {self.comparisons[0].metric}, with 95% intervals and p of a paired bootstrap over "
             what += "test users, and p of Welch's test over seeds; in brackets after Holm's correction for this table."
             parts += [what, _grid(self._tests())]
+        if self.gains:
+            what = f"Differences in {self.gains[0].metric} by the popularity of the clicked item, rarest items first: "
+            what += "each decile holds about a tenth of the training clicks. A star marks a 95% interval of a paired "
+            what += "bootstrap over test users that leaves out 0, not corrected for the number of deciles."
+            parts += [what, _grid(cells(self.gains))]
         if self.missing:
             parts.append("\n".join(f"- {name}: {reason}" for name, reason in self.missing.items()))
         return "\n\n".join(parts) + "\n"

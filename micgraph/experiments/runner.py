@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from micgraph.config import merge, nested
-from micgraph.evaluation import EvalData, Ranker, Result, evaluate_ranker
+from micgraph.evaluation import DECILES, EvalData, Ranker, Result, evaluate_ranker
 from micgraph.experiments.bench import Bench
 from micgraph.experiments.record import Line, Record, place, stored
 from micgraph.experiments.row import Row, View
@@ -27,7 +27,7 @@ from micgraph.tuning import tune, write_json
 FROZEN, TUNING, RUNS = "frozen", "tuning", "runs"
 TUNING_SEED = 1000
 """Seed of every run that settings are chosen by: none of those that the table is made of."""
-PER_USER = ("recall", "hr", "ndcg", "hit", "diversity")
+PER_USER = ("recall", "hr", "ndcg", "hit", "diversity", *DECILES)
 """Metrics of which a result keeps the per-user numbers."""
 
 
