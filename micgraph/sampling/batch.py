@@ -113,17 +113,11 @@ class BatchSampler:
         target = self.clicks.col[cut.target].long()
         distinct, place = torch.unique(target, return_inverse=True)
         anchors = self._item_anchors(distinct, key)
-        drawn = {
-            name: draw(rel, anchors, 1, rng.make_key(key, name), sample=anchors, weighted=True)
-            for name, rel in self.positives.items()
-        }
+        drawn = self._drawn(anchors, key)
         negatives = {kind: self.samplers[kind[0]].draw(kind[1], rng.make_key(key, *kind)) for kind in self._kinds()}
-        later = self._window(cut)
-        wanted = [history.reshape(-1), distinct, anchors, *negatives.values(), *(d[0][:, 0] for d in drawn.values())]
-        wanted += [] if later is None else [later.reshape(-1)]
-        other, other_mask = self._other(cut, key)
-        wanted += [] if other is None else [other.reshape(-1)]
-        items, slot = self._relabel(wanted)
+        later, (other, other_mask) = self._window(cut), self._other(cut, key)
+        wanted = [history, distinct, anchors, *negatives.values(), *(d[0] for d in drawn.values()), later, other]
+        items, slot = self._relabel([one.reshape(-1) for one in wanted if one is not None])
         context, anchor_context = self._contexts(cut, items, anchors, key)
         return Batch(
             key=key,
@@ -152,6 +146,13 @@ class BatchSampler:
             context=context,
             anchor_context=anchor_context,
         )
+
+    def _drawn(self, anchors: Tensor, key: int) -> dict[str, tuple[Tensor, Tensor, Tensor]]:
+        """One weighted edge of each item anchor (not local) in every relation that a task draws positives from."""
+        return {
+            name: draw(rel, anchors, 1, rng.make_key(key, name), sample=anchors, weighted=True)
+            for name, rel in self.positives.items()
+        }
 
     def _clicked(
         self, row: Tensor, negatives: dict[tuple[NegativeKind, int], Tensor]
