@@ -83,20 +83,23 @@ def by_popularity(report: Report, path: Path) -> Path:
         report: a table with :attr:`Report.gains`.
         path: the picture's file.
     """
-    figure, axes = _figure(1, 1, (8, 4.5))
+    figure, axes = _figure(1, 1, (11, 4.5))
     axis, count = axes[0][0], len(report.gains)
     for at, (gain, colour) in enumerate(zip(report.gains, PALETTE * count, strict=False)):
         shift = 0.6 * ((at + 0.5) / count - 0.5)  # side by side within a decile
         points = [(x + shift, y) for x, y in enumerate(gain.difference, 1) if y is not None]
         ends = enumerate(zip(gain.low, gain.high, strict=True), 1)
         bars = [(x + shift, low, high) for x, (low, high) in ends if low is not None and high is not None]
-        axis.plot(*np.reshape(points, (-1, 2)).T, "o", color=colour, ms=4, label=f"{gain.line} - {gain.base}", zorder=3)
+        mark = "os^D"[at // len(PALETTE) % 4]  # where colours come again
+        axis.plot(
+            *np.reshape(points, (-1, 2)).T, mark, color=colour, ms=4, label=f"{gain.line} - {gain.base}", zorder=3
+        )
         axis.vlines(*np.reshape(bars, (-1, 3)).T, color=colour, zorder=3)
     axis.axhline(0, color=MUTED, linewidth=0.8, zorder=2)
     axis.set_xticks(range(1, 11))
     axis.set_xlabel("decile of the item's training clicks (1: rarest items)", color=MUTED, fontsize=9)
     axis.set_ylabel(f"gain in {report.gains[0].metric}", color=MUTED, fontsize=9)
-    axis.legend(frameon=False, fontsize=7, labelcolor=INK)
+    axis.legend(loc="upper left", bbox_to_anchor=(1.0, 1.0), frameon=False, fontsize=7, labelcolor=INK)
     return _save(figure, path)
 
 
