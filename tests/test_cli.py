@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +13,6 @@ from typer.testing import CliRunner
 import micgraph
 from micgraph.cli import app
 
-REPOSITORY = Path(__file__).resolve().parents[1]
-COMMANDS = ("build", "inspect", "train", "evaluate", "recommend", "similar")
 EXPERIMENT: dict[str, Any] = {
     "log": {"source": "clicks.parquet", "items": "items.parquet", "users": "users.parquet"},
     "split": {"kind": "temporal", "test": "2d"},
@@ -281,41 +276,3 @@ def test_errors_are_one_line_and_exit_code_2(arguments: str, words: str, trained
     before = sorted(here.rglob("*"))
     assert words in _refused(*(places.get(word, word) for word in arguments.split()))
     assert [path for path in sorted(here.rglob("*")) if path.name != "runs"] == before
-
-
-def test_the_installed_command_answers_for_help_at_once() -> None:
-    code = (
-        "import sys; from micgraph.cli import app\n"
-        "try: app(['--help'], prog_name='micgraph')\n"
-        "except SystemExit: pass\n"
-        "sys.exit(sorted({'torch', 'duckdb', 'pyarrow', 'pandas'} & set(sys.modules)) or 0)"
-    )
-    shown = subprocess.run(
-        [sys.executable, "-c", code],
-        cwd=REPOSITORY,
-        env={**os.environ, "COLUMNS": "100"},
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=True,
-    )
-    assert all(command in shown.stdout for command in COMMANDS)
-
-
-def test_the_package_is_the_command_too() -> None:
-    shown = subprocess.run(
-        [sys.executable, "-m", "micgraph", "inspect", "nothing"],
-        cwd=REPOSITORY,
-        capture_output=True,
-        text=True,
-        timeout=60,
-    )
-    assert (shown.returncode, shown.stdout) == (2, "")
-    assert shown.stderr.startswith("error: nothing: expected a directory")
-
-
-@pytest.mark.parametrize("command", COMMANDS)
-def test_every_command_explains_itself(command: str) -> None:
-    shown = "\n".join(_run(command, "--help"))
-    assert "Usage" in shown
-    assert ("runs/NAME-N" in shown) == (command == "train")

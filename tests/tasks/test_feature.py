@@ -18,7 +18,7 @@ from micgraph.tasks.augment import drop_values, keep_some
 from micgraph.tasks.feature import FeatureConfig, MaskedCL, MaskingConfig
 from micgraph.tasks.objective import Objective
 from micgraph.tasks.registry import TASKS, contract, expand
-from tests.tasks.test_tasks import average, cos, dot, ratio, step
+from tests.tasks.one_step import average, cos, dot, ratio, step
 from tests.toy import item_fields, multi, user_fields
 
 FIELDS = tuple(item_fields(4))
