@@ -112,9 +112,9 @@ def _check(config: RunConfig, graph: RecGraph, data: EvalData | None) -> None:
     """Refuse before training what would fail only after it."""
     _check_monitor(config.training.monitor)
     fusion = config.fusion
-    if fusion.neighbors != "near" and fusion.neighbors not in graph.relations:
-        remedy = "take near, or build the graph with the features or settings that make the relation"
-        expected = f"near or a relation of the graph, {list(graph.relations)}"
+    if fusion.neighbors not in ("near", "follows", *graph.relations):
+        remedy = "take near or follows, or build the graph with the features or settings that make the relation"
+        expected = f"near, follows or a relation of the graph, {list(graph.relations)}"
         raise ConfigError("fusion.neighbors", expected, repr(fusion.neighbors), remedy)
     if fusion.fusion == "learned" and data is None:
         remedy = "pass validation=split.valid, or take fusion.fusion=mic"

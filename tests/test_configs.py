@@ -101,7 +101,13 @@ def _written(name: str) -> set[str]:
 
 
 def test_every_config_is_tested() -> None:
-    assert {path.stem for path in CONFIGS.glob("*.yaml")} == set(PRINTED)
+    assert {path.stem for path in CONFIGS.glob("*.yaml")} == {*PRINTED, "ml1m_best"}
+
+
+def test_the_best_row_resolves() -> None:
+    run = resolve(None, _path("ml1m_best"), 3_415)
+    assert run.name == "gru4rec" and run.task_config("matching").spare_clicked and run.model.time_gaps
+    assert run.fusion.fusion == "learned" and run.fusion.neighbors == "follows"
 
 
 @pytest.mark.parametrize("path", sorted(CONFIGS.glob("tuned/*.yaml")), ids=lambda path: path.stem)

@@ -181,10 +181,12 @@ class I2I:
 
     Attributes:
         table: the neighbours of every item.
+        decay: a similarity counts so many times less for each click made since.
     """
 
     table: NeighborTable
     m: int
+    decay: float = 1.0
 
     def find(self, queries: Queries, allowed: Allowed | None = None) -> Candidates:
         """See :meth:`Channel.find`; an unknown item has no neighbours."""
@@ -193,7 +195,8 @@ class I2I:
         known, rows = clicked >= 0, clicked.clamp(min=0)
         items = self.table.col[rows].long()
         mask = known[:, :, None] & (items >= 0)
-        weight = self.table.score[rows].float()
+        age = torch.arange(self.m, device=rows.device)[None, :, None]
+        weight = self.table.score[rows].float() * self.decay**age
         return _lay_out(items, mask, weight, clicked[:, :, None], queries, allowed)
 
 

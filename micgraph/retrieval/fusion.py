@@ -10,7 +10,7 @@ from torch import Tensor
 
 from micgraph.knn import IndexKind, VectorIndex
 from micgraph.retrieval.channels import CHANNELS, ChannelName, pair_scores
-from micgraph.retrieval.learned import LearnedFusion, features
+from micgraph.retrieval.learned import FEATURES, LearnedFusion, features
 from micgraph.retrieval.pool import Pool, Trigger, cut
 from micgraph.schema import ConfigError, check_range
 
@@ -22,6 +22,7 @@ class FusionConfig:
     Attributes:
         channels: which of ``u2i``, ``u2u`` and ``i2i`` give candidates where a call does not say it.
         fusion: ``"mic"``, Eq. 5; or ``"learned"``, a logistic model fitted on validation data.
+        learn_from: what the logistic model reads, some of :data:`micgraph.retrieval.learned.FEATURES`; None is all.
         basic: Score_Basic of Eq. 5: the ``"cosine"`` of user and item, or the ``"score"`` that U2I ranks by.
         count_scale: s of Eq. 3 is the count as printed (``"linear"``), or its logarithm (``"log"``: each item gets
             its share of all occurrences; as printed, one item often gets all).
@@ -34,8 +35,11 @@ class FusionConfig:
         m3: neighbours of each of them.
         k2: items that U2U keeps; None keeps all, at most m1 * m2.
         k3: items that I2I keeps; None keeps all, at most m * m3.
-        neighbors: what I2I's neighbours are: ``"near"`` in the space of item vectors, or the graph's edges
-            ``"co_occurs"`` or ``"similar"``.
+        neighbors: what I2I's neighbours are: ``"near"`` in the space of item vectors, the graph's edges
+            ``"co_occurs"`` or ``"similar"``, or what a linear model says is clicked next (``"follows"``, see
+            :mod:`micgraph.retrieval.linear`; up to 20,000 items).
+        follow_window: how many clicks the linear model reads and foretells.
+        decay: what I2I's similarities are multiplied by for each click that the user made since, also in the model.
         index: what searches items and similar users: ``"torch"`` on the model's device, or ``"faiss_flat"`` on the
             CPU, which needs the package faiss. Both are exact; FAISS keeps any of equally near ones at the last place.
 
@@ -47,6 +51,7 @@ class FusionConfig:
 
     channels: tuple[ChannelName, ...] = CHANNELS
     fusion: Literal["mic", "learned"] = "mic"
+    learn_from: tuple[str, ...] | None = None
     basic: Literal["cosine", "score"] = "cosine"
     count_scale: Literal["linear", "log"] = "linear"
     lambda_mic: float = 0.5
@@ -58,7 +63,9 @@ class FusionConfig:
     m3: int = 50
     k2: int | None = None
     k3: int | None = None
-    neighbors: Literal["near", "co_occurs", "similar"] = "near"
+    neighbors: Literal["near", "co_occurs", "similar", "follows"] = "near"
+    follow_window: int = 20
+    decay: float = 1.0
     index: IndexKind = "torch"
 
     def __post_init__(self) -> None:
@@ -66,12 +73,17 @@ class FusionConfig:
             "fusion": ("mic", "learned"),
             "basic": ("cosine", "score"),
             "count_scale": ("linear", "log"),
-            "neighbors": ("near", "co_occurs", "similar"),
+            "neighbors": ("near", "co_occurs", "similar", "follows"),
             "index": ("torch", "faiss_flat"),
         }
         for name, allowed in choices.items():
             if getattr(self, name) not in allowed:
                 raise ConfigError(name, " or ".join(allowed), repr(getattr(self, name)), "pass one of them")
+        if self.learn_from is not None and not 0 < len(self.learn_from) == len(set(self.learn_from) & set(FEATURES)):
+            remedy = "name some of them, each once, or leave it out"
+            raise ConfigError("learn_from", f"some of {list(FEATURES)}", f"{list(self.learn_from)}", remedy)
+        check_range(vars(self), "follow_window", at_least=1)
+        check_range(vars(self), "decay", above=0, at_most=1)
         check_range(vars(self), "k1 m1 m2 m m3 k2 k3", "leave a channel out by channels=[...] instead", at_least=1)
         if not self.channels or not set(self.channels) <= set(CHANNELS):
             raise ConfigError("channels", f"some of {list(CHANNELS)}", repr(self.channels), "name one or more of them")

@@ -28,7 +28,8 @@ from micgraph.retrieval.channels import (
     strongest,
 )
 from micgraph.retrieval.fusion import Fused, FusionConfig, fuse, pool_scores
-from micgraph.retrieval.learned import LearnedFusion, features
+from micgraph.retrieval.learned import FEATURES, LearnedFusion, features
+from micgraph.retrieval.linear import following
 from micgraph.retrieval.pool import Pool, cut, merge
 from micgraph.schema import CLICKS
 
@@ -123,15 +124,19 @@ class Retriever:
     def table(self) -> NeighborTable:
         """The neighbours that I2I reads, as ``config.neighbors`` says."""
         kind, size = self.config.neighbors, self.config.m3
+        ahead, decay = self.config.follow_window, self.config.decay
 
         def make() -> NeighborTable:
             if "col" in self._stored:
                 return NeighborTable(self._stored["col"], self._stored["score"])
             if kind == "near":
                 return neighbors(self.items, size, "cosine")
+            if kind == "follows":
+                return following(self.clicks, ahead, decay, size)
             return strongest(self.graph.relation(kind).to(self.device), size)
 
-        return self._once(("table", kind, size), make)
+        model = (ahead, decay) if kind == "follows" else ()
+        return self._once(("table", kind, size, *model), make)
 
     def _once(self, name: tuple[Any, ...], make: Callable[[], T]) -> T:
         """What ``make`` gives, kept with the model for this graph (what was stored with a recommender is its own)."""
@@ -185,7 +190,7 @@ class Retriever:
         if "u2u" in channels:
             ways["u2u"] = U2U(self.users, self.clicks, config.m1, config.m2)
         if "i2i" in channels:
-            ways["i2i"] = I2I(self.table, config.m)
+            ways["i2i"] = I2I(self.table, config.m, config.decay)
         return merge({name: way.find(queries, allowed) for name, way in ways.items()})
 
     def lists(
@@ -218,7 +223,7 @@ class Retriever:
             users: int64 [B].
             targets: what the user went on to click.
         """
-        rows, labels, start = [], [], 0
+        rows, labels, owners, start = [], [], [], 0
         for queries in self.encode(histories, users, exclude=histories if filter_seen else None):
             pool = self.pool(queries, self.config.channels, None, self.config.k1)
             basic, cosine = pool_scores(pool, queries.search, self.index)
@@ -226,8 +231,10 @@ class Retriever:
             hits = targets.rows(start, start + len(queries)).to(self.device)
             rows.append(features(pool, held, basic)[held.any(1)])
             labels.append(hits.contains(pool.items)[held.any(1)])
+            owners.append(held.any(1).nonzero()[:, 0] + start)
             start += len(queries)
-        self.learned = LearnedFusion.fit(torch.cat(rows), torch.cat(labels))
+        names = self.config.learn_from or FEATURES
+        self.learned = LearnedFusion.fit(torch.cat(rows), torch.cat(labels), torch.cat(owners), names)
         self.config = replace(self.config, fusion="learned")
         return self.learned
 

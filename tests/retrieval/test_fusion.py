@@ -199,17 +199,55 @@ def test_fuse_is_eq_5(settings, metric):
             ]
 
 
-def test_learned_fusion_ranks_by_its_log_odds():
+def test_learned_fusion_finds_the_odds_within_each_users_candidates():
+    """Users differ in how much they click: that must not bend the weights of what their candidates differ in."""
     g = torch.Generator().manual_seed(1)
-    x = torch.randn(4000, len(FEATURES), generator=g) * torch.tensor([1.0, 5, 1, 1, 1, 1, 1, 0]) + 2
-    truth = 2 * x[:, 0] - 0.4 * x[:, 1] - 3
-    model = LearnedFusion.fit(x, torch.rand(4000, generator=g) < torch.sigmoid(truth))
+    owner = torch.arange(400).repeat_interleave(40) * 3  # numbers of users may have gaps
+    spread = torch.tensor([1.0, 5, 1, 1, 1, 1, 1, 1, 1, 0])
+    x = torch.randn(len(owner), len(FEATURES), generator=g) * spread + 2
+    eager = torch.randn(400, generator=g).repeat_interleave(40) * 2 - 3
+    truth = 2 * x[:, 0] - 0.4 * x[:, 1]
+    model = LearnedFusion.fit(x, torch.rand(len(owner), generator=g) < torch.sigmoid(truth + eager), owner)
     model = LearnedFusion(**json.loads(json.dumps(asdict(model))))
     assert np.corrcoef(model.score(x), truth)[0, 1] > 0.99
-    by_hand = model.intercept
-    for f in range(len(FEATURES)):
-        by_hand += model.weight[f] * (float(x[0, f]) - model.mean[f]) / model.scale[f]
+    slopes = [w / s for w, s in zip(model.weight, model.scale, strict=True)]
+    assert slopes[0] == pytest.approx(2, rel=0.15) and slopes[1] == pytest.approx(-0.4, rel=0.15)
+    by_hand = sum(model.weight[f] * (float(x[0, f]) - model.mean[f]) / model.scale[f] for f in range(len(FEATURES)))
     assert float(model.score(x)[0]) == pytest.approx(by_hand, abs=1e-4)
+
+
+def test_learned_fusion_minimises_the_loss_that_it_states():
+    """Against loops: every step away from the fitted weights costs more."""
+    g = torch.Generator().manual_seed(2)
+    owner = torch.tensor([0] * 5 + [1] * 7 + [2] * 3)
+    x = torch.randn(15, len(FEATURES), generator=g, dtype=torch.float64)
+    relevant = torch.rand(15, generator=g) < 0.4
+    relevant[12:] = False  # a user without a target says nothing
+    model = LearnedFusion.fit(x, relevant, owner, ["i2i_weight", "u2i_score"])
+    assert model.names == ["i2i_weight", "u2i_score"]
+
+    def lost(weight):
+        users = []
+        for user in (0, 1):
+            mine = [k for k in range(15) if owner[k] == user]
+            score = {
+                k: sum(
+                    w * (float(x[k, FEATURES.index(name)]) - m) / s
+                    for w, name, m, s in zip(weight, model.names, model.mean, model.scale, strict=True)
+                )
+                for k in mine
+            }
+            rest = sum(math.exp(score[k]) for k in mine if not relevant[k])
+            terms = [math.log(math.exp(score[k]) + rest) - score[k] for k in mine if relevant[k]]
+            users.append(sum(terms) / len(terms))
+        return sum(users) / 2 + 1e-4 * sum(w * w for w in weight)
+
+    best = lost(model.weight)
+    for column in (0, 1):
+        for step in (-0.01, 0.01):
+            moved = list(model.weight)
+            moved[column] += step
+            assert lost(moved) > best
 
 
 def test_features_of_the_learned_fusion():
@@ -218,9 +256,9 @@ def test_features_of_the_learned_fusion():
     basic = torch.tensor([[0.1, 0.2, 0.3]])
     x = features(pool, pool.count > 0, basic)
     log = math.log
-    assert x[0, 0].tolist() == pytest.approx([0.1, -log(3), 0, 0, 0, 1, 0, 0])
-    assert x[0, 1].tolist() == pytest.approx([0.2, -log(2), log(3), 0, 0.9, 1, 1, 0])
-    assert x[0, 2].tolist() == pytest.approx([0.3, 0, log(2), 0, 0.7, 0, 1, 0])
+    assert x[0, 0].tolist() == pytest.approx([0.1, -log(3), 0, 0, 0, 0, 0, 1, 0, 0])
+    assert x[0, 1].tolist() == pytest.approx([0.2, -log(2), log(3), 0, 1.1, 0, 0.9, 1, 1, 0])
+    assert x[0, 2].tolist() == pytest.approx([0.3, 0, log(2), 0, 0.7, 0, 0.7, 0, 1, 0])
 
 
 def test_learned_fusion_needs_a_model_and_two_classes():
@@ -229,7 +267,7 @@ def test_learned_fusion_needs_a_model_and_two_classes():
     with pytest.raises(ConfigError, match="fit_fusion"):
         fuse(pool, vectors[:1], VectorIndex(vectors), torch.zeros(3).long(), 1, FusionConfig(fusion="learned"))
     with pytest.raises(InputError, match="0 of 3"):
-        LearnedFusion.fit(torch.randn(3, 8), torch.zeros(3, dtype=torch.bool))
+        LearnedFusion.fit(torch.randn(3, 10), torch.zeros(3, dtype=torch.bool), torch.zeros(3, dtype=torch.int64))
 
 
 def test_the_defaults_are_the_papers():
@@ -239,7 +277,18 @@ def test_the_defaults_are_the_papers():
     assert (config.fusion, config.basic, config.count_scale) == ("mic", "cosine", "linear")
 
 
-@pytest.mark.parametrize("wrong", [{"k1": 0}, {"k3": 0}, {"fusion": "sum"}, {"basic": "l2"}, {"neighbors": "far"}])
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"k1": 0},
+        {"k3": 0},
+        {"fusion": "sum"},
+        {"basic": "l2"},
+        {"neighbors": "far"},
+        {"learn_from": ("u2i_mood",)},
+        {"learn_from": ()},
+    ],
+)
 def test_bad_settings(wrong):
     with pytest.raises(ConfigError, match=next(iter(wrong))):
         FusionConfig(**wrong)
