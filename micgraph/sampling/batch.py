@@ -56,18 +56,22 @@ class BatchSampler:
         counts = self.graph.popularity()
         self.log_popularity = (counts.double() / counts.sum().clamp(min=1)).log().float().to(self.device)
         self.samplers: dict[NegativeKind, NegativeSampler] = {
-            "uniform": NegativeSampler.uniform(self.graph.n_items, self.device),
+            # an item without clicks is not known to have been passed by: it is no negative
+            "uniform": NegativeSampler.popularity(counts.clamp(max=1).to(self.device)),
             "popularity": NegativeSampler.popularity(counts.to(self.device)),
         }
+        self.any_item = NegativeSampler.uniform(self.graph.n_items, self.device)
+        self.unclicked = bool((counts == 0).any())
         self.log_q = {kind: sampler.log_q() for kind, sampler in self.samplers.items()}
         self.positives = {r.positives: self._positive_relation(r.positives) for r in self.requires if r.positives}
         self.full = any(r.full for r in self.requires)
         self.contexts = None if reads is None else ContextMaker(graph, reads)
         self.samples = Samples(self.clicks, config, history)
         if not len(self.samples):
+            earlier = ", of earlier seconds (sampling.strict)" if config.strict else ""
             raise ConfigError(
                 "sampling.min_history",
-                "at least one click with so many earlier ones",
+                f"at least one click with so many earlier ones{earlier}",
                 f"none among {self.clicks.n_edges} clicks with min_history={config.min_history}",
                 "lower sampling.min_history, or give a log in which users click more than once",
             )
@@ -86,19 +90,21 @@ class BatchSampler:
         """int64 [n samples], the epoch's order. Made on the CPU so that every device agrees.
 
         With ``positions`` pieces of like length share a batch, so that little is padded: of every :data:`POOL` batches
-        in a random order the pieces are sorted, and then the batches shuffled.
+        in a random order the pieces are sorted, and then the batches shuffled. What does not fill a batch is set aside
+        before and comes last: pieces of any length.
         """
         generator = torch.Generator().manual_seed(rng.make_key(self.seed, "order", epoch))
         order = torch.randperm(len(self.samples), generator=generator)
         if self.config.samples != "positions":
             return order.to(self.device)
         size = self.config.batch_size
-        pool = torch.arange(len(order)) // (POOL * size)
-        length = self.samples.length().cpu()[order]
-        order = order[torch.argsort(pool * (int(length.max()) + 1) + length, stable=True)]
         whole = len(order) // size
-        batches = order[: whole * size].view(whole, size)[torch.randperm(whole, generator=generator)]
-        return torch.cat([batches.reshape(-1), order[whole * size :]]).to(self.device)
+        full, rest = order[: whole * size], order[whole * size :]
+        pool = torch.arange(len(full)) // (POOL * size)
+        length = self.samples.length(full.to(self.device)).cpu()
+        full = full[torch.argsort(pool * (self.samples.history + 2) + length, stable=True)]
+        batches = full.view(whole, size)[torch.randperm(whole, generator=generator)]
+        return torch.cat([batches.reshape(-1), rest]).to(self.device)
 
     def batch(self, epoch: int, step: int, order: Tensor | None = None) -> Batch:
         """The batch of one step; pass ``order`` = :meth:`order` (epoch) to make it once an epoch."""
@@ -132,6 +138,7 @@ class BatchSampler:
             anchor=self._anchor(cut.pair_row, cut.sample, epoch_key),
             items=items,
             log_popularity=self.log_popularity[items],
+            can_be_negative=self.log_popularity[items].isfinite() if self.full and self.unclicked else None,
             distinct_target=slot[distinct],
             target_place=place,
             item_anchor=slot[anchors],
@@ -202,7 +209,7 @@ class BatchSampler:
             return distinct[:0]
         count = min(len(distinct), self.config.max_anchors)
         if self.config.anchors == "uniform":
-            anchors: Tensor = torch.unique(self.samplers["uniform"].draw(count, rng.make_key(key, "item anchors")))
+            anchors: Tensor = torch.unique(self.any_item.draw(count, rng.make_key(key, "item anchors")))
             return anchors
         if count == len(distinct):
             return distinct

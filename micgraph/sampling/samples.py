@@ -23,7 +23,7 @@ class SamplingConfig:
         batch_size: queries a batch: pieces for ``positions``, clicks or users otherwise.
         min_history: clicks with fewer earlier ones are no targets.
         strict: a target's history ends before its second (basket-mates are no history). ``positions`` then leave out
-            clicks whose piece holds nothing earlier; without it they go by order.
+            clicks whose piece holds nothing earlier, and pieces of nothing else; without it they go by order.
         anchors: which items the item-item tasks start from: ``batch`` (the distinct targets, hence popular ones more
             often) or ``uniform`` (as many draws from the whole catalogue, each item once).
         max_anchors: at most so many item anchors a batch.
@@ -96,9 +96,10 @@ class Samples:
         """The samples numbered ``pick`` int64 [B]; the key chooses among a user's clicks."""
         return self._pieces(pick) if self.config.samples == "positions" else self._cuts(pick, epoch_key)
 
-    def length(self) -> Tensor:
-        """int64 [n samples], the clicks of each piece, its last target included (with ``positions``)."""
-        return (self.stops - self.clicks.indptr[self.rows]).clamp(max=self.history + 1)
+    def length(self, pick: Tensor) -> Tensor:
+        """int64 [B], the clicks of the pieces numbered ``pick`` int64 [B], their last targets included (with
+        ``positions``)."""
+        return (self.stops[pick] - self.clicks.indptr[self.rows[pick]]).clamp(max=self.history + 1)
 
     def _samples(self) -> tuple[Tensor, Tensor]:
         """Row of every sample, and its piece's end, its target's offset or (users) its place among the users."""
@@ -126,22 +127,30 @@ class Samples:
         return target
 
     def _piece_ends(self) -> tuple[Tensor, Tensor]:
+        """Row and end of every piece that has a target. Its last click has one if any has: most lies before it."""
         rel, size = self.clicks, self.history
         targets = (rel.degree() - max(self.config.min_history, 1)).clamp(min=0)
         pieces = torch.div(targets + size - 1, size, rounding_mode="floor")
         row = torch.repeat_interleave(torch.arange(rel.n_rows, device=rel.device), pieces)
         nth = torch.arange(len(row), device=rel.device) - (torch.cumsum(pieces, 0) - pieces)[row]
-        return row, rel.indptr[row + 1] - nth * size
+        stop = rel.indptr[row + 1] - nth * size
+        keep = self._scored(row, torch.maximum(stop - size - 1, rel.indptr[row]), self._before(row, stop - 1))
+        return row[keep], stop[keep]
+
+    def _scored(self, row: Tensor, first: Tensor, past: Tensor) -> Tensor:
+        """Whether a click is a target: its history, which ends at the offset ``past``, has enough clicks, and one at
+        least from ``first`` on, where its piece begins. All int64 [P]."""
+        return (past > first) & (past - self.clicks.indptr[row] >= self.config.min_history)
 
     def _pieces(self, pick: Tensor) -> Cut:
         """Pieces of T + 1 clicks: the first T are read, the last T are targets after the clicks before them."""
         row, stop = self.rows[pick], self.stops[pick]
-        eid, mask = window(self.clicks, row, stop, int(self.length()[pick].max()))
+        eid, mask = window(self.clicks, row, stop, int(self.length(pick).max()))
         pair_row, place = mask[:, 1:].nonzero(as_tuple=True)
         target = eid[pair_row, place + 1]
-        past = self._before(row[pair_row], target)
-        at = past - 1 - eid[pair_row, 0]
-        scored = (at >= 0) & (past - self.clicks.indptr[row[pair_row]] >= self.config.min_history)
+        past, first = self._before(row[pair_row], target), eid[pair_row, 0]
+        scored = self._scored(row[pair_row], first, past)
+        at = past - 1 - first
         return Cut(stop, row, eid[:, :-1], mask[:, 1:], pair_row[scored], at[scored], target[scored])
 
     def _cuts(self, pick: Tensor, epoch_key: int) -> Cut:

@@ -105,12 +105,15 @@ def test_positions_reads_the_clicks_of_the_piece_that_are_early_enough(
                 seen = before[max(end - history - 1, 0) :]
                 if seen and len(before) >= least:
                     expected[user, row[place][1], tuple(seen)] += 1
-    if not any(len(row) > least for row in rows):
+    if not expected:
+        with pytest.raises(ConfigError, match="min_history"):
+            sampler(rows, samples="positions", strict=strict, history=history, min_history=least)
         return
     made = sampler(rows, samples="positions", strict=strict, history=history, min_history=least, batch_size=3)
     found: Counter[tuple[int, int, tuple[int, ...]]] = Counter()
     for batch in epoch(made):
         assert batch.pair_at is not None
+        assert set(batch.pair_row.tolist()) == set(range(len(batch))), "no piece without a target takes up a place"
         targets = batch.items[batch.target].tolist()
         for line, at, item in zip(batch.pair_row.tolist(), batch.pair_at.tolist(), targets, strict=True):
             found[int(batch.user[line]), item, tuple(read(batch, line, at))] += 1
@@ -420,6 +423,15 @@ def test_pieces_of_like_length_share_a_batch_and_no_place_is_padded_in_all_of_th
     assert made.order(0).tolist() != made.order(1).tolist()
 
 
+def test_the_batch_that_is_not_full_holds_pieces_of_any_length() -> None:
+    """It comes last in every epoch: the longest pieces, which a sorted pool ends with, would always be its own."""
+    rows = [[(t, t % N_ITEMS) for t in range(2 + n)] for n in range(24)]
+    made = sampler(rows, samples="positions", history=40, batch_size=5)
+    assert len(made.samples) == 24 and made.steps == 5
+    last = [made.order(number)[20:].tolist() for number in range(40)]
+    assert {piece for four in last for piece in four} == set(range(24))
+
+
 @settings(max_examples=30)
 @given(user_rows, histories, st.sampled_from(["clicks", "positions", "users"]))
 def test_gaps_are_those_to_the_users_click_before(rows: Rows, history: int, samples: str) -> None:
@@ -435,3 +447,11 @@ def test_gaps_are_those_to_the_users_click_before(rows: Rows, history: int, samp
             items = read(batch, line)
             fits = [k for k in range(len(row)) if [i for _, i in row[k : k + len(items)]] == items]
             assert any(whole[k : k + len(items)] == found for k in fits)
+
+
+@pytest.mark.parametrize("samples", ["clicks", "positions", "users"])
+def test_one_basket_a_user_is_nothing_to_train_on(samples: str) -> None:
+    baskets = [[(9, item) for item in range(4)], [(3, 1), (3, 2)]]
+    with pytest.raises(ConfigError, match="min_history.*earlier seconds"):
+        sampler(baskets, samples=samples)
+    assert len(sampler(baskets, samples=samples, strict=False).samples)
