@@ -121,7 +121,7 @@ class BatchSampler:
         anchors = self._item_anchors(distinct, key)
         drawn = self._drawn(anchors, key)
         negatives = {kind: self.samplers[kind[0]].draw(kind[1], rng.make_key(key, *kind)) for kind in self._kinds()}
-        later, (other, other_mask) = self._window(cut), self._other(cut, key)
+        later, (other, other_mask, other_gap) = self._window(cut), self._other(cut, key)
         wanted = [history, distinct, anchors, *negatives.values(), *(d[0] for d in drawn.values()), later, other]
         items, slot = self._relabel([one.reshape(-1) for one in wanted if one is not None])
         context, anchor_context = self._contexts(cut, items, anchors, key)
@@ -150,6 +150,7 @@ class BatchSampler:
             window=None if later is None else slot[later],
             other=None if other is None else slot[other],
             other_mask=other_mask,
+            other_gap=other_gap,
             context=context,
             anchor_context=anchor_context,
         )
@@ -181,12 +182,13 @@ class BatchSampler:
         exists = eid < self.clicks.indptr[cut.row[cut.pair_row] + 1][:, None]
         return torch.where(exists, self.clicks.col[torch.where(exists, eid, 0)].long(), -1)
 
-    def _other(self, cut: Cut, key: int) -> tuple[Tensor, Tensor] | tuple[None, None]:
-        """Items (not local) of another stretch of each user's clicks, [B, T], and its mask, if a task asks for it."""
+    def _other(self, cut: Cut, key: int) -> tuple[Tensor, Tensor, Tensor] | tuple[None, None, None]:
+        """Items (not local) of another stretch of each user's clicks, its mask and gaps, all [B, T], if a task asks."""
         if not any(r.other_stretch for r in self.requires):
-            return None, None
+            return None, None, None
         eid, mask = other_stretch(self.clicks, cut, self.samples.history, rng.make_key(key, "other stretch"))
-        return torch.where(mask, self.clicks.col[eid].long(), -1), mask
+        gap = gaps(self.clicks.indptr, self.clicks.time, cut.row, eid)
+        return torch.where(mask, self.clicks.col[eid].long(), -1), mask, torch.where(mask, gap, -1)
 
     def _contexts(
         self, cut: Cut, items: Tensor, anchors: Tensor, key: int

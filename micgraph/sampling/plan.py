@@ -94,7 +94,8 @@ class Batch:
         distinct_target: int64 [D], local, the batch's distinct targets.
         target_place: int64 [P], where each pair's target is in ``distinct_target``.
         item_anchor: int64 [I], local, item anchors.
-        other: int64 [B, T], local items of another stretch of the user's clicks, as ``history``; and ``other_mask``.
+        other: int64 [B, T], local items of another stretch of the user's clicks, as ``history``; and ``other_mask`` and
+            ``other_gap``, as ``mask`` and ``gap``.
         context: what the graph says about ``items``, where the item tower reads it.
         anchor_context: the same for the item anchors alone, where tasks encode them once more.
     """
@@ -122,6 +123,7 @@ class Batch:
     window: Tensor | None = None
     other: Tensor | None = None
     other_mask: Tensor | None = None
+    other_gap: Tensor | None = None
     context: ItemContext | None = None
     anchor_context: ItemContext | None = None
 

@@ -102,7 +102,7 @@ class Objective(nn.Module):
         """The query vectors of the samples' other stretches: [B, d]."""
         if batch.other is None or batch.other_mask is None:
             return None
-        query = self.towers.query_input(items, batch.other, batch.other_mask, user)
+        query = self.towers.query_input(items, batch.other, batch.other_mask, user, gap=batch.other_gap)
         return _mean_interest(self.towers.encoder(query))
 
     def _query_view(self, batch: Batch, items: ItemReps, user: Fields, view: int) -> Tensor:

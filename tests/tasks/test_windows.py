@@ -63,6 +63,38 @@ def test_the_positive_is_the_same_users_other_stretch(samples: str) -> None:
     assert got == pytest.approx(sum(losses) / len(losses), rel=1e-4)
 
 
+def test_an_encoder_of_gaps_hears_those_of_the_other_stretch() -> None:
+    rows = [[(t * t, t) for t in range(12)], [(3 * t, 13 - t) for t in range(9)]]
+    graph = toy_graph(rows, 14)
+    model = ModelConfig(dim=8, history=4, user_fields=(), time_gaps=True)
+    towers = TwoTower(model, graph.item_fields, graph.user_fields)
+    assert towers.gap is not None
+    torch.nn.init.normal_(towers.gap.weight)
+    task = TASKS["uu"].make(UserUserConfig(positive="window"), towers, graph.item_fields)
+    objective = Objective(towers, {"uu": task}, graph.item_fields, graph.user_fields).eval()
+    batch = BatchSampler(graph, SamplingConfig(), [task.requires], 4).batch(0, 0)
+    assert batch.other is not None and batch.other_mask is not None and batch.other_gap is not None
+    with torch.no_grad():
+        other, encoded = objective.encode(batch).other, towers.items(graph.item_fields)
+    assert other is not None
+    told = 0
+    for line, user in enumerate(batch.user.tolist()):
+        items = batch.items[batch.other[line][batch.other_mask[line]]]
+        if not len(items):
+            continue
+        places = {item: k for k, (_, item) in enumerate(rows[user])}
+        times = [rows[user][places[item]][0] for item in items.tolist()]
+        first = places[int(items[0])]
+        since = [times[0] - rows[user][first - 1][0] if first else -1]
+        gap = torch.tensor([since + [b - a for a, b in zip(times, times[1:], strict=False)]])
+        with torch.no_grad():
+            mask, user_fields = torch.ones(1, len(items), dtype=torch.bool), take(graph.user_fields, batch.user[:1])
+            want = towers.encoder(towers.query_input(encoded, items[None], mask, user_fields, gap=gap))[0]
+        torch.testing.assert_close(other[line], want)
+        told += 1
+    assert told > 10
+
+
 def test_two_views_have_no_window() -> None:
     with pytest.raises(ConfigError, match="views"):
         UserUserConfig(positive="window", views=2)
