@@ -17,7 +17,8 @@ class Requires:
 
     Attributes:
         full: every item of the catalogue is encoded (a softmax over all of it).
-        negatives: (kind, count) of items drawn from the catalogue; tasks that ask for the same share one draw.
+        negatives: (kind, count) of items drawn from those that somebody has clicked; tasks that ask for the same
+            share one draw.
         target_mask: which negatives each user has clicked: of those drawn, of the batch's targets, or of all its items.
         window: how many clicks from the target on are wanted.
         positives: the item-item relation of which one edge is drawn for every item anchor.
@@ -83,7 +84,8 @@ class Batch:
         anchor: int64 [A], one or some pairs of every query that has any: what the user-item and user-user tasks
             contrast.
         items: int64 [U], distinct items (not local).
-        log_popularity: float32 [U], log share of clicks.
+        log_popularity: float32 [U], log share of clicks, -inf where there are none.
+        can_be_negative: bool [U], ``items`` that somebody has clicked, where all items are encoded; None: every one.
         negatives: by (kind, count).
         positives: by relation.
         clicked: bool [B, S] by (kind, count), negatives that the user has clicked.
@@ -115,6 +117,7 @@ class Batch:
     distinct_target: Tensor
     target_place: Tensor
     item_anchor: Tensor
+    can_be_negative: Tensor | None = None
     negatives: dict[tuple[NegativeKind, int], SharedNegatives] = field(default_factory=dict)
     positives: dict[str, DrawnPositives] = field(default_factory=dict)
     clicked: dict[tuple[NegativeKind, int], Tensor] = field(default_factory=dict)
