@@ -69,13 +69,25 @@ def dotted(settings: Iterable[str]) -> dict[str, Any]:
 
 
 def nested(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """Settings by dotted name as nested ones: ``{"training.epochs": 3}`` -> ``{"training": {"epochs": 3}}``."""
+    """Settings by dotted name as nested ones: ``{"training.epochs": 3}`` -> ``{"training": {"epochs": 3}}``.
+
+    Several names with commas between them get the same value: ``{"tasks.ui,ii.tau": 0.2}`` sets it of both tasks.
+    """
     values: dict[str, Any] = {}
     for name, value in settings.items():
         for part in reversed(name.split(".")):
-            value = {part: value}
+            value = dict.fromkeys(part.split(","), value)
         values = merge(values, value)
     return values
+
+
+def leaves(settings: Mapping[str, Any], where: str = "") -> list[str]:
+    """The dotted names of all that nested settings set: ``{"training": {"epochs": 3}}`` -> ``["training.epochs"]``."""
+    found: list[str] = []
+    for name, value in settings.items():
+        inner = isinstance(value, Mapping) and bool(value)
+        found += leaves(value, f"{where}{name}.") if inner else [f"{where}{name}"]
+    return found
 
 
 def parse(kind: type[T], values: Mapping[str, Any], where: str = "") -> T:

@@ -36,6 +36,7 @@ class Bench:
         filter_seen: whether lists leave out the history.
         monitor: the validation metric that chooses epochs and settings.
         notes: what a reader of the table must know of the data.
+        seen_too: also judge lists that may repeat the history, as the figures named ``recall@50, seen too`` and so on.
     """
 
     title: str
@@ -47,16 +48,32 @@ class Bench:
     filter_seen: bool = True
     monitor: str = "recall@50"
     notes: tuple[str, ...] = ()
+    seen_too: bool = False
 
     def describe(self) -> dict[str, Any]:
-        """What a stored result must agree with."""
+        """What a stored result must agree with, under the names :data:`micgraph.experiments.record.SHARED`."""
         return {
             "graph": self.graph.fingerprint(),
             "test": self.test.manifest.get("split"),
+            "test_data": fingerprint(self.test),
+            "validation": fingerprint(self.develop[1]),
+            "develop": self.develop[0].fingerprint(),
             "ks": list(self.ks),
             "filter_seen": self.filter_seen,
+            "seen_too": self.seen_too,
             "monitor": self.monitor,
         }
+
+
+def fingerprint(data: EvalData) -> str:
+    """A hash of who is judged, from which histories, on which clicks, in the numbers of which graph."""
+    digest = hashlib.sha256(repr([data.graph, data.n_items, data.user_ids.to_pylist()]).encode())
+    tensors = [data.users, data.new]
+    tensors += [part for rows in (data.histories, data.clicks) for part in (rows.indptr, rows.items)]
+    for values in tensors:
+        digest.update(f"{values.dtype} {list(values.shape)}".encode())
+        digest.update(values.cpu().contiguous().numpy().data)
+    return digest.hexdigest()
 
 
 def held_out_users(
@@ -68,7 +85,8 @@ def held_out_users(
     build_config: BuildConfig | None = None,
     graphs: Path | None = None,
 ) -> Bench:
-    """MIC's protocol (DECISIONS 1): train on some users, choose on others, test on third ones.
+    """MIC's protocol (DECISIONS 1): train on some users, choose on others, test on third ones. Lists without the items
+    of the history are the headline, and what is chosen is chosen for them; lists that may repeat it are judged beside.
 
     Args:
         log: all events.
@@ -85,7 +103,7 @@ def held_out_users(
     valid, test = _prepared(parts, graph)
     notes = (f"split into users with seed {split_seed}; {len(train):,} training events", *_counts(test))
     notes += (f"{users:.0%} of the training users kept",) if users < 1 else ()
-    return Bench(title, graph, valid, test, (graph, valid), tuple(ks), notes=notes)
+    return Bench(title, graph, valid, test, (graph, valid), tuple(ks), notes=notes, seen_too=True)
 
 
 def after_a_cut(
@@ -97,7 +115,7 @@ def after_a_cut(
     ks: Sequence[int] = (50, 100, 200, 500),
     users: float = 1.0,
     filter_seen: bool = True,
-    monitor: str = "recall@200",
+    monitor: str = "recall@500",
     build_config: BuildConfig | None = None,
     graphs: Path | None = None,
 ) -> Bench:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import uuid
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,9 +15,16 @@ from numpy.typing import NDArray
 from micgraph.evaluation import Result
 from micgraph.schema import ConfigError
 from micgraph.tuning import write_json
+from micgraph.tuning.space import plain
 
 Array = NDArray[np.float32]
 RESULTS = "results"
+SHARED = ("graph", "test", "test_data", "validation", "develop", "ks", "filter_seen", "seen_too", "monitor")
+"""What the setups of all rows of a table have in common: :meth:`micgraph.experiments.Bench.describe`."""
+SEEN_TOO = ", seen too"
+"""Follows a metric's name where lists may repeat the history: ``recall@50, seen too``."""
+BUDGET = ("trials", "epochs", "overrides")
+"""What they have in common as far as they have it: a reference row that nothing is chosen for has none of these."""
 
 
 @dataclass(frozen=True)
@@ -107,13 +114,51 @@ def stored(path: Path, setup: Mapping[str, Any]) -> Record | None:
     if not path.exists():
         return None
     found = Record.load(path)
-    wanted = json.loads(json.dumps(setup))
-    differing = [name for name in wanted if found.setup.get(name) != wanted[name]]
+    wanted = plain(setup)
+    differing = [name for name in {**wanted, **found.setup} if found.setup.get(name) != wanted.get(name)]
     if differing:
         expected = "a new directory, or results of the same data and settings"
         got = f"{path}, whose {', '.join(differing)} differ"
         raise ConfigError("out", expected, got, "choose another directory, or remove that file")
     return found
+
+
+def refuse_others(out: Path, setup: Mapping[str, Any]) -> None:
+    """Look for results that no table may have together with those of a setup, before anything is trained.
+
+    Raises:
+        ConfigError: there are some, of other data, another budget or other overrides.
+    """
+    wanted = plain(setup)
+    for path in sorted((out / RESULTS).glob("*/seed-*.json")):
+        found = json.loads(path.read_text(encoding="utf-8"))
+        _refuse(("these settings", wanted), (found["row"], found["setup"]))
+
+
+def refuse_mixed(rows: Mapping[str, Sequence[Record]]) -> None:
+    """Look for results that one table may not compare: of other test users, another budget or other overrides.
+
+    Raises:
+        ConfigError: there are some; it names two rows and what differs.
+    """
+    firsts = [(name, records[0].setup) for name, records in rows.items() if records]
+    for at, first in enumerate(firsts):
+        for other in firsts[at + 1 :]:
+            _refuse(first, other)
+        for record in rows[first[0]]:
+            _refuse(first, (f"{record.row}, seed {record.seed}", record.setup), tuple(first[1]))
+
+
+def _refuse(
+    one: tuple[str, Mapping[str, Any]], other: tuple[str, Mapping[str, Any]], names: Sequence[str] = SHARED
+) -> None:
+    (name, mine), (its_name, theirs) = one, other
+    differing = [key for key in names if mine.get(key) != theirs.get(key)]
+    differing += [key for key in BUDGET if key in mine and key in theirs and mine[key] != theirs[key]]
+    if differing:
+        got = f"{name} and {its_name}, whose {', '.join(dict.fromkeys(differing))} differ"
+        expected = "rows of the same data, budget and overrides"
+        raise ConfigError("out", expected, got, "choose another directory, or remove the results of one of them")
 
 
 def _part(arrays: Mapping[str, Array], prefix: str) -> dict[str, Array]:

@@ -11,12 +11,10 @@ from typing import Any
 import numpy as np
 
 from micgraph.experiments.deciles import Gain, cells, gains
-from micgraph.experiments.record import RESULTS, Line, Record
-from micgraph.experiments.row import Row, bases
+from micgraph.experiments.record import RESULTS, Line, Record, refuse_mixed
+from micgraph.experiments.row import Row, comparisons
 from micgraph.significance import holm, paired_bootstrap, welch
 from micgraph.tuning import write_json
-
-LEVEL = 0.05
 
 
 @dataclass(frozen=True)
@@ -119,13 +117,18 @@ class Report:
             printed: the paper's figures by line.
             missing: why rows cannot be had; one without a result is said to be still to run.
             notes: on the data.
+
+        Raises:
+            ConfigError: results of other data, another number of trials or epochs, or other overrides lie beside each
+                other.
         """
         found = {row.name: _records(out, row) for row in rows}
+        refuse_mixed(found)
         groups = {name: [r.lines[name] for r in found[row.name]] for row in rows for name in row.lines}
         groups = {name: group for name, group in groups.items() if group}
         lines = [_summary(name, found[row.name], groups[name]) for row in rows for name in row.lines if name in groups]
         reasons = {row.name: "not run yet" for row in rows if not found[row.name]} | dict(missing or {})
-        pairs = [(line, base) for line, base in bases(list(rows)).items() if line in groups and base in groups]
+        pairs = [(line, base) for line, base in comparisons(list(rows)) if line in groups and base in groups]
         extra = {name: _means([r.extra or {} for r in records]) for name, records in found.items() if records}
         return cls(
             title,

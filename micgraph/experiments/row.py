@@ -51,11 +51,14 @@ class Row:
         model: encoder and tasks, as :func:`micgraph.train` takes them; None for a reference row.
         baseline: of a reference row: ``popularity``, ``itemknn`` or ``ease``.
         config: settings that differ from the presets, or arguments of the baseline.
-        search: what may be tuned, see :func:`micgraph.tuning.read_space`.
-        base: the row that this one is compared with; a view is compared with the same view of it, where it has that.
+        search: what may be tuned, see :func:`micgraph.tuning.read_space`; of a reference row a grid, whose values are
+            all tried where a table tunes.
+        base: the row, or rows, that this one is compared with; a view is compared with the same view of it, where it
+            has that.
         views: the lines.
         fusions: settings among which validation chooses, where a view fuses; a single one is taken as it is.
         missing: why this data set cannot have the row.
+        fixed: settings that make the row what it is, such as what an ablation leaves out: nothing overrides them.
     """
 
     name: str
@@ -63,10 +66,16 @@ class Row:
     baseline: str | None = None
     config: Mapping[str, Any] = field(default_factory=dict)
     search: Mapping[str, Any] = field(default_factory=dict)
-    base: str | None = None
+    base: str | tuple[str, ...] | None = None
     views: tuple[View, ...] = (U2I,)
     fusions: tuple[Mapping[str, Any], ...] = FUSIONS
     missing: str | None = None
+    fixed: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def bases(self) -> tuple[str, ...]:
+        """The rows that this one is compared with."""
+        return () if self.base is None else (self.base,) if isinstance(self.base, str) else self.base
 
     @property
     def slug(self) -> str:
@@ -101,14 +110,13 @@ def chosen(rows: list[Row], names: str | None) -> list[Row]:
     return [row for row in rows if row.slug in slugs]
 
 
-def bases(rows: list[Row]) -> dict[str, str]:
-    """Line -> the line that it is compared with, for every line that has one."""
+def comparisons(rows: list[Row]) -> list[tuple[str, str]]:
+    """(line, the line that it is compared with) for every line that has one, or several."""
     lines = {line for row in rows for line in row.lines}
-    found: dict[str, str] = {}
+    found: list[tuple[str, str]] = []
     for row in rows:
         for view in row.views:
-            same = f"{row.base}{view.label}"
-            base = view.base or (same if same in lines else row.base)
-            if base is not None and base in lines:
-                found[row.name + view.label] = base
+            same = [f"{base}{view.label}" for base in row.bases]
+            own = [line if line in lines else base for line, base in zip(same, row.bases, strict=True)]
+            found += [(row.name + view.label, base) for base in ([view.base] if view.base else own) if base in lines]
     return found

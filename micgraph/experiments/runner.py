@@ -2,29 +2,31 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from micgraph.config import merge, nested
-from micgraph.evaluation import DECILES, EvalData, Ranker, Result, evaluate_ranker
+from micgraph.config import leaves, merge, nested
+from micgraph.evaluation import DECILES, Ranker, evaluate_ranker
 from micgraph.experiments.bench import Bench
-from micgraph.experiments.record import Line, Record, place, stored
+from micgraph.experiments.frozen import Frozen, best_reference, kept
+from micgraph.experiments.fusing import choose_fusion
+from micgraph.experiments.record import SEEN_TOO, Line, Record, place, refuse_others, stored
 from micgraph.experiments.row import Row, View
 from micgraph.graph.times import SECOND, duration
 from micgraph.pipeline import BASELINES, train
+from micgraph.presets import resolve
 from micgraph.retrieval.learned import LearnedFusion
 from micgraph.retrieval.rankers import FusedRanker, U2IRanker
 from micgraph.retrieval.recommender import Recommender
 from micgraph.run import Run
-from micgraph.schema import CO_OCCURS, ConfigError, InputError
-from micgraph.tuning import tune, write_json
+from micgraph.schema import ConfigError, InputError
+from micgraph.tuning import tune
 
-FROZEN, TUNING, RUNS = "frozen", "tuning", "runs"
+TUNING, RUNS = "tuning", "runs"
 TUNING_SEED = 1000
 """Seed of every run that settings are chosen by: none of those that the table is made of."""
 PER_USER = ("recall", "hr", "ndcg", "hit", "diversity", *DECILES)
@@ -39,7 +41,8 @@ class Plan:
         out: its directory; what is found there is gone on from. Several processes may fill different rows of one.
         seeds: how many times each row is trained.
         overrides: settings of every row, over its own.
-        trials: runs, the defaults included, among which a row's settings are chosen; 1 takes the defaults.
+        trials: runs, the defaults included, among which a row's settings are chosen; 1 takes the defaults. With more
+            than 1 a reference row's arguments are chosen among all that its ``search`` names.
         epochs: at most so many, while settings are chosen and afterwards; None is each row's own.
         device: ``auto`` takes a GPU where there is one.
         keep_runs: leave the trained runs in the directory.
@@ -53,26 +56,10 @@ class Plan:
     device: str = "auto"
     keep_runs: bool = False
 
-
-@dataclass(frozen=True)
-class Frozen:
-    """What was chosen for a row on validation data, before the test was looked at.
-
-    Attributes:
-        setup: what it was chosen on.
-        settings: dotted setting -> value, over the row's own.
-        epochs: of the best run; None where validation selects the epoch of every run.
-        fusion: settings of the fusion; None where each run chooses its own.
-        learned: of the fitted fusion, where that was chosen.
-        score: of the best run on validation data.
-    """
-
-    setup: dict[str, Any]
-    settings: dict[str, Any] = field(default_factory=dict)
-    epochs: int | None = None
-    fusion: dict[str, Any] | None = None
-    learned: dict[str, Any] | None = None
-    score: float | None = None
+    @property
+    def budget(self) -> dict[str, Any]:
+        """What a stored result of a trained row must agree with."""
+        return {"trials": self.trials, "epochs": self.epochs, "overrides": dict(self.overrides)}
 
 
 Measure = Callable[[Run, Bench], dict[str, float]]
@@ -99,8 +86,10 @@ def fill(
         Row -> why it cannot be had here.
 
     Raises:
-        ConfigError: unknown settings, or results in the directory that were made with others.
+        ConfigError: unknown settings, results in the directory that were made with others, an override of what makes
+            a row what it is, or a cosine schedule where the number of epochs is frozen.
     """
+    refuse_others(plan.out, {**bench.describe(), **plan.budget})
     missing = {}
     for row in rows:
         if row.missing is not None:
@@ -117,13 +106,16 @@ def fill(
 def _judge_baseline(row: Row, bench: Bench, plan: Plan, tell: Tell) -> str | None:
     """Fit and judge a reference row; the reason where its method refuses data of this size."""
     path, setup = place(plan.out, row.slug, 0), {**bench.describe(), "config": dict(row.config)}
+    if row.search:
+        setup |= {"trials": plan.trials, "search": dict(row.search)}
     if row.baseline not in BASELINES:
         raise ConfigError("baseline", f"one of {sorted(BASELINES)}", repr(row.baseline), "name one of these")
     if stored(path, setup) is not None:
         return None
-    begun = time.perf_counter()
     try:
-        ranker = BASELINES[row.baseline](**row.config).fit(bench.graph)
+        settings = {**row.config, **_reference_settings(row, bench, plan, tell)}
+        begun = time.perf_counter()
+        ranker = BASELINES[row.baseline](**settings).fit(bench.graph)
     except InputError as error:
         return str(error)
     seconds = time.perf_counter() - begun
@@ -133,14 +125,27 @@ def _judge_baseline(row: Row, bench: Bench, plan: Plan, tell: Tell) -> str | Non
     return None
 
 
+def _reference_settings(row: Row, bench: Bench, plan: Plan, tell: Tell) -> dict[str, Any]:
+    """Arguments of a reference row that validation chose, where anything is chosen."""
+    if plan.trials <= 1 or not row.search:
+        return {}
+    how = {"baseline": row.baseline, "config": dict(row.config), "search": dict(row.search)}
+    frozen = kept(plan.out, row, bench, how, lambda setup: best_reference(row, bench, setup))
+    tell(f"{row.name}: frozen {frozen.settings}, {bench.monitor} {frozen.score or 0.0:.4f}")
+    return frozen.settings
+
+
 def _judge_model(row: Row, bench: Bench, plan: Plan, seed: int, tell: Tell, measure: Measure | None) -> None:
     path = place(plan.out, row.slug, seed)
     config = _config(row, bench, plan)
-    setup = {**bench.describe(), "model": row.model, "config": config, "trials": plan.trials}
-    setup["views"] = [asdict(view) for view in row.views]
+    chosen_by: dict[str, Any] = {"model": row.model, "config": config, "resolved": _resolved(row, config, bench)}
+    chosen_by |= {"search": dict(row.search), "fusions": [dict(one) for one in row.fusions]}
+    setup = {**bench.describe(), **plan.budget, **chosen_by, "views": [asdict(view) for view in row.views]}
+    setup["measure"] = None if measure is None else f"{measure.__module__}.{measure.__qualname__}"
     if stored(path, setup) is not None:
         return
-    frozen = _freeze(row, bench, plan, config, tell)
+    how = {**chosen_by, "trials": plan.trials}
+    frozen = kept(plan.out, row, bench, how, lambda setup: _freeze(row, bench, plan, config, setup, tell))
     chosen = merge(config, nested(frozen.settings), {"training": {"seed": seed}})
     if frozen.epochs is not None:
         chosen = merge(chosen, {"training": {"epochs": frozen.epochs}})
@@ -165,35 +170,43 @@ def _judge_model(row: Row, bench: Bench, plan: Plan, seed: int, tell: Tell, meas
 
 
 def _config(row: Row, bench: Bench, plan: Plan) -> dict[str, Any]:
-    """A row's settings before anything is tuned."""
+    """A row's settings before anything is tuned.
+
+    Raises:
+        ConfigError: an override of what makes the row what it is.
+    """
+    for name in (*leaves(plan.overrides), *row.search):
+        taken = [
+            own for own in leaves(row.fixed) if f"{own}.".startswith(f"{name}.") or f"{name}.".startswith(f"{own}.")
+        ]
+        if taken:
+            got = f"another value of {name}, which would make it another row"
+            expected = f"{taken[0]} as the row {row.name!r} sets it"
+            raise ConfigError(name, expected, got, "leave the setting out, or leave the row out with --rows")
     epochs = {} if plan.epochs is None else {"training": {"epochs": plan.epochs}}
-    return merge({"training": {"monitor": bench.monitor}}, row.config, plan.overrides, epochs)
+    return merge({"training": {"monitor": bench.monitor}}, row.config, plan.overrides, epochs, row.fixed)
 
 
-def _freeze(row: Row, bench: Bench, plan: Plan, config: dict[str, Any], tell: Tell) -> Frozen:
-    """What is chosen on validation data: read where it was chosen before, so that no later look changes it."""
-    path = plan.out / FROZEN / f"{row.slug}.json"
-    graph, valid = bench.develop
-    setup = {"graph": graph.fingerprint(), "config": config, "trials": plan.trials, "search": dict(row.search)}
-    setup = json.loads(json.dumps(setup))
-    if path.exists():
-        found = Frozen(**json.loads(path.read_text(encoding="utf-8")))
-        if found.setup != setup:
-            expected = "the data and settings that the row was frozen with"
-            raise ConfigError(
-                "out", expected, f"others than in {path}", "choose another directory, or remove that file"
-            )
-        return found
+def _resolved(row: Row, config: Mapping[str, Any], bench: Bench) -> dict[str, Any]:
+    """All settings that a row has before anything is tuned, those of presets and defaults too: they may change.
+
+    Raises:
+        ConfigError: the learning rate falls towards an end that is not the one it was chosen with.
+    """
+    found = resolve(row.model, config, bench.graph.n_items)
+    name = "training.schedule"
+    if bench.valid is None and (found.training.schedule != "constant" or name in row.search):
+        expected = "constant where the number of epochs is frozen before the model is trained"
+        remedy = "leave the schedule out: stopped earlier, a cosine is another curve than the one that was validated"
+        got = found.training.schedule if name not in row.search else "a search of it"
+        raise ConfigError(name, expected, got, remedy)
+    return asdict(found)
+
+
+def _freeze(row: Row, bench: Bench, plan: Plan, config: dict[str, Any], setup: dict[str, Any], tell: Tell) -> Frozen:
+    """Choose on validation data."""
     if plan.trials <= 1 and bench.valid is not None:
-        frozen = Frozen(setup)  # every run selects its epoch, and its fusion, on validation data
-    else:
-        frozen = _tuned(row, bench, plan, config, setup)
-        tell(f"{row.name}: frozen {frozen.settings}, {frozen.epochs} epochs, {bench.monitor} {frozen.score:.4f}")
-    write_json(path, asdict(frozen))
-    return frozen
-
-
-def _tuned(row: Row, bench: Bench, plan: Plan, config: dict[str, Any], setup: dict[str, Any]) -> Frozen:
+        return Frozen(setup)  # every run selects its epoch, and its fusion, on validation data
     graph, valid = bench.develop
     tuned = tune(
         graph,
@@ -208,40 +221,22 @@ def _tuned(row: Row, bench: Bench, plan: Plan, config: dict[str, Any], setup: di
         progress=False,
     )
     settings = dict(tuned.best.settings) if tuned.best.number else {}
-    if bench.valid is not None:
-        return Frozen(setup, settings, score=tuned.best.score)
-    run = tuned.run()
-    fusion = _choose_fusion(row, run, valid, bench)
-    learned = None if run.learned is None else asdict(run.learned)
-    return Frozen(setup, settings, tuned.best.epoch, fusion, learned, tuned.best.score)
+    epochs = fusion = learned = None
+    if bench.valid is None:
+        run, epochs = tuned.run(), tuned.best.epoch
+        fusion = choose_fusion(row, run, valid, bench)
+        learned = None if run.learned is None else asdict(run.learned)
+    tell(f"{row.name}: frozen {settings}, {tuned.best.epoch} epochs, {bench.monitor} {tuned.best.score:.4f}")
+    return Frozen(setup, settings, epochs, fusion, learned, tuned.best.score)
 
 
 def _fusion_of(row: Row, run: Run, bench: Bench, frozen: Frozen) -> dict[str, Any]:
     """How a trained run's channels are fused."""
     if frozen.fusion is None and bench.valid is not None:
-        return _choose_fusion(row, run, bench.valid, bench)
+        return choose_fusion(row, run, bench.valid, bench)
     if frozen.learned is not None:
         run.learned = LearnedFusion(**frozen.learned)
     return frozen.fusion or {}
-
-
-def _choose_fusion(row: Row, run: Run, valid: EvalData, bench: Bench) -> dict[str, Any]:
-    """The fusion with the best validation figure; the learned one is fitted first, and stays with the run."""
-    options = [
-        dict(one) for one in row.fusions if one.get("neighbors") != CO_OCCURS or CO_OCCURS in run.graph.relations
-    ]
-    if len(options) < 2 or all(view.channels is None for view in row.views):
-        return options[0] if options else {}
-    found: list[tuple[float, dict[str, Any], LearnedFusion | None]] = []
-    for option in options:
-        recommender = Recommender(run, {**option, "fusion": "mic"})
-        learned = recommender.fit_fusion(valid, bench.filter_seen) if option.get("fusion") == "learned" else None
-        k = int(bench.monitor.partition("@")[2])
-        result = evaluate_ranker(FusedRanker(recommender), valid, (k,), bench.filter_seen)
-        found.append((result[bench.monitor], option, learned))
-    best = max(found, key=lambda one: one[0])
-    run.learned = best[2]
-    return best[1]
 
 
 def _ranker(run: Run, view: View, fusion: Mapping[str, Any], row: Row) -> Ranker:
@@ -256,8 +251,12 @@ def _ranker(run: Run, view: View, fusion: Mapping[str, Any], row: Row) -> Ranker
 
 
 def _line(ranker: Ranker, bench: Bench) -> Line:
-    result: Result = evaluate_ranker(ranker, bench.test, bench.ks, bench.filter_seen)
-    return Line.of(result, PER_USER)
+    result = evaluate_ranker(ranker, bench.test, bench.ks, bench.filter_seen)
+    line = Line.of(result, PER_USER)
+    if not bench.seen_too:
+        return line
+    beside = evaluate_ranker(ranker, bench.test, bench.ks, filter_seen=False).values
+    return replace(line, values=line.values | {name + SEEN_TOO: value for name, value in beside.items()})
 
 
 def _told(line: Line, bench: Bench) -> str:

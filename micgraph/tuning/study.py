@@ -269,7 +269,7 @@ def _best(done: Sequence[Trial]) -> Trial:
 
 def _setting(config: RunConfig, name: str) -> Any:
     """The value that a configuration has at a dotted name, None where it has none."""
-    first, *path = name.split(".")
+    first, *path = (part.split(",")[0] for part in name.split("."))  # several that get one value: the first one's
     place: Any = getattr(config, first)
     if first == "tasks":
         task, *path = path

@@ -25,9 +25,11 @@ from micgraph.experiments import (
     runner,
     spaces,
 )
+from micgraph.experiments.fusing import choose_fusion
 from micgraph.experiments.record import Record, place
-from micgraph.experiments.row import bases
+from micgraph.experiments.row import comparisons
 from micgraph.pipeline import fit_baseline
+from micgraph.retrieval.rankers import FusedRanker
 from micgraph.schema import ConfigError
 from micgraph.significance import paired_bootstrap, welch
 
@@ -100,8 +102,12 @@ def test_what_is_there_is_not_trained_again_and_the_rest_goes_on(users, tmp_path
 
 def test_results_of_other_settings_are_not_taken(users, tmp_path):
     fill(ROWS[:2], users, plan(tmp_path))
-    with pytest.raises(ConfigError, match="config differ"):
+    with pytest.raises(ConfigError, match="epochs differ"):
         fill(ROWS[:2], users, plan(tmp_path, epochs=1))
+    with pytest.raises(ConfigError, match="fusions differ"):
+        fill([replace(ROWS[1], fusions=({},))], users, plan(tmp_path))
+    with pytest.raises(ConfigError, match="measure differ"):
+        fill(ROWS[1:2], users, plan(tmp_path), measure=spaces)
     with pytest.raises(ConfigError, match="ks differ"):
         fill(ROWS[:1], replace(users, ks=(5,)), plan(tmp_path))
 
@@ -172,11 +178,12 @@ def test_epochs_settings_and_fusion_are_frozen_before_the_cut_and_used_after_it(
     assert not any("valid" in name for row in run.metrics for name in row)
     assert frozen["fusion"] in ({}, {"fusion": "learned"})
     assert (frozen["learned"] is None) == (frozen["fusion"] == {})
+    place(tmp_path, row.slug, 0).unlink()
     with pytest.raises(ConfigError, match="the data and settings that the row was frozen with"):
         fill(
             [replace(row, search={**search, "training.lr": {"values": [0.1]}})],
             later,
-            plan(tmp_path, trials=2, seeds=2),
+            plan(tmp_path, trials=2),
         )
 
 
@@ -217,7 +224,14 @@ def test_lines_are_compared_with_the_same_view_of_the_base_or_with_the_base():
         Row("c", "mic_dnn", views=(View("", FUSED.channels), View(", no U2U", ("u2i",), base="c"))),
         Row("d", "mic_dnn", base="elsewhere"),
     ]
-    assert bases(rows) == {"b": "a", "b, fused": "a, fused", "b, 6h": "a", "c, no U2U": "c"}
+    assert comparisons(rows) == [("b", "a"), ("b, fused", "a, fused"), ("b, 6h", "a"), ("c, no U2U", "c")]
+    chain = replace(rows[1], name="e", base=("a", "b"), views=(U2I, FUSED))
+    assert comparisons([*rows, chain])[4:] == [
+        ("e", "a"),
+        ("e", "b"),
+        ("e, fused", "a, fused"),
+        ("e, fused", "b, fused"),
+    ]
 
 
 def test_recent_items_only(later, tmp_path):
@@ -233,7 +247,7 @@ def test_the_fusion_that_validation_prefers_is_taken(users):
     run = mg.train(users.graph, "mic_dnn", users.valid, SMALL, progress=False)
     by_hand = {}
     for at, option in enumerate(row.fusions):
-        ranker = runner.FusedRanker(mg.Recommender(run, option))
+        ranker = FusedRanker(mg.Recommender(run, option))
         by_hand[at] = evaluate_ranker(ranker, users.valid, (50,))["recall@50"]
     best = max(by_hand, key=lambda at: by_hand[at])
-    assert runner._choose_fusion(row, run, users.valid, users) == dict(row.fusions[best])
+    assert choose_fusion(row, run, users.valid, users) == dict(row.fusions[best])

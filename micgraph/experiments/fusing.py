@@ -1,0 +1,95 @@
+"""Which fusion a row's channels get: the one with the best validation figure, a fitted one judged on other users."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from micgraph.evaluation import EvalData, evaluate_ranker
+from micgraph.experiments.bench import Bench
+from micgraph.experiments.row import Row
+from micgraph.knn import Ragged
+from micgraph.retrieval.rankers import FusedRanker
+from micgraph.retrieval.recommender import Recommender
+from micgraph.run import Run
+from micgraph.schema import CO_OCCURS, InputError
+
+
+def choose_fusion(row: Row, run: Run, valid: EvalData, bench: Bench) -> dict[str, Any]:
+    """The fusion with the best validation figure; a learned one is fitted on all validation users once it is chosen,
+    and stays with the run.
+
+    What is fitted on some users suits these: so each half of them is judged with what was fitted on the other half.
+    """
+    options = [
+        dict(one) for one in row.fusions if one.get("neighbors") != CO_OCCURS or CO_OCCURS in run.graph.relations
+    ]
+    if len(options) < 2 or all(view.channels is None for view in row.views):
+        return options[0] if options else {}
+    best = max(options, key=lambda option: _score(run, option, valid, bench))
+    run.learned = _recommender(run, best).fit_fusion(valid, bench.filter_seen) if _is_learned(best) else None
+    return best
+
+
+def halves(data: EvalData) -> tuple[EvalData, EvalData]:
+    """Test users divided by chance, always in the same way; of an odd number the second half has one more."""
+    order = torch.randperm(len(data), generator=torch.Generator().manual_seed(0))
+    first = torch.zeros(len(data), dtype=torch.bool)
+    first[order[: len(data) // 2]] = True
+    return _some(data, first), _some(data, ~first)
+
+
+def _score(run: Run, option: Mapping[str, Any], valid: EvalData, bench: Bench) -> float:
+    """The monitored metric of an option; minus infinity where there are too few users to fit it on half of them."""
+    if not _is_learned(option):
+        return _judged(_recommender(run, option), valid, bench)[0]
+    total = counted = 0.0
+    one, other = halves(valid)
+    for fitted_on, judged_on in ((one, other), (other, one)):
+        recommender = _recommender(run, option)
+        try:
+            recommender.fit_fusion(fitted_on, bench.filter_seen)
+        except InputError:
+            return -math.inf
+        value, weight = _judged(recommender, judged_on, bench)
+        total, counted = total + value * weight, counted + weight
+    return total / counted
+
+
+def _judged(recommender: Recommender, data: EvalData, bench: Bench) -> tuple[float, float]:
+    """The monitored metric, and what its users count together (their clicks for ``hit``)."""
+    k = int(bench.monitor.partition("@")[2])
+    result = evaluate_ranker(FusedRanker(recommender), data, (k,), bench.filter_seen)
+    return result[bench.monitor], float(result.column(bench.monitor)[1].sum())
+
+
+def _recommender(run: Run, option: Mapping[str, Any]) -> Recommender:
+    return Recommender(run, {**option, "fusion": "mic"})  # a learned one has nothing to go by until it is fitted
+
+
+def _is_learned(option: Mapping[str, Any]) -> bool:
+    return option.get("fusion") == "learned"
+
+
+def _some(data: EvalData, kept: Tensor) -> EvalData:
+    """The users where ``kept``, bool [B], is true."""
+    return replace(
+        data,
+        user_ids=data.user_ids.take(kept.nonzero()[:, 0].numpy()),
+        users=data.users[kept],
+        histories=_rows(data.histories, kept),
+        clicks=_rows(data.clicks, kept),
+        new=data.new[kept[data.clicks.owner()]],
+    )
+
+
+def _rows(rows: Ragged, kept: Tensor) -> Ragged:
+    inside = kept[rows.owner()]
+    ends = rows.indptr.diff()[kept].cumsum(0)
+    time = None if rows.time is None else rows.time[inside]
+    return Ragged(torch.cat([ends.new_zeros(1), ends]), rows.items[inside], time)
