@@ -131,7 +131,7 @@ class BatchSampler:
             user=cut.row,
             history=slot[history],
             mask=cut.mask,
-            gap=torch.where(cut.mask, gaps(self.clicks.indptr, self.clicks.time, cut.row, cut.eid), -1),
+            gap=self._gap(cut, key),
             pair_row=cut.pair_row,
             pair_at=cut.pair_at,
             target=slot[target],
@@ -172,6 +172,12 @@ class BatchSampler:
         """Which of the items ``cols`` the users have clicked, if a task asks for that mask."""
         wanted = any(r.target_mask == mask for r in self.requires)
         return known_positives(self.clicks, row, cols) if wanted else None
+
+    def _gap(self, cut: Cut, key: int) -> Tensor:
+        """Seconds since the click before; of some histories, chosen by their own numbers, nothing is told."""
+        gap = gaps(self.clicks.indptr, self.clicks.time, cut.row, cut.eid)
+        timed = rng.uniform(rng.make_key(key, "untimed"), cut.sample, 1) >= self.config.untimed
+        return torch.where(cut.mask & timed, gap, -1)
 
     def _window(self, cut: Cut) -> Tensor | None:
         """Items (not local) of the longest window that a task asks for: int64 [P, W], -1 beyond the user's last."""

@@ -76,7 +76,8 @@ class Batch:
         user: int64 [B], users (not local).
         history: int64 [B, T], local items, oldest first; -1 where ``mask`` is False.
         mask: bool [B, T].
-        gap: int64 [B, T], seconds between each click of the history and the user's click before it, or -1.
+        gap: int64 [B, T], seconds between each click of the history and the user's click before it; -1 where it is
+            unknown or hidden.
         pair_row: int64 [P], which query a pair belongs to.
         pair_at: int64 [P], the position in the history after which the target came, or None where every query is one
             pair and is read whole.

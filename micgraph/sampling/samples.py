@@ -29,6 +29,8 @@ class SamplingConfig:
         max_anchors: at most so many item anchors a batch.
         anchors_per_query: pairs of each query, at most, that the user-item and user-user tasks contrast; only
             ``positions`` have several.
+        untimed: share of the histories whose gaps are hidden, for encoders that read them (``model.time_gaps``): only
+            so can histories without times be read as well.
         same_category_boost, beta: weights of session positives, see :mod:`micgraph.sampling.positives`.
     """
 
@@ -41,12 +43,14 @@ class SamplingConfig:
     anchors: Literal["batch", "uniform"] = "batch"
     max_anchors: int = 2048
     anchors_per_query: int = 1
+    untimed: float = 0.1
     same_category_boost: float = 2.0
     beta: float = 0.0
 
     def __post_init__(self) -> None:
         check_range(vars(self), "batch_size max_anchors anchors_per_query", at_least=1)
         check_range(vars(self), "min_history beta", at_least=0)
+        check_range(vars(self), "untimed", at_least=0, at_most=1)
         check_range(vars(self), "same_category_boost", above=0)
 
 

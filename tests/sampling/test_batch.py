@@ -436,7 +436,7 @@ def test_the_batch_that_is_not_full_holds_pieces_of_any_length() -> None:
 @given(user_rows, histories, st.sampled_from(["clicks", "positions", "users"]))
 def test_gaps_are_those_to_the_users_click_before(rows: Rows, history: int, samples: str) -> None:
     try:
-        made = sampler(rows, samples=samples, strict=False, history=history, batch_size=3)
+        made = sampler(rows, samples=samples, strict=False, history=history, batch_size=3, untimed=0)
     except ConfigError:
         return
     for batch in epoch(made):
@@ -455,3 +455,15 @@ def test_one_basket_a_user_is_nothing_to_train_on(samples: str) -> None:
     with pytest.raises(ConfigError, match="min_history.*earlier seconds"):
         sampler(baskets, samples=samples)
     assert len(sampler(baskets, samples=samples, strict=False).samples)
+
+
+def test_some_histories_are_read_without_their_gaps_whatever_the_batch() -> None:
+    rows = [[(7 * t, t % N_ITEMS) for t in range(4)] for _ in range(300)]
+    share = {0.0: (0, 0), 0.3: (60, 120), 1.0: (300, 300)}
+    for untimed, (least, most) in share.items():
+        made = sampler(rows, samples="positions", history=3, batch_size=300, untimed=untimed)
+        batch = made.batch(0, 0)
+        hidden = (batch.gap == -1).all(1)
+        assert least <= int(hidden.sum()) <= most
+        assert batch.gap[~hidden].tolist() == [[-1, 7, 7]] * int((~hidden).sum())
+    assert made.config.untimed == 1 and SamplingConfig().untimed == 0.1
