@@ -6,8 +6,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from micgraph.nn.interactions import check_heads
 from micgraph.nn.query import QueryEncoder, QueryInput, last_valid
-from micgraph.schema import ConfigError
 
 
 class SASRec(QueryEncoder):
@@ -42,9 +42,7 @@ class SASRec(QueryEncoder):
         heads: int = 1,
     ) -> None:
         super().__init__()
-        if heads < 1 or dim % heads:
-            expected = f"a divisor of model.dim = {dim}"
-            raise ConfigError("model.options.heads", expected, heads, "choose another number of heads or model.dim")
+        check_heads("model.options.heads", heads, dim)
         self.place = nn.Parameter(torch.randn(history, dim) * dim**-0.5)
         self.dropout = nn.Dropout(dropout)
         self.blocks = nn.Sequential(*(Block(dim, heads, dropout) for _ in range(blocks)))

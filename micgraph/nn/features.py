@@ -18,6 +18,7 @@ class FieldTokens(QueryEncoder):
     """
 
     every_position = True
+    reads_vectors = False
     reads_fields = True
 
     def __init__(self, mixer: nn.Module, field_dim: int, dropout: float = 0.0) -> None:

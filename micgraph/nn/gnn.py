@@ -190,6 +190,7 @@ class LightGCNUser(QueryEncoder):
     """
 
     every_position = True
+    reads_vectors = False
     reads_messages = True
 
     def __init__(self, dim: int, user_width: int, layers: int = 3, dropout: float = 0.0) -> None:

@@ -32,10 +32,12 @@ class QueryEncoder(nn.Module):
 
     Subclasses set ``every_position`` if :meth:`positions` scores each prefix of a history in one pass, and
     ``reads_fields`` if they need ``QueryInput.fields`` (it is empty otherwise, which saves memory), and
-    ``reads_messages`` if they need ``QueryInput.messages``, which not all item towers give.
+    ``reads_messages`` if they need ``QueryInput.messages``, which not all item towers give. Those that need no
+    ``QueryInput.vectors`` clear ``reads_vectors``.
     """
 
     every_position = False
+    reads_vectors = True
     reads_fields = False
     reads_messages = False
 

@@ -95,7 +95,8 @@ def make_encoder(config: ModelConfig, user_width: int, field_dim: int, n_fields:
     """The query encoder that a config names.
 
     Raises:
-        ConfigError: no such encoder, an option that it does not have, or one of the wrong type or out of range.
+        ConfigError: no such encoder, an option that it does not have, or one of the wrong type or out of range; or it
+            reads what the config does not give, or not what the config adds.
     """
     if config.encoder not in ENCODERS:
         raise ConfigError("model.encoder", f"one of {sorted(ENCODERS)}", repr(config.encoder), "choose one of these")
@@ -103,6 +104,17 @@ def make_encoder(config: ModelConfig, user_width: int, field_dim: int, n_fields:
         options = {f"model.options.{name}": value for name, value in config.options.items()}
         names = ("layers", "heads", "hidden", "interests", "blocks")
         check_range(options, " ".join(f"model.options.{name}" for name in names), at_least=1)
-        return ENCODERS[config.encoder](config, user_width, field_dim, n_fields)
+        encoder = ENCODERS[config.encoder](config, user_width, field_dim, n_fields)
     except TypeError as error:
         raise ConfigError("model.options", f"arguments of {config.encoder}", str(error), "see its docstring") from error
+    _check_reading(config, encoder)
+    return encoder
+
+
+def _check_reading(config: ModelConfig, encoder: QueryEncoder) -> None:
+    if encoder.reads_messages and config.item_graph != "lightgcn":
+        expected = f"lightgcn with the encoder {config.encoder}"
+        raise ConfigError("model.item_graph", expected, repr(config.item_graph), "set it, or choose another encoder")
+    if config.time_gaps and not encoder.reads_vectors:
+        expected = f"false with the encoder {config.encoder}, which does not read the vectors that gaps are added to"
+        raise ConfigError("model.time_gaps", expected, "true", "leave it out, or take gru4rec, sasrec or comirec_sa")

@@ -123,6 +123,7 @@ class ICAN(QueryEncoder):
         if tokens not in ("fields", "items"):
             raise ConfigError("model.options.tokens", "'fields' or 'items'", repr(tokens), "choose one of them")
         self.by_field = self.every_position = tokens == "fields"
+        self.reads_vectors = not self.by_field
         width = field_dim if self.by_field else dim
         check_heads("model.options.heads", heads, width)
         self.n_tokens = n_fields if self.by_field else history

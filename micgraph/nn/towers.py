@@ -47,8 +47,8 @@ class ModelConfig:
         shared_space: queries and items meet behind a non-linear head each (DECISIONS 23); set by the user-item task.
         history: T, the longest history that is read.
         time_gaps: the time since the click before, by powers of two in seconds, adds a vector to each click of a
-            history; where it is unknown (histories without times, a user's first click) nothing is added. Encoders that
-            read fields instead of item vectors do not see it.
+            history; where it is unknown (histories without times, a user's first click) nothing is added. Not for
+            encoders that read fields or messages of the history instead of item vectors.
         options: more arguments of the encoder, by name.
     """
 
@@ -135,7 +135,6 @@ class TwoTower(nn.Module):
         self.item_encoder = make_item_encoder(config, width, len(self.item_fields.names) + self.reader.n_fields)
         self.item_bias = _bias(read) if config.item_bias else None
         self.encoder: QueryEncoder = make_encoder(config, self.user_fields.width, width, len(self.item_fields.names))
-        _check_messages(config, self.encoder)
         heads = {"query": SharedHead(config.dim), "item": SharedHead(config.dim)} if config.shared_space else {}
         self.heads = nn.ModuleDict(heads)
         self.gap = nn.Embedding(CODES, config.dim, padding_idx=0) if config.time_gaps else None
@@ -251,12 +250,6 @@ class TwoTower(nn.Module):
             config[name] = None if config[name] is None else tuple(config[name])
         fields = [{f["name"]: _empty_field(f) for f in spec[side]} for side in ("item_fields", "user_fields")]
         return cls(ModelConfig(**config), fields[0], fields[1])
-
-
-def _check_messages(config: ModelConfig, encoder: QueryEncoder) -> None:
-    if encoder.reads_messages and config.item_graph != "lightgcn":
-        expected = f"lightgcn with the encoder {config.encoder}"
-        raise ConfigError("model.item_graph", expected, repr(config.item_graph), "set it, or choose another encoder")
 
 
 def _chosen(fields: Fields, names: tuple[str, ...] | None) -> Fields:

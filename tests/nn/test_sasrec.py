@@ -89,7 +89,13 @@ def test_dropout_acts_in_training_only_and_on_the_attention_too() -> None:
     assert not torch.allclose(block._attend(x), clean)
 
 
-@pytest.mark.parametrize("options", [{"heads": 3}, {"heads": 0}, {"blocks": 0}, {"blocks": "two"}])
+@pytest.mark.parametrize("options", [{"heads": 3}, {"heads": 0}, {"heads": 2.0}, {"blocks": 0}, {"blocks": "two"}])
 def test_values_that_make_no_sense_are_refused(options: dict) -> None:
     with pytest.raises(ConfigError, match=r"model\.options"):
         TwoTower(ModelConfig(encoder="sasrec", dim=16, options=options), item_fields(3), user_fields(3))
+
+
+@pytest.mark.parametrize("heads", [4, 2.0, True])
+def test_heads_are_a_whole_divisor(heads: float) -> None:
+    with pytest.raises(ConfigError, match=r"model\.options\.heads"):
+        SASRec(D, heads=heads)  # type: ignore[arg-type]
