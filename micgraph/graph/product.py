@@ -3,15 +3,33 @@
 from __future__ import annotations
 
 import warnings
-from typing import Any, Literal
+from importlib.util import find_spec
+from typing import Any, Literal, get_args
 
 import torch
 from torch import Tensor
 
 from micgraph.graph.relation import Relation
-from micgraph.schema import MissingExtraError
+from micgraph.schema import ConfigError, MissingExtraError
 
 Backend = Literal["torch", "torch_sparse"]
+
+
+def check_backend(name: str, backend: str) -> None:
+    """See that products can be made in this way.
+
+    Args:
+        name: the setting, for errors.
+
+    Raises:
+        ConfigError: no such backend.
+        MissingExtraError: torch-sparse is asked for and not installed.
+    """
+    if backend not in get_args(Backend):
+        raise ConfigError(name, f"one of {list(get_args(Backend))}", repr(backend), "choose one of these")
+    if backend == "torch_sparse" and find_spec("torch_sparse") is None:
+        remedy = "pip install torch-sparse, or take torch"
+        raise MissingExtraError(name, "torch-sparse installed", "no such package", remedy)
 
 
 def propagate(
@@ -67,11 +85,9 @@ def _by_torch(rel: Relation, x: Tensor, weight: Tensor | None) -> Tensor:
 
 
 def _by_torch_sparse(rel: Relation, x: Tensor, weight: Tensor | None) -> Tensor:
-    try:
-        from torch_sparse import SparseTensor
-    except ImportError as error:
-        remedy = "pip install torch-sparse, or take backend='torch'"
-        raise MissingExtraError("backend", "torch-sparse installed", "no such package", remedy) from error
+    check_backend("backend", "torch_sparse")
+    from torch_sparse import SparseTensor
+
     value = None if weight is None else weight.to(x.dtype)
     shape = (rel.n_rows, rel.n_cols)
     matrix = SparseTensor(rowptr=rel.indptr, col=rel.col.long(), value=value, sparse_sizes=shape, is_sorted=True)

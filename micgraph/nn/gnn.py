@@ -6,11 +6,13 @@ import torch
 from torch import Tensor, nn
 
 from micgraph.graph.context import MESSAGE_TYPES, Bipartite, EdgeType, Hops
-from micgraph.graph.product import propagate
+from micgraph.graph.product import Backend, check_backend, propagate
 from micgraph.graph.relation import Relation
 from micgraph.nn.query import QueryEncoder, QueryInput
 from micgraph.schema import CLICKS, CONTAINS, ITEM, SESSION, SIMILAR, USER, ConfigError, check_range, check_whole
 
+LAYERS = 3
+"""LightGCN's L where none is given."""
 SLICE = 65_536
 """Receivers whose messages are in memory at a time, where no gradient is wanted."""
 
@@ -129,15 +131,24 @@ class LightGCN(nn.Module):
     that were clicked twice by a user count twice. Differs from the published training, whose messages run along the
     very clicks that are being predicted: those of the batch's users from their first target on are left out here.
 
+    All of it is in single precision, also under autocast: CPUs have no sparse product in bfloat16, and degrees above
+    256 are no bfloat16 numbers.
+
     Args:
         layers: L.
+        backend: of the sparse products, see :func:`micgraph.graph.product.propagate`.
+
+    Raises:
+        ConfigError: layers out of range, or no such backend.
+        MissingExtraError: torch-sparse is asked for and not installed.
     """
 
-    def __init__(self, layers: int = 3) -> None:
+    def __init__(self, layers: int = LAYERS, backend: Backend = "torch") -> None:
         super().__init__()
+        check_backend("model.graph_options.backend", backend)
         check_whole("model.graph_options.layers", layers)
         check_range({"model.graph_options.layers": layers}, "model.graph_options.layers", at_least=1)
-        self.layers = layers
+        self.layers, self.backend = layers, backend
 
     def forward(self, own: Tensor, beside: Tensor, users: Tensor, whole: Bipartite | None) -> tuple[Tensor, Tensor]:
         """Vectors of U items and what they send to people who have clicked them; the unknown item last.
@@ -152,6 +163,10 @@ class LightGCN(nn.Module):
             vectors float [U + 1, d], the mean of the layers 0..L, and messages float [U + 1, d]: the sum of the layers
             0..L-1, over (L + 1) times the root of the item's clicks.
         """
+        with torch.autocast(own.device.type, enabled=False):
+            return self._forward(own.float(), beside.float(), users.float(), whole)
+
+    def _forward(self, own: Tensor, beside: Tensor, users: Tensor, whole: Bipartite | None) -> tuple[Tensor, Tensor]:
         alone = own / (self.layers + 1)
         if whole is None:
             return alone, alone
@@ -165,14 +180,15 @@ class LightGCN(nn.Module):
 
     def _propagate(self, items: Tensor, users: Tensor, whole: Bipartite) -> tuple[list[Tensor], Tensor]:
         """Every item's layers 0..L, and one over the root of its clicks (at least one): [n_items, 1]."""
-        weights = (None, None) if whole.keep is None else tuple(keep.to(items.dtype) for keep in whole.keep)
+        keep = (None, None) if whole.keep is None else whole.keep
+        user_scale, item_scale = _inverse_root(whole.clicks, keep[0]), _inverse_root(whole.clicked_by, keep[1])
+        weights = [None if kept is None else kept.to(items.dtype) for kept in keep]
         clicks, clicked_by = (whole.clicks, weights[0]), (whole.clicked_by, weights[1])
-        user_scale, item_scale = _inverse_root(*clicks, items.dtype), _inverse_root(*clicked_by, items.dtype)
         layers = [items]
         for _ in range(self.layers):
             to_users, to_items = item_scale * layers[-1], user_scale * users
-            users = user_scale * propagate(whole.clicks, to_users, weights[0], clicked_by)
-            layers.append(item_scale * propagate(whole.clicked_by, to_items, weights[1], clicks))
+            users = user_scale * propagate(whole.clicks, to_users, weights[0], clicked_by, self.backend)
+            layers.append(item_scale * propagate(whole.clicked_by, to_items, weights[1], clicks, self.backend))
         return layers, item_scale
 
 
@@ -193,7 +209,7 @@ class LightGCNUser(QueryEncoder):
     reads_vectors = False
     reads_messages = True
 
-    def __init__(self, dim: int, user_width: int, layers: int = 3, dropout: float = 0.0) -> None:
+    def __init__(self, dim: int, user_width: int, layers: int = LAYERS, dropout: float = 0.0) -> None:
         super().__init__()
         self.dim, self.layers, self.n_fields = dim, layers, user_width // dim
         self.dropout = nn.Dropout(dropout)
@@ -228,7 +244,10 @@ def _received(conv: nn.Module, source: Tensor, target: Tensor, edges: Tensor) ->
     return torch.cat(parts)
 
 
-def _inverse_root(rel: Relation, weight: Tensor | None, dtype: torch.dtype) -> Tensor:
-    """One over the root of each row's sum of weights, which is at least one: float [n_rows, 1]."""
-    total = propagate(rel, torch.ones(rel.n_cols, 1, dtype=dtype, device=rel.device), weight)
-    return total.clamp(min=1).rsqrt()
+def _inverse_root(rel: Relation, keep: Tensor | None) -> Tensor:
+    """One over the root of each row's number of kept edges, which is at least one: float32 [n_rows, 1]."""
+    count = rel.degree()
+    if keep is not None:
+        upto = torch.cat([rel.indptr[:1], keep.cumsum(0)])
+        count = upto[rel.indptr].diff()
+    return count.clamp(min=1).float().rsqrt()[:, None]

@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 from micgraph.nn.attention import SASRec
 from micgraph.nn.features import FieldTokens
-from micgraph.nn.gnn import LightGCNUser
+from micgraph.nn.gnn import LAYERS, LightGCNUser
 from micgraph.nn.interactions import AutoInt, DeepFM, SumTokens, check_heads, check_summable
 from micgraph.nn.interests import ComiRecDR, ComiRecSA
 from micgraph.nn.query import QueryEncoder
+from micgraph.nn.reader import ITEM_GRAPHS
 from micgraph.nn.sequential import ICAN, GRU4Rec, PooledMLP
 from micgraph.schema import ConfigError, check_range
 
@@ -53,8 +54,11 @@ def _graphsage(config: ModelConfig, user_width: int, field_dim: int, n_fields: i
 
 
 def _lightgcn(config: ModelConfig, user_width: int, field_dim: int, n_fields: int) -> QueryEncoder:
-    layers = {name: count for name, count in config.graph_options.items() if name == "layers"}
-    return LightGCNUser(config.dim, user_width, dropout=config.dropout, **layers, **config.options)
+    if "layers" in config.options:
+        remedy = "set model.graph_options.layers, which both halves read"
+        raise ConfigError("model.options.layers", "nothing with lightgcn", config.options["layers"], remedy)
+    layers = config.graph_options.get("layers", LAYERS)
+    return LightGCNUser(config.dim, user_width, layers, config.dropout, **config.options)
 
 
 def _fm(config: ModelConfig, user_width: int, field_dim: int, n_fields: int) -> QueryEncoder:
@@ -112,8 +116,8 @@ def make_encoder(config: ModelConfig, user_width: int, field_dim: int, n_fields:
 
 
 def _check_reading(config: ModelConfig, encoder: QueryEncoder) -> None:
-    if encoder.reads_messages and config.item_graph != "lightgcn":
-        expected = f"lightgcn with the encoder {config.encoder}"
+    if config.encoder in ITEM_GRAPHS and config.item_graph != config.encoder:  # it is but half of that model
+        expected = f"{config.encoder} with the encoder {config.encoder}"
         raise ConfigError("model.item_graph", expected, repr(config.item_graph), "set it, or choose another encoder")
     if config.time_gaps and not encoder.reads_vectors:
         expected = f"false with the encoder {config.encoder}, which does not read the vectors that gaps are added to"

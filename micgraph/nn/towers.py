@@ -35,8 +35,8 @@ class ModelConfig:
         item_options: more arguments of the item encoder, by name: ``layers`` and ``heads`` of ``autoint``.
         item_graph: how item vectors hear of their neighbours: ``graphsage`` or ``lightgcn``, see
             :mod:`micgraph.nn.gnn`; None: they do not.
-        graph_options: its arguments, by name: ``relations`` and ``fanouts`` of ``graphsage``, ``layers`` of
-            ``lightgcn``.
+        graph_options: its arguments, by name: ``relations`` and ``fanouts`` of ``graphsage``, ``layers`` and
+            ``backend`` (``torch`` or ``torch_sparse``) of ``lightgcn``.
         latest_users: how many of an item's latest users are further fields of it (MIC 2.4.1), 0 for none.
         item_fields, user_fields: names of the fields that are read; None reads every one (of users: all but the id).
         similarity: ``dot`` or ``cosine``.

@@ -17,7 +17,7 @@ from micgraph.nn import gnn
 from micgraph.nn.export import BoundModel
 from micgraph.nn.towers import ModelConfig, TwoTower
 from micgraph.sampling.context import ContextMaker, surroundings
-from micgraph.schema import ConfigError, InputError
+from micgraph.schema import ConfigError, InputError, MissingExtraError
 from tests.toy import random_rows, toy_graph, weighted, with_sessions
 
 N_ITEMS = 9
@@ -92,9 +92,55 @@ def test_lightgcns_items_of_a_batch_are_those_of_all() -> None:
     torch.testing.assert_close(found, bound(model).item_vectors()[1][[5, 0, 7]])
 
 
-def test_the_lightgcn_user_asks_for_items_that_send_messages() -> None:
-    with pytest.raises(ConfigError, match="item_graph"):
-        towers(encoder="lightgcn")
+@pytest.mark.parametrize("encoder", ["lightgcn", "graphsage"])
+@pytest.mark.parametrize("item_graph", [None, "lightgcn", "graphsage"])
+def test_encoders_named_after_an_item_graph_come_with_it(encoder: str, item_graph: str | None) -> None:
+    if encoder == item_graph:
+        assert towers(encoder=encoder, item_graph=item_graph).reads is not None
+    else:
+        with pytest.raises(ConfigError, match="item_graph"):
+            towers(encoder=encoder, item_graph=item_graph)
+
+
+def test_both_halves_of_lightgcn_have_the_layers_of_the_items() -> None:
+    for options, layers in (({}, gnn.LAYERS), ({"layers": 2}, 2)):
+        model = towers(encoder="lightgcn", item_graph="lightgcn", graph_options=options)
+        assert model.encoder.layers == model.reader.graph.layers == layers
+    with pytest.raises(ConfigError, match="model.options.layers.*graph_options"):
+        towers(encoder="lightgcn", item_graph="lightgcn", options={"layers": 2})
+
+
+def test_lightgcn_under_autocast_is_the_same_and_counts_every_click() -> None:
+    """300 users of one item: 300 is no bfloat16 number, and its root would be off by half a percent."""
+    rows = [[(0, 0), (1, 1 + u % 2)] for u in range(300)]
+    graph = toy_graph(rows, 3)
+    fields = {"user_fields": ("user_id",), "item_fields": ("item_id",)}  # which no product in bfloat16 rounds
+    model = towers(graph, encoder="lightgcn", item_graph="lightgcn", **fields)
+    maker = ContextMaker(graph, model.reads)
+    limit = torch.full((300,), 9, dtype=torch.int32)
+    limit[:40] = 0  # what is withheld of some
+    for context in (maker.everything(), maker.around(torch.arange(3), 0, limit)):
+        plain = model.items(graph.item_fields, context=context)
+        with torch.autocast("cpu", torch.bfloat16):
+            low = model.items(graph.item_fields, context=context)
+        low.vectors.sum().backward()
+        assert low.vectors.dtype == low.messages.dtype == torch.float32
+        torch.testing.assert_close(low.messages, plain.messages)
+
+
+def test_lightgcn_is_the_same_by_torch_sparse(monkeypatch: pytest.MonkeyPatch) -> None:
+    def vectors(backend: str) -> Tensor:
+        options = {"graph_options": {"backend": backend}, "user_fields": ("user_id",)}
+        return bound(towers(encoder="lightgcn", item_graph="lightgcn", **options)).item_vectors()[1]
+
+    monkeypatch.setattr("micgraph.graph.product.find_spec", lambda name: None)
+    with pytest.raises(MissingExtraError, match="model.graph_options.backend"):
+        vectors("torch_sparse")
+    monkeypatch.undo()
+    with pytest.raises(ConfigError, match="model.graph_options.backend"):
+        vectors("numpy")
+    pytest.importorskip("torch_sparse")
+    torch.testing.assert_close(vectors("torch_sparse"), vectors("torch"))
 
 
 def looped_sage(model: TwoTower) -> Tensor:
