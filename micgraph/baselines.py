@@ -119,6 +119,7 @@ class EASE:
 
     name = "ease"
     MAX_SIDE = 20_000
+    MAX_CELLS = 2**29  # of float32: 2 GiB
 
     def __init__(self, l2: float = 1000.0) -> None:
         if l2 <= 0:
@@ -129,13 +130,18 @@ class EASE:
         """Invert the dense matrix of items, or of users where they are fewer.
 
         Raises:
-            InputError: more than ``MAX_SIDE`` items and as many users.
+            InputError: more than ``MAX_SIDE`` items and as many users; or fewer users than items, and their product,
+                which the users' side holds densely, is above ``MAX_CELLS``.
         """
         n = min(graph.n_items, graph.n_users)
         if n > self.MAX_SIDE:
             need = f"{graph.n_items:,} items and {graph.n_users:,} users: a matrix of {n * n * 4 / 2**30:.0f} GiB"
             remedy = "use the baseline itemknn, or split a log without the rarest items"
             raise InputError("graph", f"at most {self.MAX_SIDE:,} items or users for EASE", need, remedy)
+        if (cells := n * graph.n_items) > self.MAX_CELLS:
+            need = f"{n:,} users x {graph.n_items:,} items: a matrix of {cells * 4 / 2**30:.0f} GiB"
+            remedy = "use the baseline itemknn, or split a log without the rarest items"
+            raise InputError("graph", f"at most {self.MAX_CELLS:,} users x items for EASE", need, remedy)
         self._order = _by_popularity(graph)
         self._place = np.argsort(self._order)
         x = _clicks(graph)[:, self._order]  # columns by popularity, so that ties are too

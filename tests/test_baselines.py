@@ -147,6 +147,9 @@ def test_ease_refuses_a_matrix_that_would_not_fit(monkeypatch):
     with pytest.raises(InputError, match=need):
         EASE().fit(graph_of([[0], [1], [2]], 20_001))
     EASE().fit(graph_of([[0], [1]], 20_001))  # two users' matrix is small
+    monkeypatch.setattr(EASE, "MAX_CELLS", 2 * 20_001 - 1)
+    with pytest.raises(InputError, match="at most 40,001 users x items for EASE, got 2 users x 20,001 items.* itemknn"):
+        EASE().fit(graph_of([[0], [1]], 20_001))
 
 
 @pytest.mark.parametrize("make", [lambda: EASE(0), lambda: ItemKNN(0)])

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, ClassVar
 
 import pytest
 
-from micgraph.config import dotted, merge, parse, read_yaml
-from micgraph.presets import FULL_CATALOGUE, MIC_LAMBDA, resolve
+from micgraph.cli.experiment import Experiment, experiment
+from micgraph.config import dotted, leaves, merge, nested, parse, read_yaml
+from micgraph.presets import DATA_SECTIONS, FULL_CATALOGUE, MIC_LAMBDA, RunConfig, resolve
 from micgraph.schema import ConfigError
 
 
@@ -212,3 +213,16 @@ def test_what_does_not_resolve_is_named(model: str | None, given: Any, argument:
         resolve(model, given, 100)
     assert caught.value.argument == argument
     assert shown in str(caught.value)
+
+
+def test_an_experiments_file_has_every_section_that_a_run_or_its_data_has():
+    assert {one.name for one in fields(Experiment)} == {one.name for one in fields(RunConfig)} | set(DATA_SECTIONS)
+    assert experiment({"mining": {"mode": "none"}}).mining == {"mode": "none"}
+
+
+def test_names_with_commas_get_the_same_value_and_leaves_are_all_names():
+    found = nested({"tasks.ui,ii.tau": 0.2, "tasks.ui.weight": 1, "training.lr": 3})
+    assert found == {"tasks": {"ui": {"tau": 0.2, "weight": 1}, "ii": {"tau": 0.2}}, "training": {"lr": 3}}
+    assert dotted(["tasks.ui,ii.tau=0.2"]) == {"tasks": {"ui": {"tau": 0.2}, "ii": {"tau": 0.2}}}
+    assert leaves(found) == ["tasks.ui.tau", "tasks.ui.weight", "tasks.ii.tau", "training.lr"]
+    assert leaves({"tasks": {"fea": {}}, "perturb": None}) == ["tasks.fea", "perturb"]

@@ -12,6 +12,7 @@ from typer.testing import CliRunner
 
 import micgraph as mg
 from micgraph.cli import app
+from micgraph.config import nested
 from micgraph.presets import resolve
 from micgraph.schema import ConfigError, InputError, MissingExtraError
 from micgraph.tuning import Choice, Span, read_space, space, study
@@ -158,6 +159,31 @@ def test_a_trial_that_diverges_scores_nothing(data, tmp_path, monkeypatch):
     monkeypatch.setattr(study, "train", diverging)
     tuned = tune(data, tmp_path, 2, search={"model.dropout": {"values": [0.0, 0.2]}})
     assert tuned.trials[1].score is None and tuned.best.number == 0 and "diverged" in str(tuned)
+
+
+def test_a_search_whose_trials_all_diverge_says_what_may_help(data, tmp_path, monkeypatch):
+    def diverging(*given, **named):
+        raise ConfigError("training", "a finite loss", "nan at epoch 1, step 2", "lower training.lr")
+
+    monkeypatch.setattr(study, "train", diverging)
+    wanted = "trials: .*got 2 that all diverged, the first with the loss nan at epoch 1, step 2; lower training.lr"
+    for _ in range(2):  # the second time the trials are read
+        with pytest.raises(ConfigError, match=wanted):
+            tune(data, tmp_path, 2, search={"model.dropout": {"values": [0.0, 0.2]}})
+    assert not (tmp_path / "best.yaml").exists()
+
+
+def test_settings_of_several_tasks_are_searched_as_one(data, tmp_path):
+    graph, parts = data
+    search = {"tasks.ui,ii.weight": {"values": [0.02, 0.5]}}
+    tuned = mg.tune(graph, "mic_dnn+ui+ii", parts.valid, search, 2, tmp_path, {**SMALL, "perturb": {"sides": "none"}})
+    preset = resolve("mic_dnn+ui+ii", SMALL, graph.n_items).task_config("ui").weight
+    assert tuned.trials[0].settings == {"tasks.ui,ii.weight": preset}
+    weight = tuned.trials[1].settings["tasks.ui,ii.weight"]
+    tried = resolve("mic_dnn+ui+ii", nested({"tasks.ui,ii.weight": weight}), graph.n_items)
+    assert tried.task_config("ui").weight == tried.task_config("ii").weight == weight in (0.02, 0.5)
+    best = mg.load_run(tmp_path / "runs" / f"{tuned.best.number:03d}").config
+    assert best.task_config("ui").weight == tuned.best.settings["tasks.ui,ii.weight"] == best.task_config("ii").weight
 
 
 def test_without_optuna_one_trial_runs_and_more_name_the_extra(data, tmp_path, monkeypatch):

@@ -46,7 +46,8 @@ class Experiment:
         log: what is read.
         split: ``kind`` and the parameters of :func:`micgraph.split`; None builds from the whole log.
         build: how the graph is built.
-        model, tasks, sampling, perturb, training, fusion: of a run; :func:`micgraph.presets.resolve` checks them.
+        model, tasks, sampling, perturb, mining, training, fusion: of a run; :func:`micgraph.presets.resolve` checks
+            them.
         search: what may be tuned; :func:`micgraph.tuning.read_space` checks it.
     """
 
@@ -59,6 +60,7 @@ class Experiment:
     tasks: Any = None
     sampling: Any = None
     perturb: Any = None
+    mining: Any = None
     training: Any = None
     fusion: Any = None
     search: Any = None

@@ -7,7 +7,7 @@ import math
 import shutil
 import uuid
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -41,6 +41,7 @@ class Trial:
         epoch: that epoch, from 1.
         seconds: of training.
         metrics: every validation metric of that epoch.
+        diverged: where training diverged, what its loss was and what may help; else empty.
     """
 
     number: int
@@ -49,6 +50,7 @@ class Trial:
     epoch: int
     seconds: float
     metrics: dict[str, float]
+    diverged: list[str] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -124,7 +126,7 @@ def tune(
         on_trial: receives each trial that has ended.
 
     Raises:
-        ConfigError: nothing to search, an unknown setting, or another search in ``out``.
+        ConfigError: nothing to search, an unknown setting, another search in ``out``, or every trial diverged.
         InputError: no validation; else see :func:`micgraph.train`.
         MissingExtraError: optuna is not installed and there is more than one trial.
     """
@@ -236,7 +238,7 @@ class _Study:
         except ConfigError as error:
             if error.argument != "training":  # a loss that is not finite: what else is wrong, check() has found
                 raise
-            return Trial(number, plain(named), None, 0, 0.0, {})
+            return Trial(number, plain(named), None, 0, 0.0, {}, [str(error.got), error.remedy])
         best = max((row for row in rows if self.monitor in row), key=lambda row: row[self.monitor])
         metrics = {name: value for name, value in best.items() if name.startswith("valid/")}
         seconds = sum(row["seconds"] for row in rows)
@@ -250,10 +252,18 @@ class _Study:
                 shutil.rmtree(_run_folder(self.folder, trial.number), ignore_errors=True)
 
     def finish(self, done: Sequence[Trial]) -> Tuned:
-        """Write the best settings."""
+        """Write the best settings.
+
+        Raises:
+            ConfigError: no trial has a score.
+        """
         import yaml
 
         best = _best(done)
+        if best.score is None:
+            loss, remedy = best.diverged or ["none", "lower training.lr"]
+            got = f"{len(done)} that all diverged, the first with the loss {loss}"
+            raise ConfigError("trials", "at least one with a finite loss", got, remedy)
         chosen = nested(best.settings) if best.number else {}
         names = {"model": {"encoder": self.defaults.model.encoder}, "tasks": {n: {} for n in self.defaults.tasks}}
         config = plain(merge(names, self.shared, chosen))
