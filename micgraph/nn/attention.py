@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from micgraph.nn.dropout import Dropout
 from micgraph.nn.interactions import check_heads
 from micgraph.nn.query import QueryEncoder, QueryInput, last_valid
 
@@ -44,22 +45,23 @@ class SASRec(QueryEncoder):
         super().__init__()
         check_heads("model.options.heads", heads, dim)
         self.place = nn.Parameter(torch.randn(history, dim) * dim**-0.5)
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
         self.blocks = nn.Sequential(*(Block(dim, heads, dropout) for _ in range(blocks)))
         self.norm = nn.LayerNorm(dim)
         self.user = nn.Linear(user_width, dim) if user_width else None
 
     def forward(self, query: QueryInput) -> Tensor:
-        last = last_valid(self._states(query.vectors), query.mask)
+        last = last_valid(self._states(query.vectors, query.dropped), query.mask)
         return last if self.user is None else torch.add(last, self.user(query.user))
 
     def positions(self, query: QueryInput) -> Tensor:
-        states = self._states(query.vectors)
+        states = self._states(query.vectors, query.dropped)
         return states if self.user is None else torch.add(states, self.user(query.user)[:, None])
 
-    def _states(self, vectors: Tensor) -> Tensor:
+    def _states(self, vectors: Tensor, dropped: bool) -> Tensor:
         length, dim = vectors.shape[1:]
-        return self.norm(self.blocks(self.dropout(vectors * dim**0.5 + self.place[:length])))  # type: ignore[no-any-return]
+        tokens = self.dropout(vectors * dim**0.5 + self.place[:length], dropped)
+        return self.norm(self.blocks(tokens))  # type: ignore[no-any-return]
 
 
 class Block(nn.Module):
@@ -74,11 +76,11 @@ class Block(nn.Module):
     def __init__(self, dim: int, heads: int, dropout: float) -> None:
         super().__init__()
         self.heads = heads
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
         self.norms = nn.ModuleList([nn.LayerNorm(dim), nn.LayerNorm(dim)])
         self.project = nn.Linear(dim, 3 * dim)
         self.mix = nn.Linear(dim, dim)
-        self.feed = nn.Sequential(nn.Linear(dim, dim), nn.ReLU(), nn.Dropout(dropout), nn.Linear(dim, dim))
+        self.feed = nn.Sequential(nn.Linear(dim, dim), nn.ReLU(), Dropout(dropout), nn.Linear(dim, dim))
 
     def forward(self, x: Tensor) -> Tensor:
         """float [B, T, d] -> [B, T, d]."""

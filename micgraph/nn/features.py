@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from micgraph.nn.dropout import Dropout
 from micgraph.nn.query import QueryEncoder, QueryInput, every_place, masked_mean, means_at
 
 
@@ -24,20 +25,20 @@ class FieldTokens(QueryEncoder):
     def __init__(self, mixer: nn.Module, field_dim: int, dropout: float = 0.0) -> None:
         super().__init__()
         self.mixer, self.field_dim = mixer, field_dim
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
 
     def forward(self, query: QueryInput) -> Tensor:
-        return self._mix(masked_mean(query.fields, query.mask), self._user(query))
+        return self._mix(masked_mean(query.fields, query.mask), self._user(query), query.dropped)
 
     def positions(self, query: QueryInput) -> Tensor:
         return self.at(query, *every_place(query.mask)).view(*query.mask.shape, -1)
 
     def at(self, query: QueryInput, row: Tensor, place: Tensor) -> Tensor:
-        return self._mix(means_at(query.fields, query.mask, row, place), self._user(query)[row])
+        return self._mix(means_at(query.fields, query.mask, row, place), self._user(query)[row], query.dropped)
 
     def _user(self, query: QueryInput) -> Tensor:
         """The user's fields apart again: float [B, F_user, d_f]."""
         return query.user.view(len(query.user), query.user.shape[1] // self.field_dim, self.field_dim)
 
-    def _mix(self, history: Tensor, user: Tensor) -> Tensor:
-        return self.mixer(self.dropout(torch.cat([history, user], dim=1)))  # type: ignore[no-any-return]
+    def _mix(self, history: Tensor, user: Tensor, dropped: bool) -> Tensor:
+        return self.mixer(self.dropout(torch.cat([history, user], dim=1), dropped))  # type: ignore[no-any-return]

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from micgraph.graph.context import MESSAGE_TYPES, Bipartite, EdgeType, Hops
 from micgraph.graph.product import Backend, check_backend, propagate
 from micgraph.graph.relation import Relation
+from micgraph.nn.dropout import Dropout
 from micgraph.nn.query import QueryEncoder, QueryInput
 from micgraph.schema import CLICKS, CONTAINS, ITEM, SESSION, SIMILAR, USER, ConfigError, check_range, check_whole
 
@@ -212,7 +213,7 @@ class LightGCNUser(QueryEncoder):
     def __init__(self, dim: int, user_width: int, layers: int = LAYERS, dropout: float = 0.0) -> None:
         super().__init__()
         self.dim, self.layers, self.n_fields = dim, layers, user_width // dim
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
 
     def forward(self, query: QueryInput) -> Tensor:
         count = query.mask.sum(1, keepdim=True).clamp(min=1)
@@ -227,7 +228,7 @@ class LightGCNUser(QueryEncoder):
 
     def _sent(self, query: QueryInput) -> Tensor:
         assert query.messages is not None
-        return self.dropout(query.messages) * query.mask[:, :, None]  # type: ignore[no-any-return]
+        return self.dropout(query.messages, query.dropped) * query.mask[:, :, None]  # type: ignore[no-any-return]
 
 
 def _received(conv: nn.Module, source: Tensor, target: Tensor, edges: Tensor) -> Tensor:

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from micgraph.nn.dropout import Dropout
 from micgraph.nn.query import QueryEncoder, QueryInput
 
 ROUTING = 3
@@ -29,11 +30,11 @@ class MultiInterest(QueryEncoder):
     def __init__(self, dim: int, user_width: int, history: int, interests: int, dropout: float) -> None:
         super().__init__()
         self.history, self.interests = history, interests
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
         self.user = nn.Linear(user_width, dim) if user_width else None
 
     def forward(self, query: QueryInput) -> Tensor:
-        found = self.read(self.dropout(query.vectors), query.mask)
+        found = self.read(self.dropout(query.vectors, query.dropped), query.mask)
         return found if self.user is None else torch.add(found, self.user(query.user)[:, None])
 
     def read(self, vectors: Tensor, mask: Tensor) -> Tensor:
@@ -68,7 +69,7 @@ class ComiRecSA(MultiInterest):
 
     def positions(self, query: QueryInput) -> Tensor:
         """float [B, T, K, d]: at t, the interests of a history that ends with item t."""
-        vectors = self.dropout(query.vectors)
+        vectors = self.dropout(query.vectors, query.dropped)
         found = prefix_attention(self._logits(vectors, query.mask), vectors)
         return found if self.user is None else torch.add(found, self.user(query.user)[:, None, None])
 

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from micgraph.nn.dropout import Dropout
+
 
 @dataclass(frozen=True)
 class QueryInput:
@@ -18,6 +20,8 @@ class QueryInput:
         mask: bool [B, T].
         user: float [B, W], the user's field embeddings laid end to end; W = 0 where no user field is read.
         messages: float [B, T, d], what the items send to sums over histories, or None where they send nothing.
+        dropped: whether all of these have been dropped out already, as perturbed views have; the encoder's own dropout
+            then leaves what goes in as it is.
     """
 
     vectors: Tensor
@@ -25,6 +29,7 @@ class QueryInput:
     mask: Tensor
     user: Tensor
     messages: Tensor | None = None
+    dropped: bool = False
 
 
 class QueryEncoder(nn.Module):
@@ -89,7 +94,7 @@ def mlp(sizes: list[int], activation: type[nn.Module], last_linear: bool = True,
         if i < len(sizes) - 2 or not last_linear:
             layers.append(activation())
             if dropout:
-                layers.append(nn.Dropout(dropout))
+                layers.append(Dropout(dropout))
     return nn.Sequential(*layers)
 
 

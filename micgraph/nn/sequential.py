@@ -5,8 +5,10 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from micgraph.nn.dropout import Dropout
+from micgraph.nn.gru import GRU
 from micgraph.nn.interactions import check_heads
-from micgraph.nn.query import QueryEncoder, QueryInput, every_place, last_valid, masked_mean, means_at, mlp
+from micgraph.nn.query import QueryEncoder, QueryInput, every_place, masked_mean, means_at, mlp
 from micgraph.schema import ConfigError
 
 
@@ -29,19 +31,18 @@ class GRU4Rec(QueryEncoder):
         self, dim: int, user_width: int = 0, dropout: float = 0.0, layers: int = 1, hidden: int | None = None
     ) -> None:
         super().__init__()
-        self.gru = nn.GRU(dim, hidden or dim, num_layers=layers, batch_first=True)
-        self.dropout = nn.Dropout(dropout)
+        self.gru = GRU(dim, hidden or dim, num_layers=layers, batch_first=True)
+        self.dropout = Dropout(dropout)
         self.out = nn.Linear(hidden, dim) if hidden else None
         self.user = nn.Linear(user_width, dim) if user_width else None
 
     def positions(self, query: QueryInput) -> Tensor:
-        states, _ = self.gru(self.dropout(query.vectors))
+        states = self.gru(self.dropout(query.vectors, query.dropped))
         states = self._out(states)
         return states if self.user is None else torch.add(states, self.user(query.user)[:, None])
 
     def forward(self, query: QueryInput) -> Tensor:
-        states, _ = self.gru(self.dropout(query.vectors))
-        last = self._out(last_valid(states, query.mask))
+        last = self._out(self.gru.last(self.dropout(query.vectors, query.dropped), query.mask))
         return last if self.user is None else torch.add(last, self.user(query.user))
 
     def _out(self, states: Tensor) -> Tensor:
@@ -65,18 +66,18 @@ class PooledMLP(QueryEncoder):
 
     def __init__(self, dim: int, user_width: int = 0, hidden: tuple[int, ...] = (), dropout: float = 0.0) -> None:
         super().__init__()
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
         self.layers = mlp([dim + user_width, *hidden, dim], nn.ReLU)
 
     def forward(self, query: QueryInput) -> Tensor:
-        pooled = masked_mean(self.dropout(query.vectors), query.mask)
+        pooled = masked_mean(self.dropout(query.vectors, query.dropped), query.mask)
         return self.layers(torch.cat([pooled, query.user], dim=1))  # type: ignore[no-any-return]
 
     def positions(self, query: QueryInput) -> Tensor:
         return self.at(query, *every_place(query.mask)).view(*query.mask.shape, -1)
 
     def at(self, query: QueryInput, row: Tensor, place: Tensor) -> Tensor:
-        pooled = means_at(self.dropout(query.vectors), query.mask, row, place)
+        pooled = means_at(self.dropout(query.vectors, query.dropped), query.mask, row, place)
         return self.layers(torch.cat([pooled, query.user[row]], dim=1))  # type: ignore[no-any-return]
 
 
@@ -127,14 +128,14 @@ class ICAN(QueryEncoder):
         width = field_dim if self.by_field else dim
         check_heads("model.options.heads", heads, width)
         self.n_tokens = n_fields if self.by_field else history
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
         self.attention = nn.MultiheadAttention(width, heads, batch_first=True)
         self.norm = nn.LayerNorm(width)
         self.layers = mlp([self.n_tokens * width + user_width, *hidden, dim], nn.Tanh)
 
     def forward(self, query: QueryInput) -> Tensor:
         tokens, padding = self._tokens(query)
-        return self._mix(tokens, padding, query.user)
+        return self._mix(tokens, padding, query.user, query.dropped)
 
     def positions(self, query: QueryInput) -> Tensor:
         if not self.by_field:
@@ -144,10 +145,10 @@ class ICAN(QueryEncoder):
     def at(self, query: QueryInput, row: Tensor, place: Tensor) -> Tensor:
         if not self.by_field:
             return super().at(query, row, place)
-        return self._mix(means_at(query.fields, query.mask, row, place), None, query.user[row])
+        return self._mix(means_at(query.fields, query.mask, row, place), None, query.user[row], query.dropped)
 
-    def _mix(self, tokens: Tensor, padding: Tensor | None, user: Tensor) -> Tensor:
-        tokens = self.dropout(tokens)
+    def _mix(self, tokens: Tensor, padding: Tensor | None, user: Tensor, dropped: bool) -> Tensor:
+        tokens = self.dropout(tokens, dropped)
         mixed, _ = self.attention(tokens, tokens, tokens, key_padding_mask=padding, need_weights=False)
         mixed = self.norm(tokens + mixed)
         if padding is not None:

@@ -12,6 +12,7 @@ from torch.nn import functional as F
 from micgraph.graph.context import ItemContext, Reads
 from micgraph.graph.elapsed import CODES, gap_code
 from micgraph.graph.fields import Field, Fields
+from micgraph.nn.dropout import dropout as drop_out
 from micgraph.nn.fields import FieldEncoder
 from micgraph.nn.items import make_item_encoder
 from micgraph.nn.query import QueryEncoder, QueryInput, mlp
@@ -171,7 +172,7 @@ class TwoTower(nn.Module):
             keep = torch.cat([keep, keep.new_ones(1, keep.shape[1])])
         raw = self.item_fields(extended, keep)
         used = self.reader.fields(raw, context)
-        used = F.dropout(used, dropout) if dropout else used
+        used = drop_out(used, dropout) if dropout else used
         bias = self.item_encoder.bias(used)
         if self.item_bias is not None:
             linear = self.item_bias(extended, keep).sum((1, 2))

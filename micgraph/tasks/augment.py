@@ -22,7 +22,8 @@ class PerturbConfig:
 
     Attributes:
         mask_rate: share of history items and of fields that are read as unknown.
-        dropout: on the embedded history and fields.
+        dropout: on the embedded history and fields; above 0, of queries in the place of the encoder's own on what goes
+            in, so that nothing is dropped out twice.
         sides: what is perturbed. ``queries``: history items and user fields are masked, and what is left of them
             embedded is dropped out. ``items``: item fields are, and dropped out, also where the item is in a history
             (MIC 2.7's plug-in form, which leaves the encoder of queries as it is). ``both`` (2.4.1): views of

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from micgraph import rng
-from micgraph.graph.relation import Relation
+from micgraph.graph.relation import Relation, spans
 from micgraph.nn.export import BoundModel
 from micgraph.schema import check_range
 from micgraph.tasks.kmeans import Clusters, kmeans, nearest
@@ -220,18 +220,21 @@ class Mining(nn.Module):
 def holds(near_id: Tensor, ids: Tensor) -> Tensor:
     """bool [A, B]: whether a row of ``near_id`` [A, k] holds each of ``ids`` [B] (-1 in it matches nothing)."""
     found = torch.zeros(len(near_id), len(ids), dtype=torch.bool, device=ids.device)
-    for column in near_id.unbind(1):  # k of them; all at once would need k times the memory
-        found |= column[:, None] == ids[None, :]
+    ordered, order = torch.sort(ids)
+    first = torch.searchsorted(ordered, near_id)
+    count = torch.searchsorted(ordered, near_id, right=True) - first
+    owner, place = spans(first.flatten(), count.flatten())  # few: sorting beats comparing every pair
+    found[owner // max(1, near_id.shape[1]), order[place]] = True
     return found
 
 
 def _found(pool: Pool, near: Tensor, hard: Tensor, partner_id: Tensor, weight: float) -> Mined:
-    """Ids and vectors of rows of the pool. The anchor's own positive is not counted twice, nor ever a negative, and
+    """Ids and rows of the pool. The anchor's own positive is not counted twice, nor ever a negative, and
     no neighbour is a negative."""
     number = torch.cat([pool.id, pool.id.new_full((1,), -1)])
-    vectors = torch.cat([pool.vectors, pool.vectors.new_zeros(1, pool.vectors.shape[1])])
     near_id, hard_id = number[near], number[hard]
     twice = (hard_id[:, :, None] == near_id[:, None, :]).any(2)
     valid = (near_id >= 0) & (near_id != partner_id[:, None])
     fair = (hard_id >= 0) & (hard_id != partner_id[:, None]) & ~twice
-    return Mined(near_id, Support(vectors[near], valid, vectors[hard], fair, weight))
+    near, hard = near.clamp(min=0), hard.clamp(min=0)  # any row for -1: it is not valid
+    return Mined(near_id, Support(pool.vectors, near, valid, hard, fair, weight))

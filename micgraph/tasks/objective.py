@@ -6,12 +6,12 @@ from dataclasses import replace
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from micgraph import rng
 from micgraph.graph.context import ItemContext
 from micgraph.graph.fields import Fields, take
 from micgraph.graph.relation import Relation
+from micgraph.nn.dropout import dropout
 from micgraph.nn.export import BoundModel, Surroundings
 from micgraph.nn.query import QueryInput
 from micgraph.nn.towers import ItemReps, TwoTower
@@ -106,7 +106,8 @@ class Objective(nn.Module):
         return _mean_interest(self.towers.encoder(query))
 
     def _query_view(self, batch: Batch, items: ItemReps, user: Fields, view: int) -> Tensor:
-        """A perturbed view of each anchor query (MIC 2.4.1): items and user fields masked, then dropout."""
+        """A perturbed view of each anchor query (MIC 2.4.1): items and user fields masked, then one dropout, in the
+        place of the encoder's own on what goes in (DECISIONS 26)."""
         key = rng.make_key(batch.key, "query view", view)
         if self.perturb.sides in ("both", "queries"):
             query = self._perturbed_query(batch, items, user, key)
@@ -123,10 +124,11 @@ class Objective(nn.Module):
         query = self.towers.query_input(items, history, batch.mask, user, user_keep, batch.gap)
         return replace(
             query,
-            vectors=F.dropout(query.vectors, drop, self.training),
-            fields=F.dropout(query.fields, drop, self.training),
-            user=F.dropout(query.user, drop, self.training),
-            messages=None if query.messages is None else F.dropout(query.messages, drop, self.training),
+            vectors=dropout(query.vectors, drop, self.training),
+            fields=dropout(query.fields, drop, self.training),
+            user=dropout(query.user, drop, self.training),
+            messages=None if query.messages is None else dropout(query.messages, drop, self.training),
+            dropped=drop > 0,
         )
 
     def _item_view(self, batch: Batch, items: ItemReps, view: int) -> Tensor:

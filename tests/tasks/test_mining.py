@@ -21,7 +21,7 @@ from micgraph.schema import ConfigError
 from micgraph.tasks.augment import PerturbConfig
 from micgraph.tasks.bank import Bank
 from micgraph.tasks.base import Reps
-from micgraph.tasks.losses import Support, multi_positive, nt_xent, symmetric_info_nce, view_contrast
+from micgraph.tasks.losses import Support, log_total, multi_positive, nt_xent, symmetric_info_nce, unit, view_contrast
 from micgraph.tasks.mining import MiningConfig, Pool, holds
 from micgraph.tasks.objective import Objective
 from micgraph.tasks.registry import TABLES_UP_TO, TASKS, make_mining
@@ -52,13 +52,15 @@ def table(*shape: int) -> torch.Tensor:
 
 
 def support_of(n: int, k: int = 3, hard: int = 4) -> Support:
-    return Support(table(n, k, 3), torch.rand(n, k) < 0.6, table(n, hard, 3), torch.rand(n, hard) < 0.6, 0.3)
+    near, against = torch.randint(9, (n, k)), torch.randint(9, (n, hard))
+    return Support(unit(table(9, 3)), near, torch.rand(n, k) < 0.6, against, torch.rand(n, hard) < 0.6, 0.3)
 
 
 def contrast(anchor: Any, own: Any, others: list[Any], support: Support, i: int, tau: float, literal: bool) -> float:
     """The mean over an anchor's positives, each alone in front of all negatives (MIC 2.5: every positive pair)."""
-    positives = [own, *(v for v, valid in zip(support.near[i], support.near_valid[i], strict=True) if valid)]
-    negatives = [*others, *(v for v, valid in zip(support.hard[i], support.hard_valid[i], strict=True) if valid)]
+    rows = support.vectors
+    positives = [own, *(rows[j] for j, valid in zip(support.near[i], support.near_valid[i], strict=True) if valid)]
+    negatives = [*others, *(rows[j] for j, valid in zip(support.hard[i], support.hard_valid[i], strict=True) if valid)]
     against = [cos(anchor, v) / tau for v in negatives]
     losses = [ratio(cos(anchor, v) / tau, against, literal) for v in positives]
     return (losses[0] + support.weight * sum(losses[1:])) / (1 + support.weight * len(losses[1:]))
@@ -104,7 +106,8 @@ def test_symmetric_info_nce_with_mined_rows(n: int) -> None:
 
 def test_one_positive_is_the_plain_loss() -> None:
     clean, view, same = table(4, 3), table(4, 3), torch.rand(4, 4) < 0.3
-    none = Support(table(4, 2, 3), torch.zeros(4, 2, dtype=torch.bool), table(4, 0, 3), torch.zeros(4, 0).bool())
+    nobody = torch.zeros(4, 0, dtype=torch.int64)
+    none = Support(table(9, 3), torch.randint(9, (4, 2)), torch.zeros(4, 2).bool(), nobody, nobody.bool())
     torch.testing.assert_close(view_contrast(clean, view, same, 0.1, False, none), view_contrast(clean, view, same))
 
 
@@ -113,8 +116,13 @@ def test_gradients_of_several_positives(literal: bool) -> None:
     positive, negative = table(3, 2).requires_grad_(), table(3, 4).requires_grad_()
     weight = torch.tensor([[1.0, 0.5], [1.0, 0.0], [1.0, 0.5]])
     blocked = torch.tensor([[False] * 4, [True, False, True, False], [True] * 4])
-    assert torch.autograd.gradcheck(lambda p, n: multi_positive(p, weight, n, blocked, literal), (positive, negative))
-    loss = multi_positive(positive, weight, negative, blocked, literal)
+
+    def loss_of(p: torch.Tensor, n: torch.Tensor) -> torch.Tensor:
+        parts = (n[:, :3], blocked[:, :3]), (n[:, 3:], blocked[:, 3:])
+        return multi_positive(p, weight, log_total(*parts), literal)
+
+    assert torch.autograd.gradcheck(loss_of, (positive, negative))
+    loss = loss_of(positive, negative)
     assert loss[2] == 0 and (loss[:2] != 0).all()
     slope = torch.autograd.grad(loss.sum(), positive)[0]
     assert slope[1, 1] == 0 and (slope[2] == 0).all()
@@ -195,7 +203,7 @@ def test_tables_hold_the_nearest_by_cosine(direction: str) -> None:
         got = mined_of(objective, direction, [node], [partner], vectors)
         assert [cos(anchor, vectors[target][i]) for i in got.near_id[0].tolist()] == pytest.approx([c for c, _ in want])
         assert got.support.near_valid.all()
-        for i, vector in zip(got.near_id[0].tolist(), got.support.near[0], strict=True):
+        for i, vector in zip(got.near_id[0].tolist(), got.support.vectors[got.support.near[0]], strict=True):
             torch.testing.assert_close(vector, torch.nn.functional.normalize(vectors[target][i], dim=0))
 
 
@@ -227,7 +235,7 @@ def test_hard_negatives_lie_in_other_clusters(direction: str, closest: bool) -> 
     for line, own in enumerate(partner):
         valid = got.support.hard_valid[line]
         drawn = set()
-        for vector in got.support.hard[line][valid]:
+        for vector in got.support.vectors[got.support.hard[line][valid]]:
             drawn.add(next(i for i, v in unit.items() if torch.equal(v, vector)))
         allowed = {i for i, c in cluster.items() if c != cluster[own]}
         if closest:
