@@ -19,7 +19,11 @@ from micgraph.graph.builder import BuildConfig, build
 from micgraph.graph.events import Log
 from micgraph.graph.recgraph import RecGraph
 from micgraph.graph.split import Split, split
+from micgraph.graph.storage import FORMAT
 from micgraph.schema import ConfigError
+
+GRAPHS = f"2, {FORMAT}"
+"""Of kept graphs: of how they are named, and of how a graph is stored. Raise the first where building changes."""
 
 
 @dataclass(frozen=True)
@@ -173,9 +177,21 @@ def _graph(log: Log, settings: BuildConfig, users: float, graphs: Path | None) -
     """The graph of a training log: read where it was kept, for semantic neighbours take a while."""
     if graphs is None:
         return build(log, settings)
-    what = json.dumps([log.manifest, asdict(settings), users], sort_keys=True, default=str)
+    what = json.dumps([GRAPHS, log.manifest, contents(log), asdict(settings), users], sort_keys=True, default=str)
     path = graphs / hashlib.sha256(what.encode()).hexdigest()[:16]
     return RecGraph.load(path) if artifact.exists(path) else build(log, settings, path)
+
+
+def contents(log: Log) -> list[str]:
+    """What is in the tables of a log, whatever the order of their rows: the columns of events (sessions too, which a
+    split's hash leaves out), items and users, how many rows there are, and the sum of their hashes."""
+    found = []
+    for table in ("events", *(name for name in ("items", "users") if getattr(log, name) is not None)):
+        columns = log.sql(f"SELECT * FROM {{{table}}} LIMIT 0").schema
+        total = log.scalar(f"SELECT CAST(sum(CAST(hash(one) AS HUGEINT)) AS VARCHAR) FROM {{{table}}} AS one")
+        count = log.scalar(f"SELECT count(*) FROM {{{table}}}")
+        found.append(f"{table} {[(field.name, str(field.type)) for field in columns]} {count} {total}")
+    return found
 
 
 def _until(log: Log, final: Split) -> Log:

@@ -163,6 +163,29 @@ def test_kept_graphs_are_read_again_and_those_of_other_users_built(tiny_log, tmp
     assert len(built) == 2
 
 
+@pytest.mark.parametrize("part", ["items", "users", "sessions", "format"])
+def test_a_kept_graph_is_not_that_of_other_features_or_sessions(tiny_log, tmp_path, monkeypatch, part):
+    clicks, items, users = tiny_log.clicks.assign(session_id=1), tiny_log.items, tiny_log.users
+
+    def kept():
+        return held_out_users(mg.read_log(clicks, items=items, users=users), "toy", graphs=tmp_path).graph.fingerprint()
+
+    first, built, build = kept(), [], bench.build
+    monkeypatch.setattr(bench, "build", lambda *given: built.append(1) or build(*given))
+    clicks, items, users = (frame.sample(frac=1, random_state=0) for frame in (clicks, items, users))
+    assert kept() == first and not built, "the order of rows changes nothing"
+    if part == "items":
+        items = items.assign(category=items.category.iloc[0])
+    elif part == "users":
+        users = users.assign(**{users.columns[-1]: users[users.columns[-1]].iloc[0]})
+    elif part == "sessions":
+        clicks = clicks.assign(session_id=clicks.index % 3)
+    else:
+        monkeypatch.setattr(bench, "GRAPHS", "of another version")
+    other = kept()
+    assert len(built) == 1 and (other == first) == (part == "format")
+
+
 def test_epochs_settings_and_fusion_are_frozen_before_the_cut_and_used_after_it(later, tmp_path):
     pytest.importorskip("optuna", reason="the extra tune is not installed")
     search = {"model.dropout": {"values": [0.0, 0.3]}}
