@@ -17,7 +17,7 @@ from micgraph import rng
 from micgraph.baselines import EASE, ItemKNN, Popularity
 from micgraph.evaluation import EvalData, Ranker, Result, evaluate_ranker, prepared, table
 from micgraph.nn.towers import TwoTower
-from micgraph.presets import RunConfig, resolve
+from micgraph.presets import RunConfig, resolve, tell_ties
 from micgraph.retrieval.rankers import FusedRanker, U2IRanker
 from micgraph.retrieval.recommender import TRAIN_FIRST, Recommender
 from micgraph.run import Run, load_learned, load_run, prepare_directory
@@ -64,8 +64,9 @@ def train(
             run and the last is taken.
         config: settings that differ from the presets, nested, or the path of a YAML file.
         out: the run's directory. A run found there with the same settings is gone on from, and returned at once
-            where it has ended; its ``training.epochs`` and ``patience`` may grow, its ``fusion`` may change. None keeps
-            the run in a temporary folder that goes with the :class:`Run`: keep it by :meth:`Run.save`.
+            where it has ended; its ``training.epochs`` (where the rate is constant) and ``patience`` may
+            grow, its ``fusion`` may change. None keeps the run in a temporary folder that goes with the :class:`Run`:
+            keep it by :meth:`Run.save`.
         device: ``auto`` takes a GPU where there is one.
         filter_seen: whether validation leaves out what users have already clicked.
         on_epoch: receives each epoch's row of metrics.
@@ -85,6 +86,7 @@ def train(
     target = _device(device)
     with torch.random.fork_rng([target] if target.type == "cuda" else []):
         run, objective, sampler = _assemble(resolved, graph, target, out)
+        tell_ties(resolved, config, graph)
         prepare_directory(run, graph.fingerprint(), None if data is None else _described(data, filter_seen))
         Trainer(
             objective,

@@ -2,21 +2,27 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from micgraph.config import merge, parse, read_yaml
 from micgraph.nn.registry import ENCODERS
 from micgraph.nn.towers import ModelConfig
 from micgraph.retrieval.fusion import FusionConfig
-from micgraph.sampling.samples import SamplingConfig
-from micgraph.schema import ConfigError, did_you_mean
+from micgraph.sampling.samples import SamplingConfig, tied_share
+from micgraph.schema import CLICKS, ConfigError, did_you_mean
 from micgraph.tasks.augment import PerturbConfig
 from micgraph.tasks.mining import MiningConfig
 from micgraph.tasks.registry import GROUPS, TASKS, contract, expand
 from micgraph.training import TrainingConfig
+
+if TYPE_CHECKING:
+    from micgraph.graph.recgraph import RecGraph
+
+_LOG = logging.getLogger(__name__)
 
 FULL_CATALOGUE = 20_000
 """Up to so many items the presets train a softmax over all of them; above, over drawn negatives."""
@@ -64,7 +70,12 @@ ENCODER_PRESETS: dict[str, dict[str, Any]] = {
     },
     "youtube_dnn": {"model": {"dim": 64, "history": 20}, "sampling": MICREC_SAMPLING},
 }
-"""Where an encoder's settings differ from the defaults of the configs."""
+"""Where an encoder's settings differ from the defaults of the configs. The encoders of sequences read clicks in their
+order, also those of the target's second (``strict`` False): right where a second holds clicks one after the other, as
+in MovieLens, and wrong where it holds a basket; :func:`tell_ties` says when it matters."""
+
+MANY_TIES = 0.3
+"""The share of targets right after a click of their own second from which on :func:`tell_ties` speaks."""
 
 DATA_SECTIONS = ("log", "split", "build", "search")
 """Sections of an experiment's file that reading, splitting, building and tuning take; a run has no use for them."""
@@ -136,6 +147,28 @@ def resolve(model: str | None, config: Mapping[str, Any] | str | Path | None, n_
     for name in resolved.tasks:
         resolved.task_config(name)
     return resolved
+
+
+def tell_ties(resolved: RunConfig, config: Mapping[str, Any] | str | Path | None, graph: RecGraph) -> None:
+    """Warn, in the log, of a preset that has many clicks read in the very second of their target.
+
+    Args:
+        resolved: what a run is trained with.
+        config: what the caller has set; nothing is said where ``sampling.strict`` is in it.
+        graph: what is trained on.
+    """
+    given = read_yaml(config) if isinstance(config, (str, Path)) else config or {}
+    if resolved.sampling.strict or "strict" in (given.get("sampling") or {}):
+        return
+    share = tied_share(graph.relation(CLICKS))
+    if share > MANY_TIES:
+        _LOG.warning(
+            "sampling.strict=false, as the preset of %s has it: %.0f%% of the targets are read right after a click of "
+            "the same second. Set sampling.strict=true where such clicks are one basket, and false to keep their order "
+            "and hear no more of it",
+            resolved.model.encoder,
+            100 * share,
+        )
 
 
 def _section(name: str, values: Any) -> Mapping[str, Any]:

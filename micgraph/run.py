@@ -28,7 +28,9 @@ if TYPE_CHECKING:
 RUN_FORMAT = 1
 SETUP, GRAPH, LEARNED, SETTINGS = "setup", "graph", "fusion", "run.json"
 GROWING = ("training.epochs", "training.patience")
-"""Settings that may grow after a run has begun: it goes on as if they had been so from the start."""
+"""Settings that may grow after a run has begun: its steps go on as if they had been so from the start. (Where it had
+ended by its epochs, the last one has been validated even if ``training.validate_every`` would not have asked for it.)
+A learning rate that falls to 0 at the end of the epochs does not let them grow."""
 
 
 @dataclass
@@ -139,7 +141,8 @@ def prepare_directory(run: Run, graph: str, validation: dict[str, Any] | None) -
 
     Raises:
         ArtifactError: the directory holds something else; it stays as it is.
-        ConfigError: a run with other settings, another graph or another validation; it stays as it is.
+        ConfigError: a run with other settings, another graph or another validation, or one whose epochs cannot grow; it
+            stays as it is.
     """
     directory = run.directory
     setup = _setup(run, graph, validation)
@@ -211,6 +214,17 @@ def _refuse_differences(directory: Path, saved: dict[str, Any], wanted: dict[str
             "a new directory, or a run with the same settings, graph and validation to go on from",
             f"{directory}, whose {', '.join(differing)} differ",
             "choose another directory or repeat the settings in its setup folder",
+        )
+    _refuse_another_curve(saved["config"]["training"], wanted["config"]["training"])
+
+
+def _refuse_another_curve(before: dict[str, Any], wanted: dict[str, Any]) -> None:
+    if wanted["schedule"] != "constant" and wanted["epochs"] != before["epochs"]:
+        raise ConfigError(
+            "training.epochs",
+            f"{before['epochs']}, to which the learning rate of the run found in out falls ({wanted['schedule']})",
+            wanted["epochs"],
+            "train in a new directory, or take schedule=constant for a run whose epochs shall grow",
         )
 
 

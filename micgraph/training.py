@@ -31,8 +31,8 @@ class TrainingConfig:
     Attributes:
         epochs: at most so many.
         lr, weight_decay: of AdamW (weight_decay 0 is Adam).
-        schedule: the learning rate stays (``constant``), or falls to 0 at the end of ``epochs`` along half a cosine
-            (a run that goes on with more epochs follows the longer curve from there on).
+        schedule: the learning rate stays (``constant``), or falls to 0 at the end of ``epochs`` along half a cosine,
+            so that the ``epochs`` of a run that has begun are final.
         clip: largest norm of the gradient, 0 for no limit.
         patience: stop after so many validations without a better ``monitor``.
         validate_every: epochs between validations.

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 import torch
+import yaml
 
 import micgraph as mg
 from micgraph.config import read_yaml
@@ -42,6 +43,29 @@ def test_a_config_alone_says_what_is_trained(graph: mg.RecGraph, tmp_path: Path)
     with pytest.raises(ConfigError, match="leave model out"):
         mg.train(graph, "gru4rec", config=MIC, out=tmp_path / "run", device="cpu", progress=False)
     assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+    ("model", "sampling", "told"),
+    [("gru4rec", {}, True), ("gru4rec", {"strict": False}, False), ("gru4rec", None, True), ("mic_dnn", {}, False)],
+)
+def test_a_preset_that_reads_basket_mates_says_so(
+    model: str, sampling: Any, told: bool, tiny_log: Any, caplog: pytest.LogCaptureFixture, tmp_path: Path
+) -> None:
+    clicks = tiny_log.clicks.sort_values(["user_id", "timestamp"])
+    nth = clicks.groupby("user_id").cumcount()
+    paired = clicks.assign(timestamp=clicks.timestamp.where(nth % 2 == 0).ffill())
+    seconds = paired.groupby("user_id").timestamp.diff().dropna().dt.total_seconds()
+    (tmp_path / "c.yaml").write_text(yaml.safe_dump({**SMALL, "sampling": sampling}))
+
+    def said(log: Any) -> list[str]:
+        caplog.clear()
+        mg.train(mg.build(mg.read_log(log)), model, config=tmp_path / "c.yaml", device="cpu", progress=False)
+        return [record.getMessage() for record in caplog.records if "sampling.strict" in record.getMessage()]
+
+    assert not said(clicks), "clicks with seconds of their own are no baskets"
+    line = f"as the preset of {model} has it: {100 * (seconds == 0).mean():.0f}% of"
+    assert [line in one for one in said(paired)] == [True] * told
 
 
 def test_data_prepared_for_another_graph_is_refused(graph: mg.RecGraph, parts: mg.Split, tmp_path: Path) -> None:

@@ -122,6 +122,18 @@ def test_a_run_goes_on_where_epochs_or_patience_have_grown(graph: RecGraph, tmp_
     assert load_run(tmp_path / "run").config == grown.config == straight.config
 
 
+def test_epochs_to_whose_end_the_rate_falls_do_not_grow(graph: RecGraph, tmp_path: Path) -> None:
+    def cosine(epochs: int, patience: int) -> dict:
+        return {"training": {"epochs": epochs, "patience": patience, "schedule": "cosine"}}
+
+    quick(graph, tmp_path / "run", config=cosine(1, 2))
+    before = listing(tmp_path)
+    with pytest.raises(ConfigError, match=r"training\.epochs: expected 1, .*cosine.*new directory"):
+        quick(graph, tmp_path / "run", config=cosine(3, 2))
+    assert listing(tmp_path) == before
+    assert quick(graph, tmp_path / "run", config=cosine(1, 4)).config.training.patience == 4
+
+
 def test_an_interrupted_run_goes_on_exactly_whatever_the_caller_drew(graph: RecGraph, tmp_path: Path) -> None:
     def interrupt(row: dict) -> None:
         raise KeyboardInterrupt

@@ -54,6 +54,14 @@ class SamplingConfig:
         check_range(vars(self), "same_category_boost", above=0)
 
 
+def tied_share(clicks: Relation) -> float:
+    """Of the clicks that have one before them in their row, the share that has the same second as that one."""
+    if clicks.time is None:
+        return 0.0
+    follows = clicks.row_index().diff() == 0
+    return float((follows & (clicks.time.diff() == 0)).sum() / follows.sum().clamp(min=1))
+
+
 @dataclass(frozen=True)
 class Cut:
     """B histories and the P clicks that came after them; all edges are offsets into the clicks.
