@@ -10,7 +10,14 @@ from pathlib import Path
 from micgraph.config import dotted
 from micgraph.experiments import Bench, Measure, Plan, Report, Row, chosen, figures, fill
 
-__all__ = ["last_line", "options", "plan_of", "tabulate"]
+__all__ = ["REFERENCES", "last_line", "options", "plan_of", "tabulate"]
+
+REFERENCES = (
+    Row("popularity", baseline="popularity"),
+    Row("itemknn", baseline="itemknn", search={"k": {"values": [20, 50, 200]}}),
+    Row("ease", baseline="ease", search={"l2": {"values": [100.0, 300.0, 1000.0]}}),
+)
+"""What every table has; where --trials is above 1, ItemKNN and EASE are chosen among three on validation data too."""
 
 
 def options(description: str) -> argparse.ArgumentParser:
@@ -22,7 +29,12 @@ def options(description: str) -> argparse.ArgumentParser:
     parser.add_argument("--rows", help="only these rows, separated by commas; the table shows all that are there")
     parser.add_argument("--set", action="append", default=[], metavar="NAME=VALUE", help="a setting of every row")
     parser.add_argument("--users", type=float, default=1.0, help="share of the training users that is kept")
-    parser.add_argument("--trials", type=int, default=1, help="runs among which validation chooses a row's settings")
+    parser.add_argument(
+        "--trials",
+        type=int,
+        default=1,
+        help="runs among which validation chooses a row's settings; above 1 also 3 fits of ItemKNN and of EASE",
+    )
     parser.add_argument("--epochs", type=int, help="at most so many, in trials and afterwards")
     parser.add_argument("--device", default="auto", help="cpu, cuda, or auto")
     parser.add_argument("--keep-runs", action="store_true", help="leave the trained models in the directory")

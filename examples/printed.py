@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from micgraph.experiments import SEEN_TOO
+
 MIC_METRICS = ("recall@20", "ndcg_hits@20", "hr@20", "recall@50", "ndcg_hits@50", "hr@50")
 """Columns of :data:`MIC`; the paper's NDCG is ComiRec's, whose ideal list has only as many hits as the list."""
 MIC_ROWS = ("mic_dnn", "gru4rec", "comirec", "mic_dnn + MIC", "gru4rec + MIC", "comirec + MIC")
@@ -84,16 +86,25 @@ MICREC_ABLATION = {
 
 
 def mic(data: str) -> dict[str, dict[str, float]]:
-    """MIC's Table 1 of one data set; its ComiRec stands for both of its kinds, for the paper names none.
+    """MIC's Table 1 of one data set, by our lines: what the paper calls + MIC are the three channels fused, and lists
+    may repeat the history. Its ComiRec stands for both of its kinds, for the paper names none.
 
     Raises:
         KeyError: it does not have that data set.
     """
-    lines = [[float(cell) / 100 for cell in line.split()] for line in MIC[data].strip().splitlines()]
-    figures = {name: dict(zip(MIC_METRICS, line, strict=True)) for name, line in zip(MIC_ROWS, lines, strict=True)}
-    for kind in ("comirec_sa", "comirec_dr"):
-        figures[kind], figures[f"{kind} + MIC"] = figures["comirec"], figures["comirec + MIC"]
-    return figures
+    found = {}
+    for name, line in zip(MIC_ROWS, MIC[data].strip().splitlines(), strict=True):
+        kinds = ("_sa", "_dr") if name.startswith("comirec") else ("",)
+        figures = shares({name: tuple(map(float, line.split()))}, seen_too(MIC_METRICS), 100)[name]
+        for kind in kinds:
+            own = name.replace("comirec", f"comirec{kind}")
+            found[f"{own}, fused" if "MIC" in name else own] = figures
+    return found
+
+
+def seen_too(metrics: tuple[str, ...]) -> tuple[str, ...]:
+    """The same metrics of lists that may repeat the history, as MIC's (after ComiRec's code) do."""
+    return tuple(metric + SEEN_TOO for metric in metrics)
 
 
 def shares(

@@ -1,4 +1,5 @@
-"""MIC's tables and figures again: users held out, seen items filtered, the paper's figures beside ours.
+"""MIC's tables and figures again: users held out, seen items filtered, and beside it ("seen too") not filtered, as the
+paper's figures are; those of its "+ MIC" are of the three channels fused.
 
     python examples/reproduce_mic.py --table 1 --data ml-1m --raw PATH --seeds 3     # base models and each + MIC
     python examples/reproduce_mic.py --table 4 --data ml-1m --raw PATH               # ablations, with diversity
@@ -8,8 +9,8 @@
 
 A command that was interrupted goes on where it was: each row and seed is a file under --out. Several commands with
 different --rows may fill one --out at the same time. --trials 8 --epochs 10 tunes every row with the same budget on
-the validation users; what is chosen is frozen before the test users are looked at. --users 0.1 keeps a tenth of the
-training users.
+the validation users, the ablations too, each for the tasks that it has; what is chosen is frozen before the test users
+are looked at. --users 0.1 keeps a tenth of the training users.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from pathlib import Path
 from typing import Any
 
 import printed
-from commands import last_line, options, plan_of, tabulate
+from commands import REFERENCES, last_line, options, plan_of, tabulate
 
 import micgraph as mg
 from micgraph import datasets
@@ -37,30 +38,35 @@ READERS: dict[str, Callable[[str], Log]] = {
     "steam": datasets.steam,
 }
 BACKBONES = ("mic_dnn", "gru4rec", "comirec_sa", "comirec_dr", "sasrec")
-COLUMNS = (*printed.MIC_METRICS, "diversity@50", "coverage@50")
+COLUMNS = (*printed.MIC_METRICS, "diversity@50", "coverage@50", *printed.seen_too(printed.MIC_METRICS))
+ABLATION_COLUMNS = (*printed.MIC_ABLATION_METRICS, *printed.seen_too(printed.MIC_ABLATION_METRICS))
 BASE_SEARCH: dict[str, Any] = {
     "training.lr": {"values": [0.0005, 0.001, 0.002, 0.005]},
     "model.dropout": {"values": [0.0, 0.1, 0.3, 0.5]},
     "training.weight_decay": {"values": [0.0, 0.01, 0.1]},
 }
-MIC_SEARCH: dict[str, Any] = {
-    **BASE_SEARCH,
-    "tasks.mic.weight": {"values": [0.003, 0.01, 0.03, 0.1, 0.3]},
-    "tasks.mic.tau": {"values": [0.1, 0.2, 0.5]},
-}
-REFERENCES = [Row(name, baseline=name) for name in ("popularity", "itemknn", "ease")]
 ABLATED = "comirec_sa"
 LAMBDA_DIV = (0.0, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0)
 LOSSES = ("ui", "uu", "ii")
 BEST_CONFIG = Path(__file__).resolve().parents[1] / "configs" / "ml1m_best.yaml"
 
 
+def search_of(tasks: str = "") -> dict[str, Any]:
+    """What is tuned of a row with some tasks ("ui+ii", "mic" for all three): they share one weight and one temperature,
+    whichever they are, so that an ablation is searched as the full model is."""
+    own = {
+        f"tasks.{tasks.replace('+', ',')}.weight": {"values": [0.003, 0.01, 0.03, 0.1, 0.3]},
+        f"tasks.{tasks.replace('+', ',')}.tau": {"values": [0.1, 0.2, 0.5]},
+    }
+    return {**BASE_SEARCH, **(own if tasks else {})}
+
+
 def table_1() -> list[Row]:
     """Reference rows, then every backbone and the same with MIC."""
     rows = list(REFERENCES)
     for name in BACKBONES:
-        rows.append(Row(name, name, search=BASE_SEARCH, views=(U2I, FUSED)))
-        rows.append(Row(f"{name} + MIC", f"{name}+mic", search=MIC_SEARCH, base=name, views=(U2I, FUSED)))
+        rows.append(Row(name, name, search=search_of(), views=(U2I, FUSED)))
+        rows.append(Row(f"{name} + MIC", f"{name}+mic", search=search_of("mic"), base=name, views=(U2I, FUSED)))
     return rows
 
 
@@ -73,12 +79,14 @@ def table_4() -> list[Row]:
     whole = View("", FUSED.channels)
     less = {"- UU": "ui+ii", "- UI": "uu+ii", "- II": "ui+uu"}
     settings = {"- perturbation": {"perturb": {"sides": "none"}}, "- mining": {"mining": {"mode": "none"}}}
-    return [
-        Row("full", f"{ABLATED}+mic", search=MIC_SEARCH, views=(whole, *channels)),
-        *(Row(name, f"{ABLATED}+{tasks}", base="full", views=(whole,)) for name, tasks in less.items()),
-        *(Row(name, f"{ABLATED}+mic", config=c, base="full", views=(whole,)) for name, c in settings.items()),
-        Row("- all", ABLATED, base="full", views=(whole,)),
-    ]
+    full = Row("full", f"{ABLATED}+mic", search=search_of("mic"), views=(whole, *channels))
+
+    def row(name: str, tasks: str, fixed: Any = None) -> Row:
+        model = "+".join(filter(None, [ABLATED, tasks]))
+        return Row(name, model, search=search_of(tasks), base="full", views=(whole,), fixed=fixed or {})
+
+    ablations = [row(name, tasks) for name, tasks in less.items()]
+    return [full, *ablations, *(row(name, "mic", fixed) for name, fixed in settings.items()), row("- all", "")]
 
 
 def figure_4() -> list[Row]:
@@ -88,8 +96,8 @@ def figure_4() -> list[Row]:
         return tuple(View(f", λ_div {weight:g}", channels, {"lambda_div": weight}) for weight in LAMBDA_DIV)
 
     return [
-        Row(ABLATED, ABLATED, search=BASE_SEARCH, views=views(("u2i",)), fusions=({"basic": "score"},)),
-        Row(f"{ABLATED} + MIC", f"{ABLATED}+mic", search=MIC_SEARCH, base=ABLATED, views=views(FUSED.channels)),
+        Row(ABLATED, ABLATED, search=search_of(), views=views(("u2i",)), fusions=({"basic": "score"},)),
+        Row(f"{ABLATED} + MIC", f"{ABLATED}+mic", search=search_of("mic"), base=ABLATED, views=views(FUSED.channels)),
     ]
 
 
@@ -101,7 +109,8 @@ def figure_5() -> list[Row]:
         tasks = [task for place, task in enumerate(LOSSES) if code >> place & 1]
         name = "-".join(task.upper() for task in tasks) or "Base"
         model = "+".join([ABLATED, *tasks])
-        rows.append(Row(name, model, base="Base" if tasks else None, views=views, fusions=({"basic": "score"},)))
+        base, search = "Base" if tasks else None, search_of("+".join(tasks))
+        rows.append(Row(name, model, search=search, base=base, views=views, fusions=({"basic": "score"},)))
     return rows
 
 
@@ -116,12 +125,11 @@ def main(argv: Sequence[str] | None = None) -> None:
     name = f"table-{args.table}" if args.table else f"figure-{args.figure}"
     plan = plan_of(args, f"mic-{args.data}-{name}")
     bench = held_out_users(log, title, (20, 50), args.split_seed, args.users, graphs=plan.out / "graphs")
-    shown = ("recall@50", "ndcg_hits@50", "hr@50", "diversity@50")
     if args.table == 1:
         report = tabulate(table_1(), bench, plan, args, name, COLUMNS, "recall@50", printed.mic(args.data))
     elif args.table == 4:
-        figures_of_paper = printed.shares(printed.MIC_ABLATION, printed.MIC_ABLATION_METRICS, 100)
-        report = tabulate(table_4(), bench, plan, args, name, shown, "recall@50", figures_of_paper)
+        paper = printed.shares(printed.MIC_ABLATION, printed.seen_too(printed.MIC_ABLATION_METRICS), 100)
+        report = tabulate(table_4(), bench, plan, args, name, ABLATION_COLUMNS, "recall@50", paper)
     elif args.figure == 4:
         report = tabulate(figure_4(), bench, plan, args, name, ("recall@50", "diversity@50"), "recall@50")
         print(f"figure: {_draw_4(report, plan.out / 'recall-diversity.png')}")
@@ -195,6 +203,10 @@ def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--split-seed", type=int, default=1230)
     parser.add_argument("--config", default=BEST_CONFIG, help="of --best")
     args = parser.parse_args(argv)
+    tables = ("users", "trials", "rows", "keep_runs")
+    given = [f"--{name.replace('_', '-')}" for name in tables if getattr(args, name) != parser.get_default(name)]
+    if args.best and given:
+        parser.error(f"--best trains one model on all training users: leave out {', '.join(given)}")
     if args.raw is None:
         parser.error("--raw is needed: the folder of the data set")
     return args

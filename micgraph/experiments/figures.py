@@ -72,7 +72,8 @@ def lines(report: Report, metric: str, path: Path) -> Path:
             axis.plot(printed, place, "o", mfc="none", mec=PALETTE[1], zorder=2)
     axis.set_yticks(range(len(shown)), [line.name for line in shown], fontsize=8)
     names = f"{metric} (blue: here, mean ± std over seeds; grey: reference rows; rings: the paper)"
-    axis.set_xlabel(names if report.printed else f"{metric}, mean ± std over seeds", color=MUTED, fontsize=9)
+    paper = any(metric in figures for figures in report.printed.values())
+    axis.set_xlabel(names if paper else f"{metric}, mean ± std over seeds", color=MUTED, fontsize=9)
     return _save(figure, path)
 
 
