@@ -131,7 +131,7 @@ def _weighted(raw: Mapping[str, Tensor], data: EvalData) -> tuple[dict[str, Tens
     """Per-user values and weights such that every metric is a weighted mean over users."""
     ones = torch.ones(len(data))
     per_user, weights = dict(raw), dict.fromkeys(raw, ones)
-    clicks, known = data.clicks.indptr.diff(), data.clicks.items < data.n_items
+    clicks, known = data.clicks.indptr.diff(), _clicks_of(data.clicks.items, data) > 0
     cold = _only(data.clicks, _cold(data.clicks.items, data)).indptr.diff()
     counted = {"hit": clicks, "hit_known": _only(data.clicks, known).indptr.diff(), "hit_cold_items": cold}
     decile = _decile(data.clicks.items, data)
@@ -150,8 +150,12 @@ def _weighted(raw: Mapping[str, Tensor], data: EvalData) -> tuple[dict[str, Tens
 
 def _cold(items: Tensor, data: EvalData) -> Tensor:
     """Whether an item is one that the graph knows, from fewer than COLD clicks: bool, of the shape of ``items``."""
-    clicks = torch.cat([data.item_clicks, torch.tensor([COLD])])  # the last one stands for what nobody knows
-    return clicks[items.clamp(max=data.n_items)] < COLD
+    return (_clicks_of(items, data) < COLD) & (items < data.n_items)
+
+
+def _clicks_of(items: Tensor, data: EvalData) -> Tensor:
+    """Clicks in the graph, 0 for items that it does not know: int64, of the shape of ``items``."""
+    return torch.cat([data.item_clicks, torch.tensor([0])])[items.clamp(max=data.n_items)]
 
 
 def _decile(items: Tensor, data: EvalData) -> Tensor:

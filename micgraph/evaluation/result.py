@@ -19,7 +19,7 @@ METRICS: dict[str, str] = {
     "ndcg": "standard NDCG, ideal list of min(k, targets) hits, mean over users",
     "ndcg_hits": "NDCG against an ideal list of as many hits as there are (ComiRec's; for comparison only)",
     "hit": "share of all test clicks whose item is in the user's top k; items unknown to the graph are misses",
-    "hit_known": "the same over the clicks on items that the graph knows",
+    "hit_known": "the same over the clicks on items that have clicks in the graph",
     "hit_cold_items": "the same over the clicks on known items with fewer than 5 clicks in the graph",
     "hit_cold_users": "hit over the clicks of users with fewer than 5 events in their history",
     "coverage": "distinct items recommended to anybody / items of the graph",

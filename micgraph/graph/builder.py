@@ -46,12 +46,14 @@ if TYPE_CHECKING:
 
 MICROS = 1_000_000
 
-_IDS = "SELECT DISTINCT {key} FROM {{events}} ORDER BY {key}"
+_USERS = "SELECT DISTINCT user_id FROM {events}"
+_CLICKED = "SELECT DISTINCT item_id FROM {events}"
+_CATALOGUE = "SELECT item_id FROM {events} UNION SELECT item_id FROM {items}"
 _EVENTS = """
 WITH u AS (SELECT user_id, row_number() OVER (ORDER BY user_id) - 1 AS n
-           FROM (SELECT DISTINCT user_id FROM {{events}})),
+           FROM ({users})),
      i AS (SELECT item_id, row_number() OVER (ORDER BY item_id) - 1 AS n
-           FROM (SELECT DISTINCT item_id FROM {{events}}))
+           FROM ({items}))
 SELECT u.n AS user_index, i.n AS item_index, e.timestamp AS micros {session}
 FROM {{events}} AS e JOIN u ON e.user_id = u.user_id JOIN i ON e.item_id = i.item_id
 ORDER BY u.n, e.timestamp, e.ordinal, i.n
@@ -73,6 +75,10 @@ class BuildConfig:
             texts -> array).
         checkpoint: the local folder of the sentence-transformers model; nothing is downloaded.
         semantic_k: similar items per item and source.
+        keep_unclicked: items of the items table that nobody has clicked are nodes too, so that they have vectors and
+            can be recommended. They have their features and similarity edges but no id that a tower could learn: the
+            id's code is 0, "never seen". No loss takes them as negatives, since nobody is known to have passed them by.
+            A split that drops rare items drops their clicks, not their rows.
     """
 
     __pydantic_config__: ClassVar[dict[str, str]] = {"extra": "forbid"}
@@ -84,6 +90,7 @@ class BuildConfig:
     encode: Any = "tfidf"
     checkpoint: str | None = None
     semantic_k: int = 10
+    keep_unclicked: bool = False
 
     def __post_init__(self) -> None:
         duration(self.session_gap, "session_gap")
@@ -116,7 +123,8 @@ def build(log: Any, config: BuildConfig | Mapping[str, Any] | None = None, out: 
 
     Raises:
         ConfigError: an unknown setting, or one of the wrong type or out of range.
-        InputError: the log has no event, its times span more than 68 years, or it is a whole split.
+        InputError: the log has no event, its times span more than 68 years, it is a whole split, or items without
+            clicks are to be kept and it has no table of items.
         SchemaError: a feature column has a type that cannot be a feature.
     """
     settings = _as_config(config)
@@ -139,11 +147,15 @@ def _as_config(config: Any) -> BuildConfig:
 
 
 def _graph(log: Log, config: BuildConfig) -> RecGraph:
-    events = _events(log)
-    users, items = (IdMap(_column(log.sql(_IDS.format(key=key)), key)) for key in (USER_ID, ITEM_ID))
+    if config.keep_unclicked and log.items is None:
+        raise InputError("log", "a table of items with keep_unclicked", "none", "read the log with items=")
+    item_sql = _CATALOGUE if config.keep_unclicked else _CLICKED
+    events = _events(log, item_sql)
+    users, items = _ids(log, _USERS, USER_ID), _ids(log, item_sql, ITEM_ID)
     relations, epoch = _interactions(events, len(users), len(items), config)
     relations[CO_OCCURS] = co_occurrences(relations[CONTAINS], config.co_occurs_top_k)
-    catalogue = encode_fields(_table(log, "items"), items, ITEM_ID)
+    clicked = np.bincount(relations[CLICKS].col.numpy(), minlength=len(items)) > 0
+    catalogue = encode_fields(_table(log, "items"), items, ITEM_ID, clicked)
     people = encode_fields(_table(log, "users"), users, USER_ID)
     if sources := _sources(catalogue, config):
         titles, k = _titles(catalogue), config.semantic_k
@@ -164,9 +176,13 @@ def _graph(log: Log, config: BuildConfig) -> RecGraph:
     )
 
 
-def _events(log: Log) -> pa.Table:
+def _ids(log: Log, query: str, key: str) -> IdMap:
+    return IdMap(log.sql(f"{query} ORDER BY {key}")[key].combine_chunks())
+
+
+def _events(log: Log, item_sql: str) -> pa.Table:
     session = ", e.session_id" if SESSION_ID in log.columns else ""
-    events = log.sql(_EVENTS.format(session=session))
+    events = log.sql(_EVENTS.format(session=session, users=_USERS, items=item_sql))
     if not len(events):
         got = f"none ({', '.join(f'{n:,} {reason}' for reason, n in log.refused.items()) or 'an empty source'})"
         raise InputError("log", "at least one event", got, "check the source, positive_events and the split")
@@ -233,10 +249,6 @@ def _settings(config: BuildConfig) -> dict[str, Any]:
 
 def _table(log: Log, name: str) -> pa.Table | None:
     return None if getattr(log, name) is None else log.sql(f"SELECT * FROM {{{name}}}")
-
-
-def _column(table: pa.Table, name: str) -> pa.Array:
-    return table[name].combine_chunks()
 
 
 def _numpy(table: pa.Table, name: str) -> NDArray[np.int64]:

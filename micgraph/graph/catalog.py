@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from micgraph.graph.fields import Field, Fields, Kind
@@ -42,7 +43,7 @@ class Encoded:
     missing: int = 0
 
 
-def encode_fields(table: pa.Table | None, ids: IdMap, id_name: str) -> Encoded:
+def encode_fields(table: pa.Table | None, ids: IdMap, id_name: str, seen: NDArray[np.bool_] | None = None) -> Encoded:
     """Encode a feature table for all nodes of ``ids``.
 
     Strings, booleans and the columns ``category`` and ``provider`` become categorical fields, lists of them
@@ -53,13 +54,16 @@ def encode_fields(table: pa.Table | None, ids: IdMap, id_name: str) -> Encoded:
         table: any columns beside ``id_name``; or None: the id is the only field.
         ids: the graph's nodes.
         id_name: ``"item_id"`` or ``"user_id"``.
+        seen: bool [n], nodes whose id a tower can learn; the code of the others is 0. All by default.
 
     Raises:
         SchemaError: the id column is missing, or a column has a type that cannot be a feature.
     """
     import pyarrow as pa
 
-    identity = _identity(id_name, np.arange(len(ids)), len(ids))
+    seen = np.ones(len(ids), dtype=bool) if seen is None else seen
+    code = np.where(seen, np.cumsum(seen), 0).astype(np.int32)
+    identity = Field(id_name, "categorical", int(seen.sum()) + 1, torch.from_numpy(code))
     if table is None:
         return Encoded({id_name: identity}, missing=len(ids))
     if id_name not in table.column_names:
@@ -105,15 +109,12 @@ def encode_rows(table: pa.Table, fields: Fields, vocab: Vocab, ids: IdMap, id_na
 
     table = _without_bool8(table)
     index = ids.index(table[id_name]) if id_name in table.column_names else np.full(len(table), -1)
-    new: Fields = {id_name: _identity(id_name, index, len(ids))}
+    codes = torch.cat([fields[id_name].values.cpu(), torch.zeros(1, dtype=torch.int32)])  # -1 reads the last one
+    new: Fields = {id_name: replace(fields[id_name], values=codes[torch.from_numpy(index)])}
     for name, old in list(fields.items())[1:]:
         values = table[name] if name in table.column_names else pa.nulls(len(table))
         new[name] = _encode(name, old.kind, _plain(values, old.kind), vocab.get(name), old.size)
     return new
-
-
-def _identity(name: str, index: np.ndarray[Any, Any], size: int) -> Field:
-    return Field(name, "categorical", size + 1, torch.from_numpy((index + 1).astype(np.int32)))
 
 
 def _without_bool8(table: pa.Table) -> pa.Table:

@@ -25,7 +25,8 @@ class MatchingConfig:
         weight: of the loss (MIC's lambda scales it too, DECISIONS 22).
         loss: ``softmax`` or ``logistic`` (*literal* MIC Eq. 9).
         negatives: ``full`` (the whole catalogue), ``in_batch`` (the other targets), ``uniform`` or ``popularity``
-            (drawn from the catalogue). The softmax corrects in_batch and popularity by their log probabilities.
+            (drawn from the catalogue); never items that nobody has clicked. The softmax corrects in_batch and
+            popularity by their log probabilities.
         count: negatives drawn.
         literal: the positive is left out of the denominator, as printed.
         spare_clicked: with ``full``, the user's other clicks, earlier and later ones, are no negatives; drawn and
@@ -94,7 +95,10 @@ class Matching(Task):
     def _full(self, batch: Batch, reps: Reps) -> Tensor:
         wanted, weight = self._wanted(batch)
         clicked = batch.item_clicked if self.config.spare_clicked else None
-        items = reps.search_items[:-1]
+        items, candidates = reps.search_items[:-1], batch.can_be_negative
+        if candidates is not None:
+            items, wanted = items[candidates], (candidates.cumsum(0) - 1)[wanted]
+            clicked = None if clicked is None else clicked[:, candidates]
         return full_softmax(reps.search_queries, items, wanted, reps.scale, weight, clicked, batch.pair_row)
 
     def _wanted(self, batch: Batch) -> tuple[Tensor, Tensor]:
