@@ -20,6 +20,7 @@ from typing import Any
 
 import numpy as np
 
+from micgraph.datasets import mind_small_titles
 from micgraph.graph.semantic import by_title
 from micgraph.schema import ConfigError, InputError, MissingExtraError
 
@@ -78,10 +79,10 @@ def _share(news: list[dict[str, str]], name: str, row: Any, col: Any) -> float |
 
 
 def _read(path: Path) -> list[dict[str, str]]:
+    if path.name == "news_titles.tsv":
+        return [row for row in mind_small_titles(path).to_pylist() if row["title"].strip()]
     with path.open(encoding="utf-8", newline="") as file:
         lines = [line for line in csv.reader(file, delimiter="\t", quoting=csv.QUOTE_NONE) if line]
-    if path.name == "news_titles.tsv":
-        return [{"category": line[1], "title": line[2]} for line in lines[1:] if line[2].strip()]
     return [{"category": line[1], "subcategory": line[2], "title": line[3]} for line in lines if line[3].strip()]
 
 

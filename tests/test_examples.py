@@ -142,10 +142,14 @@ def test_globo(
 ) -> None:
     seconds = news(tmp_path)
     monkeypatch.setitem(example.CONFIG, "training", {"epochs": 1})
+    monkeypatch.setattr(example, "KS", (3, 200))
+    monkeypatch.setattr(example, "COLUMNS", ["hit@3"])
     lines, summary = ran(example, capsys, "--raw", str(tmp_path), "--fused", "--out", str(tmp_path / "runs"))
     models = [f"{m}{row}" for m in ("gru4rec", "gru4rec+fea+sess") for row in ("", ", last 6h", ", fused")]
     assert set(summary) == {"graph_seconds", "popularity", "popularity 6h", "itemknn", *models}
     assert summary["popularity"] == summary["gru4rec"] == 1.0, "200 places hold all 30 articles"
+    three = {name: float(line.split()[-1]) for line in lines for name in models if line.startswith(f"{name}  ")}
+    assert set(three) == set(models) and all(0 < hit < 0.5 for hit in three.values()) and len(set(three.values())) > 1
     tested = int((seconds >= GLOBO_CUT).sum())
     assert any(line.startswith(f"{tested:,} clicks from 2017-10-16 12:00 on") for line in lines)
 
