@@ -14,6 +14,7 @@ from micgraph.evaluation import METRICS, evaluate_ranker, prepare, prepared, ran
 from micgraph.graph.builder import BuildConfig, build
 from micgraph.graph.events import read_log
 from micgraph.graph.split import Holdout, split
+from micgraph.retrieval.frames import histories_of
 from micgraph.schema import InputError, LeakageError
 
 DAY = 86_400
@@ -71,7 +72,7 @@ def test_prepare_keeps_order_and_counts_what_is_unknown(graph, holdout):
     data = prepare(holdout, graph)
     a, b, c, d = range(4)
     zed, new = set(rows_of(data, data.clicks)["dan"]) - {c}
-    assert rows_of(data, data.histories) == {"bob": [c, a], "cid": [c, d], "dan": [d, b], "eve": []}
+    assert rows_of(data, data.histories) == {"bob": [c, a], "cid": [c, d], "dan": [-1, d, b], "eve": []}
     clicks = rows_of(data, data.clicks)
     assert clicks["bob"] == [b, a, b] and clicks["cid"] == [c] and clicks["eve"] == [a]
     assert clicks["dan"][2] == c and {zed, new} == {4, 5}
@@ -92,12 +93,23 @@ def test_prepare_keeps_order_and_counts_what_is_unknown(graph, holdout):
     }
 
 
+def test_what_is_judged_is_what_is_served(graph, holdout):
+    """Events on items that the graph does not know keep their place and their second in histories, in either way."""
+    data = prepare(holdout, graph)
+    past = [[item for user, item, _ in PAST if user == tester] for tester in data.user_ids.to_pylist()]
+    served, unknown = histories_of(past, graph.items)
+    assert torch.equal(served.items, data.histories.items) and torch.equal(served.indptr, data.histories.indptr)
+    assert unknown == data.counts["history events on items unknown to the graph"] == 1
+    dan = data.user_ids.to_pylist().index("dan")
+    assert data.histories.rows(dan, dan + 1).time.diff().tolist() == [1, 1]
+
+
 def test_only_new_drops_repeats_even_of_items_that_the_graph_does_not_know(graph, holdout):
     data = prepare(holdout, graph).only_new()
     clicks = rows_of(data, data.clicks)
     assert list(clicks) == ["bob", "dan", "eve"]
     assert clicks["bob"] == [1, 1] and len(clicks["dan"]) == 2 and clicks["dan"][1] == 2 and clicks["eve"] == [0]
-    assert rows_of(data, data.histories) == {"bob": [2, 0], "dan": [3, 1], "eve": []}
+    assert rows_of(data, data.histories) == {"bob": [2, 0], "dan": [-1, 3, 1], "eve": []}
     assert data.users.tolist() == [1, -1, -1]
     assert data.counts["users without a new item"] == 1
     assert data.counts["test clicks on items of the history"] == 3

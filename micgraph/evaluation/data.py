@@ -28,7 +28,7 @@ class EvalData:
     Attributes:
         user_ids: [B], as the log gave them.
         users: int64 [B], index in the graph or -1.
-        histories: B rows of item indices, oldest first; events on items that the graph does not know are left out.
+        histories: B rows of item indices, oldest first; -1 are items that the graph does not know, as in serving.
         clicks: B rows, every test click, oldest first, repeats included. Items that the graph does not know have
             numbers from ``n_items`` on: nobody can rank them, so they are misses.
         new: bool [S], whether the click's item is absent from the user's whole history.
@@ -107,7 +107,7 @@ def prepare(holdout: Holdout, graph: RecGraph) -> EvalData:
     _refuse_leakage(graph, users[owner], item, targets[TIMESTAMP].to_numpy())
     known = past_item < graph.n_items
     seconds = past[TIMESTAMP].to_numpy() // 1_000_000
-    histories = _ragged(past_owner[known], past_item[known], len(testers), seconds[known])
+    histories = _ragged(past_owner, np.where(known, past_item, -1), len(testers), seconds)
     clicks = _ragged(owner, item, len(testers))
     pair = clicks.owner() * width + clicks.items
     return EvalData(
@@ -120,7 +120,9 @@ def prepare(holdout: Holdout, graph: RecGraph) -> EvalData:
         category=graph.category.cpu().long(),
         item_clicks=graph.popularity().cpu().long(),
         graph=graph.fingerprint(),
-        counts=_counts(users, histories, item[item >= graph.n_items], len(item), int((~known).sum())),
+        counts=_counts(
+            users, np.unique(past_owner[known]), item[item >= graph.n_items], len(item), int((~known).sum())
+        ),
         manifest=dict(holdout.manifest),
         tags=_tags(graph),
     )
@@ -155,17 +157,18 @@ def _events_of(given: Any) -> tuple[pa.Table, pa.Table]:
 
 
 def _counts(
-    users: NDArray[np.int64], histories: Ragged, foreign: NDArray[np.int64], n_clicks: int, left_out: int
+    users: NDArray[np.int64], read: NDArray[np.int64], foreign: NDArray[np.int64], n_clicks: int, unknown: int
 ) -> dict[str, int]:
-    """What was left out or is unknown, by its name in reports; ``foreign`` are the clicks that nobody can rank."""
+    """What is unknown, by its name in reports; ``read`` are the users of whose history an item is known, ``foreign``
+    the clicks that nobody can rank."""
     return {
         "test users": len(users),
         "test users unknown to the graph": int((users < 0).sum()),
-        "test users without a history": int((histories.indptr.diff() == 0).sum()),
+        "test users without a history": len(users) - len(read),
         "test clicks": n_clicks,
         "test clicks on items unknown to the graph": len(foreign),
         "test items unknown to the graph": len(np.unique(foreign)),
-        "history events on items unknown to the graph": left_out,
+        "history events on items unknown to the graph": unknown,
     }
 
 

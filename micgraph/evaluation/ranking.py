@@ -36,7 +36,8 @@ class Ranker(Protocol):
         """Rank items for B users.
 
         Args:
-            histories: B rows of item indices, oldest first; a row may be empty.
+            histories: B rows of item indices, oldest first, -1 where the graph does not know the item; a row may be
+                empty.
             users: int64 [B], index in the graph or -1.
             k: length of the lists.
             exclude: items that each user must not get.
@@ -140,7 +141,8 @@ def _weighted(raw: Mapping[str, Tensor], data: EvalData) -> tuple[dict[str, Tens
         weights[name] = count.float()
         per_user[name] = raw.get(name, raw["hit"]) / count.clamp(min=1)[:, None]
     per_user["hit_cold_users"] = per_user["hit"]
-    weights["hit_cold_users"] = weights["hit"] * (data.histories.indptr.diff() < COLD)
+    known_past = _only(data.histories, data.histories.items >= 0).indptr.diff()
+    weights["hit_cold_users"] = weights["hit"] * (known_past < COLD)
     if "diversity" in raw:
         listed = ~raw["diversity"].isnan().all(1)
         weights["diversity"] = listed.float()
