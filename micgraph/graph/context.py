@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-import torch
 from torch import Tensor
 
 from micgraph import rng
@@ -66,11 +65,13 @@ class Audience:
         users: fields of V distinct users.
         place: int64 [N, k], which of them clicked; 0 where ``mask`` is False.
         mask: bool [N, k].
+        edge: int64 [N, k], numbers of these pairs of item and user in the graph.
     """
 
     users: Fields
     place: Tensor
     mask: Tensor
+    edge: Tensor
 
 
 @dataclass(frozen=True)
@@ -80,6 +81,7 @@ class Hops:
     Attributes:
         users: fields of the V users.
         edges: message type -> int64 [2, E], places of sender and receiver among their kinds, ordered by receiver.
+        offsets: message type -> int64 [E], offsets of these edges in their relation.
         nodes_per_hop: node type -> how many are new at each hop, the encoded ones first.
         edges_per_hop: message type -> how many edges each hop has. One hop is all there is where every node of the
             graph is encoded at once: each layer then uses it.
@@ -87,6 +89,7 @@ class Hops:
 
     users: Fields
     edges: dict[EdgeType, Tensor]
+    offsets: dict[EdgeType, Tensor]
     nodes_per_hop: dict[str, list[int]]
     edges_per_hop: dict[EdgeType, list[int]]
 
@@ -126,15 +129,16 @@ class ItemContext:
     def masked(self, key: int, rate: float) -> ItemContext:
         """A view in which each latest user and each message is left out with probability ``rate`` (DECISIONS 26).
 
+        Which ones depends on their numbers in the graph, not on what else the batch holds.
+
         Args:
             key: of the view, see :mod:`micgraph.rng`.
             rate: in [0, 1].
         """
         audience, messages = self.audience, self.messages
         if audience is not None:
-            line = torch.arange(len(audience.mask), device=audience.mask.device)
-            stays = rng.uniform(rng.make_key(key, "audience"), line, audience.mask.shape[1]) >= rate
-            audience = replace(audience, mask=audience.mask & stays)
+            stays = rng.uniform(rng.make_key(key, "audience"), audience.edge.flatten(), 1) >= rate
+            audience = replace(audience, mask=audience.mask & stays.view_as(audience.mask))
         if isinstance(messages, Hops):
             messages = _thinned(messages, key, rate)
         elif messages is not None:
@@ -143,13 +147,12 @@ class ItemContext:
 
 
 def _thinned(hops: Hops, key: int, rate: float) -> Hops:
-    edges, counts = {}, {}
+    edges, offsets, counts = {}, {}, {}
     for kind, ends in hops.edges.items():
-        place = torch.arange(ends.shape[1], device=ends.device)
-        stays = rng.uniform(rng.make_key(key, *kind), place, 1)[:, 0] >= rate
-        edges[kind] = ends[:, stays]
+        stays = rng.uniform(rng.make_key(key, *kind), hops.offsets[kind], 1)[:, 0] >= rate
+        edges[kind], offsets[kind] = ends[:, stays], hops.offsets[kind][stays]
         counts[kind] = [int(part.sum()) for part in stays.split(hops.edges_per_hop[kind])]
-    return replace(hops, edges=edges, edges_per_hop=counts)
+    return replace(hops, edges=edges, offsets=offsets, edges_per_hop=counts)
 
 
 def _thinned_clicks(whole: Bipartite, key: int, rate: float) -> Bipartite:

@@ -1,12 +1,13 @@
 """What the graph says about the items of a batch, or about all: the latest users and the messages of item towers.
 
 No click of a batch's user from his first target on is in it: those are what is predicted, and what came after.
-Other users' clicks are, whenever they were; so are the edges of ``similar`` and ``co_occurs``, statistics of the whole
-training period as the positives of the contrastive tasks are.
+Other users' clicks are, whenever they were, also after every target of the batch; so are the edges of ``similar`` and
+``co_occurs``, statistics of the whole training period as the positives of the contrastive tasks are.
 """
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
@@ -40,8 +41,8 @@ ALWAYS = torch.iinfo(torch.int32).max
 
 
 def surroundings(graph: RecGraph) -> Callable[[Reads], ItemContext]:
-    """What a graph says about all of its items, to whoever reads something of it."""
-    return lambda reads: ContextMaker(graph, reads).everything()
+    """What a graph says about all of its items, to whoever reads something of it; made once for each who does."""
+    return functools.cache(lambda reads: ContextMaker(graph, reads).everything())
 
 
 class ContextMaker:
@@ -52,7 +53,7 @@ class ContextMaker:
         reads: what the tower asks for.
 
     Raises:
-        ConfigError: the graph has none of the relations that should carry messages.
+        ConfigError: the graph has none of the relations that should carry messages, or does not say when clicks were.
     """
 
     def __init__(self, graph: RecGraph, reads: Reads) -> None:
@@ -66,6 +67,8 @@ class ContextMaker:
                 expected, got = f"some of {list(graph.relations)}", f"{list(reads.messages.relations)}"
                 remedy = "name relations that the graph has"
                 raise ConfigError("model.graph_options.relations", expected, got, remedy)
+        self._check_times()
+        self.pairs = _latest_of_pairs(self.clicked_by) if reads.audience else None
         self.owner = self._owner()
 
     def first_targets(self, user: Tensor, target: Tensor) -> Tensor:
@@ -107,6 +110,15 @@ class ContextMaker:
         audience = self._audience(items, None) if self.reads.audience else None
         return ItemContext(take(self.graph.item_fields, items[:0]), audience, messages)
 
+    def _check_times(self) -> None:
+        """Without times nothing that comes after a target could be withheld."""
+        timed = {CLICKS: self.clicks, **{kind[1]: rel for kind, rel in self.relations.items() if SESSION in kind}}
+        for name, rel in timed.items():
+            if rel.time is None:
+                expected = f"times of the relation {name}, for item towers that read the graph"
+                remedy = "build the graph from a log, or leave out model.item_graph and model.latest_users"
+                raise ConfigError("graph", expected, "none", remedy)
+
     def _received(self, name: str, kind: EdgeType) -> Relation:
         """The relation whose rows are those who receive a kind of message."""
         turned = name in (CLICKS, CONTAINS) and kind[2] == ITEM
@@ -122,19 +134,19 @@ class ContextMaker:
         )
 
     def _audience(self, items: Tensor, limit: Tensor | None) -> Audience:
-        """The latest users; those that are withheld make room for earlier ones, among twice as many."""
-        rel, size = self.clicked_by, self.reads.audience
+        """The latest users; those whose latest click is withheld make room for earlier ones, among twice as many."""
+        rel, size = self.pairs, self.reads.audience
+        assert rel is not None and rel.time is not None
         wide = size if limit is None else 2 * size
-        eid, mask = window(rel, items, rel.indptr[items + 1], wide)
-        user = rel.col[eid].long() if rel.n_edges else eid
+        edge, mask = window(rel, items, rel.indptr[items + 1], wide)
+        user = rel.col[edge].long() if rel.n_edges else edge
         if limit is not None and rel.n_edges:
-            assert rel.time is not None
-            mask = mask & (rel.time[eid] < limit[user])
+            mask = mask & (rel.time[edge] < limit[user])
         newer = mask.flip(1).cumsum(1).flip(1)
         mask = mask & (newer <= size)
         distinct, place = torch.unique(user[mask], return_inverse=True)
-        places = torch.zeros_like(eid).masked_scatter(mask, place)
-        return Audience(take(self.graph.user_fields, distinct), places, mask)
+        places = torch.zeros_like(edge).masked_scatter(mask, place)
+        return Audience(take(self.graph.user_fields, distinct), places, mask, edge)
 
     def _sampled(
         self, seeds: dict[str, Tensor], fanouts: tuple[int, ...], key: int, limit: Tensor | None
@@ -156,7 +168,8 @@ class ContextMaker:
     def _hops(self, out: HeteroSamplerOutput) -> Hops:
         users = out.node.get(USER, self.clicks.indptr[:0])
         edges = {kind: torch.stack([out.row[kind], out.col[kind]]) for kind in out.row}
-        return Hops(take(self.graph.user_fields, users), edges, out.num_sampled_nodes, out.num_sampled_edges)
+        fields = take(self.graph.user_fields, users)
+        return Hops(fields, edges, out.edge, out.num_sampled_nodes, out.num_sampled_edges)
 
     def _whole(self, items: Tensor, limit: Tensor | None) -> tuple[Tensor, Bipartite]:
         left = torch.ones(self.graph.n_items, dtype=torch.bool, device=items.device)
@@ -171,3 +184,16 @@ class ContextMaker:
             )
         order = torch.cat([items, beside])
         return beside, Bipartite(order, self.graph.user_fields, self.clicks, self.clicked_by, keep)
+
+
+def _latest_of_pairs(clicked_by: Relation) -> Relation:
+    """Every item's users once, by their latest click on it, in the order of time."""
+    pair = clicked_by.row_index() * clicked_by.n_cols + clicked_by.col
+    order = torch.argsort(pair, stable=True)
+    last = torch.ones_like(order, dtype=torch.bool)
+    last[:-1] = pair[order][1:] != pair[order][:-1]
+    kept = order[last].sort().values
+    count = torch.bincount(clicked_by.row_index()[kept], minlength=clicked_by.n_rows)
+    indptr = torch.cat([count.new_zeros(1), count.cumsum(0)])
+    time = None if clicked_by.time is None else clicked_by.time[kept]
+    return Relation(indptr, clicked_by.col[kept], clicked_by.n_cols, time=time)

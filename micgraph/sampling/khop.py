@@ -10,7 +10,7 @@ from torch import Tensor
 from torch_geometric.sampler import HeteroSamplerOutput
 
 from micgraph import rng
-from micgraph.graph.relation import Relation, draw, locate
+from micgraph.graph.relation import Relation, draw, locate, spans
 from micgraph.schema import InputError
 
 EdgeType = tuple[str, str, str]
@@ -27,20 +27,26 @@ def choose(rel: Relation, rows: Tensor, stop: Tensor, k: int, key: int, sample: 
         key, sample: see :mod:`micgraph.rng`.
 
     Returns:
-        eid int64 [B, k] and mask bool [B, k].
+        owner int64 [S], places in ``rows``, ascending; and eid int64 [S].
     """
     start = rel.indptr[rows]
     degree = (stop - start).clamp(min=0)
-    place = torch.arange(k, device=rel.device)
-    top = torch.where(degree[:, None] > k, degree[:, None] - k + place, place)
+    owner, eid = spans(start, degree.clamp(max=k))
+    many = degree > k  # the others, most of them where k is large, need no lots
+    if bool(many.any()):
+        eid[many[owner]] = (start[many][:, None] + _floyd(degree[many], k, key, sample[many])).flatten()
+    return owner, eid
+
+
+def _floyd(degree: Tensor, k: int, key: int, sample: Tensor) -> Tensor:
+    """``k`` distinct numbers below each degree, which is larger than ``k``: int64 [B, k]."""
+    top = degree[:, None] - k + torch.arange(k, device=degree.device)
     lot = rng.integers(key, sample, k, top + 1)
-    chosen = place.expand(len(rows), k).clone()
-    many = degree > k
+    chosen = torch.empty_like(lot)
     for i in range(k):
         taken = (chosen[:, :i] == lot[:, i : i + 1]).any(1)
-        chosen[:, i] = torch.where(many, torch.where(taken, top[:, i], lot[:, i]), chosen[:, i])
-    mask = place[None, :] < degree[:, None]
-    return torch.where(mask, start[:, None] + chosen, 0), mask
+        chosen[:, i] = torch.where(taken, top[:, i], lot[:, i])
+    return chosen
 
 
 @dataclass
@@ -96,7 +102,7 @@ def khop(
             that are supervised. They are left out after the draw.
         limit: node type -> int [n nodes of the type], a time for each of its nodes: their timed edges at or after it,
             in either direction, carry no message. Where the node is the source they are left out after the draw.
-        weighted: edge types that are drawn by their weights, with replacement.
+        weighted: edge types that are drawn by their weights, with replacement; their rows are not ordered by time.
 
     Returns:
         PyG's record: ``node`` by type, seeds first; ``row`` (message source) and ``col`` (message target) as places
@@ -104,11 +110,14 @@ def khop(
         numbers of nodes and edges added at each hop.
 
     Raises:
-        InputError: edge types with different numbers of hops.
+        InputError: edge types with different numbers of hops, or a timed one that is to be drawn by its weights, which
+            no time would bound.
     """
     hops = {len(sizes) for sizes in fanouts.values()}
     if len(hops) != 1:
         raise InputError("fanouts", "as many hops for every edge type", f"{sorted(hops)}", "give lists of one length")
+    if timed := [kind for kind in weighted if relations[kind].time is not None]:
+        raise InputError("weighted", "relations without times", f"{timed}", "draw timed relations uniformly")
     nodes, bound = _start(relations, seeds, before)
     parts: dict[EdgeType, list[tuple[Tensor, Tensor, Tensor]]] = {kind: [] for kind in fanouts}
     done = dict.fromkeys(nodes, 0)
@@ -125,13 +134,14 @@ def khop(
                 stop = torch.minimum(stop, locate(rel, rows, limit[kind[2]][rows]))
             sample, lot_key = tree * rel.n_rows + rows, rng.make_key(key, *kind, hop)
             if kind in weighted:
-                _, eid, mask = draw(rel, rows, sizes[hop], lot_key, sample, weighted=True)
+                _, drawn, there = draw(rel, rows, sizes[hop], lot_key, sample, weighted=True)
+                owner, eid = there.nonzero()[:, 0], drawn[there]
             else:
-                eid, mask = choose(rel, rows, stop, sizes[hop], lot_key, sample)
-            mask = mask & ~_excluded(rel, rows, eid, (exclude or {}).get(kind)) & _early(rel, eid, kind[0], limit)
-            owner, eid = local[:, None].expand_as(eid)[mask], eid[mask]
-            source = nodes[kind[0]].add(rel.col[eid].long(), target.tree[owner])
-            parts[kind].append((source, owner, eid))
+                owner, eid = choose(rel, rows, stop, sizes[hop], lot_key, sample)
+            told = ~_excluded(rel, rows[owner], eid, (exclude or {}).get(kind)) & _early(rel, eid, kind[0], limit)
+            owner, eid = owner[told], eid[told]
+            source = nodes[kind[0]].add(rel.col[eid].long(), tree[owner])
+            parts[kind].append((source, local[owner], eid))
         for kind_name, found in nodes.items():
             found.counts.append(len(found.node) - sum(found.counts))
             done[kind_name] = ends[kind_name]
@@ -159,13 +169,13 @@ def _start(
 
 
 def _excluded(rel: Relation, rows: Tensor, eid: Tensor, pairs: tuple[Tensor, Tensor] | None) -> Tensor:
-    if pairs is None or not rel.n_edges:
+    if pairs is None:
         return torch.zeros_like(eid, dtype=torch.bool)
-    return torch.isin(rows[:, None] * rel.n_cols + rel.col[eid], pairs[0].long() * rel.n_cols + pairs[1].long())
+    return torch.isin(rows * rel.n_cols + rel.col[eid], pairs[0].long() * rel.n_cols + pairs[1].long())
 
 
 def _early(rel: Relation, eid: Tensor, source: str, limit: Mapping[str, Tensor] | None) -> Tensor:
-    if not limit or source not in limit or rel.time is None or not rel.n_edges:
+    if not limit or source not in limit or rel.time is None:
         return torch.ones_like(eid, dtype=torch.bool)
     return rel.time[eid] < limit[source][rel.col[eid].long()]
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
 
 import pytest
 import torch
@@ -122,13 +123,14 @@ def test_the_whole_click_graph_is_cut_alike_in_both_directions(rows: Rows, kind:
 @settings(max_examples=30)
 @given(logs, samples, st.booleans(), st.integers(1, 3))
 def test_the_latest_users_that_may_be_told(rows: Rows, kind: str, strict: bool, size: int) -> None:
-    """The latest of each item's clicks, the withheld ones left out of its last ``2 * size``."""
+    """Each user by the latest click on an item, the withheld ones left out of the last ``2 * size`` users."""
     for batch, first in batches(rows, kind, strict, Reads(size)):
         for context, asked in contexts(batch):
             audience = context.audience
             known = (audience.users["user_id"].values - 1).tolist()
             for line, item in enumerate(asked.tolist()):
-                times = sorted((t, u) for u, row in enumerate(rows) for t, i in row if i == item)[-2 * size :]
+                clicks = sorted((t, u) for u, row in enumerate(rows) for t, i in row if i == item)
+                times = sorted((t, u) for u, t in {u: t for t, u in clicks}.items())[-2 * size :]
                 want = [u for t, u in times if u not in first or t < first[u]][-size:]
                 place = audience.place[line][audience.mask[line]]
                 assert sorted(known[p] for p in place) == sorted(want)
@@ -194,6 +196,47 @@ def test_a_masked_context_leaves_out_the_asked_share() -> None:
             assert pairs == Counter(turned), "both directions lose the same clicks"
             share = there.float().mean()
         assert abs(share - (1 - rate)) < 0.1
+
+
+@pytest.mark.parametrize("messages", [None, Sampled(("clicks", "contains", "similar"), (ALL, ALL)), Whole()])
+def test_what_a_view_leaves_out_does_not_depend_on_the_batch(messages: Sampled | Whole | None) -> None:
+    rows = random_rows(40, N_ITEMS, 12)
+    maker = ContextMaker(graph_of(rows), Reads(3, messages))
+
+    def left(items: list[int]) -> tuple[set[tuple[int, int]], set[tuple[str, int, int]]]:
+        """(item, user) of the latest users, and the edges that reach the item 2, that are left in a view."""
+        context = maker.around(torch.tensor(items), 1).masked(7, 0.4)
+        known = context.audience.users["user_id"].values.tolist()
+        line = items.index(2)
+        people = {known[p] for p in context.audience.place[line][context.audience.mask[line]].tolist()}
+        edges = set()
+        if isinstance(context.messages, Hops):
+            numbers = items + (context.beside["item_id"].values - 1).tolist()
+            nodes = {"user": context.messages.users["user_id"].values.tolist(), "item": numbers}
+            for kind, ends in context.messages.edges.items():
+                for sender, receiver in ends.T.tolist():
+                    if kind[2] == "item" and receiver == line and kind[0] in nodes:
+                        edges.add((kind[1], nodes[kind[0]][sender], 2))
+        return people, edges
+
+    alone, among = left([2]), left([0, 5, 2, 6])
+    assert alone == among and alone[0]
+
+
+@pytest.mark.parametrize("reads", [Reads(2), Reads(0, Whole()), Reads(0, Sampled(("clicks",), (2,)))])
+def test_a_graph_without_times_is_refused(reads: Reads) -> None:
+    graph = graph_of(random_rows(n_items=N_ITEMS))
+    for name in ("clicks", "contains"):
+        untimed = {**graph.relations, name: replace(graph.relation(name), time=None)}
+        asked = reads if name == "clicks" else Reads(0, Sampled(("contains",), (2,)))
+        with pytest.raises(ConfigError, match=f"times of the relation {name}"):
+            ContextMaker(replace(graph, relations=untimed), asked)
+
+
+def test_what_is_said_of_all_items_is_made_once() -> None:
+    about = surroundings(graph_of(random_rows(n_items=N_ITEMS)))
+    reads = Sampled(("clicks", "similar"), (2, 2))
+    assert about(Reads(2, reads)) is about(Reads(2, reads)) and about(Reads(2, reads)) is not about(Reads(1, reads))
 
 
 def test_relations_that_the_graph_lacks_are_named() -> None:

@@ -9,6 +9,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from micgraph import rng
 from micgraph.graph.relation import Relation
 from micgraph.sampling.khop import choose, khop
 from micgraph.schema import InputError
@@ -92,9 +93,9 @@ def test_every_subset_is_equally_likely() -> None:
     rel = timed([[(t, t) for t in range(5)]], 5)
     n = 20_000
     rows, sample = torch.zeros(n, dtype=torch.int64), torch.arange(n)
-    eid, mask = choose(rel, rows, rel.indptr[rows + 1], 2, 11, sample)
-    assert mask.all()
-    seen = Counter(tuple(sorted(pair)) for pair in eid.tolist())
+    owner, eid = choose(rel, rows, rel.indptr[rows + 1], 2, 11, sample)
+    assert owner.tolist() == torch.arange(n).repeat_interleave(2).tolist()
+    seen = Counter(tuple(sorted(pair)) for pair in eid.view(n, 2).tolist())
     assert len(seen) == 10  # all pairs of 5, none with a repeat
     expected = n / 10
     assert sum((count - expected) ** 2 / expected for count in seen.values()) < 27.9  # chi-square, 9 df, p = 0.001
@@ -106,6 +107,26 @@ def test_same_key_same_sample_whatever_the_batch() -> None:
     alone = khop(relations, {"item": torch.tensor([5])}, {TOGETHER: [3]}, 7)
     mine = together.col[TOGETHER] == 1
     assert sorted(together.edge[TOGETHER][mine].tolist()) == sorted(alone.edge[TOGETHER].tolist())
+
+
+def test_rows_with_few_edges_give_all_and_draw_no_lots(monkeypatch: pytest.MonkeyPatch) -> None:
+    rel = timed([[(0, c) for c in range(n)] for n in (2, 0, 5, 1, 4)], 5)
+    rows, drawn = torch.arange(5), []
+    real = rng.integers
+    monkeypatch.setattr(
+        rng, "integers", lambda key, sample, k, high: drawn.append(sample) or real(key, sample, k, high)
+    )
+    owner, eid = choose(rel, rows, rel.indptr[rows + 1], 2, 3, rows * 10)
+    assert owner.tolist() == [0, 0, 2, 2, 3, 4, 4]
+    assert eid[:2].tolist() == [0, 1] and eid[4] == 7
+    assert all(len(set(pair)) == 2 for pair in (eid[2:4].tolist(), eid[5:].tolist()))
+    assert (rel.row_index()[eid] == owner).all() and [one.tolist() for one in drawn] == [[20, 40]]
+
+
+def test_no_timed_relation_is_drawn_by_weights() -> None:
+    relations = {TOGETHER: timed([[(0, 1)], [(3, 0)]], 2)}
+    with pytest.raises(InputError, match="weighted"):
+        khop(relations, {"item": torch.tensor([0])}, {TOGETHER: [1]}, 0, weighted=[TOGETHER])
 
 
 def test_uneven_hops_are_refused() -> None:
