@@ -17,7 +17,7 @@ tanh_backward = torch.ops.aten.tanh_backward.grad_input
 class GRU(nn.GRU):
     """``nn.GRU``, batch first and one direction, for the states alone.
 
-    Where it trains on the CPU, each step of time multiplies what it needs while that is in the cache; torch's own makes
+    On the CPU each step of time multiplies what it needs while that is in the cache; torch's own makes
     tensors of all steps' gates, several times as large as the states, and one node of autograd for every operation.
     """
 
@@ -41,7 +41,7 @@ class GRU(nn.GRU):
 
 
 def _by_hand(x: Tensor) -> bool:
-    return x.device.type == "cpu" and torch.is_grad_enabled() and not torch.is_autocast_enabled("cpu")
+    return x.device.type == "cpu" and not torch.is_autocast_enabled("cpu")
 
 
 class _Layer(torch.autograd.Function):
