@@ -7,9 +7,11 @@ import os
 # Before torch and numpy read them: small tensors are slower on more threads.
 os.environ.update(dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1"))
 
+import importlib.util
 import random
 from dataclasses import dataclass
 from pathlib import Path
+from types import ModuleType
 
 import numpy as np
 import pandas as pd
@@ -112,3 +114,15 @@ def _users() -> pd.DataFrame:
             "age": 20.0 + number % 40,
         }
     )
+
+
+@pytest.fixture
+def example(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+    """The module of an example, imported as Python does it for ``python examples/NAME.py``."""
+    monkeypatch.syspath_prepend(str(REPOSITORY / "examples"))
+    path = REPOSITORY / "examples" / f"{request.param}.py"
+    spec = importlib.util.spec_from_file_location(f"example_{request.param}", path)
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module

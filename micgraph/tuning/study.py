@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import json
-import math
 import shutil
 import uuid
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,80 +15,19 @@ from micgraph.config import merge, nested, read_yaml
 from micgraph.evaluation import EvalData, prepared
 from micgraph.pipeline import train
 from micgraph.presets import RunConfig, resolve
-from micgraph.run import Run, load_run
+from micgraph.run import Run
 from micgraph.schema import ConfigError, InputError, check_whole
 from micgraph.tasks.registry import GROUPS
 from micgraph.tuning.space import SECTION, Choice, Space, plain, read_space, suggest
+from micgraph.tuning.trial import Trial, Tuned, best_of, run_folder
 
 if TYPE_CHECKING:
     from micgraph.graph.recgraph import RecGraph
     from micgraph.graph.split import Holdout
 
-STUDY, BEST, TRIALS, RUNS = "study.json", "best.yaml", "trials", "runs"
+STUDY, BEST, TRIALS = "study.json", "best.yaml", "trials"
 ATTEMPTS = 50
 """Draws of settings that were tried before until the space counts as searched to its end."""
-
-
-@dataclass(frozen=True)
-class Trial:
-    """One try.
-
-    Attributes:
-        number: from 0, which is the defaults.
-        settings: dotted setting -> value; of the defaults too, as far as they have one.
-        score: the monitored validation metric of the best epoch; None where training diverged.
-        epoch: that epoch, from 1.
-        seconds: of training.
-        metrics: every validation metric of that epoch.
-        diverged: where training diverged, what its loss was and what may help; else empty.
-    """
-
-    number: int
-    settings: dict[str, Any]
-    score: float | None
-    epoch: int
-    seconds: float
-    metrics: dict[str, float]
-    diverged: list[str] = field(default_factory=list)
-
-
-@dataclass(frozen=True)
-class Tuned:
-    """A finished search; prints as a table.
-
-    Attributes:
-        directory: holds ``best.yaml``, the trials and the run of the best one.
-        model: encoder and tasks.
-        monitor: the validation metric that decided.
-        config: the best settings over what was given, as ``best.yaml`` has them; :func:`micgraph.train` takes it.
-        trials: in the order in which they were tried.
-    """
-
-    directory: Path
-    model: str
-    monitor: str
-    config: dict[str, Any]
-    trials: tuple[Trial, ...]
-
-    @property
-    def best(self) -> Trial:
-        """The trial with the highest score, the first of equal ones."""
-        return _best(self.trials)
-
-    def run(self) -> Run:
-        """The trained run of the best trial."""
-        return load_run(_run_folder(self.directory, self.best.number))
-
-    def __str__(self) -> str:
-        names = list(self.trials[0].settings)
-        rows = [["trial", self.monitor, "epoch", "seconds", *names]]
-        for trial in self.trials:
-            score = "diverged" if trial.score is None else f"{trial.score:.4f}"
-            cells = [_shown(trial.settings.get(name)) for name in names]
-            mark = " *" if trial is self.best else ""
-            rows.append([f"{trial.number}{mark}", score, str(trial.epoch), f"{trial.seconds:.0f}", *cells])
-        width = [max(map(len, column)) for column in zip(*rows, strict=True)]
-        return "\n".join("  ".join(map(str.ljust, row, width)).rstrip() for row in rows)
 
 
 def tune(
@@ -234,7 +172,7 @@ class _Study:
         """Train with some settings, and see how far it came."""
         named = settings or {name: _setting(self.defaults, name) for name in self.space}
         try:
-            rows = train_run(settings, _run_folder(self.folder, number)).metrics
+            rows = train_run(settings, run_folder(self.folder, number)).metrics
         except ConfigError as error:
             if error.argument != "training":  # a loss that is not finite: what else is wrong, check() has found
                 raise
@@ -246,10 +184,10 @@ class _Study:
 
     def keep_best(self, done: Sequence[Trial]) -> None:
         """Remove the runs of all trials but the best."""
-        best = _best(done).number
+        best = best_of(done).number
         for trial in done:
             if trial.number != best:
-                shutil.rmtree(_run_folder(self.folder, trial.number), ignore_errors=True)
+                shutil.rmtree(run_folder(self.folder, trial.number), ignore_errors=True)
 
     def finish(self, done: Sequence[Trial]) -> Tuned:
         """Write the best settings.
@@ -259,7 +197,7 @@ class _Study:
         """
         import yaml
 
-        best = _best(done)
+        best = best_of(done)
         if best.score is None:
             loss, remedy = best.diverged or ["none", "lower training.lr"]
             got = f"{len(done)} that all diverged, the first with the loss {loss}"
@@ -270,11 +208,6 @@ class _Study:
         (self.folder / BEST).write_text(yaml.safe_dump(config, sort_keys=False), encoding="utf-8")
         monitor = self.monitor.removeprefix("valid/")
         return Tuned(self.folder, self.defaults.name, monitor, config, tuple(done))
-
-
-def _best(done: Sequence[Trial]) -> Trial:
-    """The trial with the highest score, the first of equal ones."""
-    return max(done, key=lambda trial: -math.inf if trial.score is None else trial.score)
 
 
 def _setting(config: RunConfig, name: str) -> Any:
@@ -289,17 +222,9 @@ def _setting(config: RunConfig, name: str) -> Any:
     return place
 
 
-def _run_folder(folder: Path, number: int) -> Path:
-    return folder / RUNS / f"{number:03d}"
-
-
 def write_json(path: Path, values: Any) -> None:
     """Write JSON such that a reader sees all of it or nothing."""
     path.parent.mkdir(parents=True, exist_ok=True)
     beside = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}")
     beside.write_text(json.dumps(values, indent=1), encoding="utf-8")
     beside.replace(path)
-
-
-def _shown(value: Any) -> str:
-    return f"{value:.4g}" if isinstance(value, float) else str(value)
