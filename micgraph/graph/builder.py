@@ -77,7 +77,8 @@ class BuildConfig:
         semantic_k: similar items per item and source.
         keep_unclicked: items of the items table that nobody has clicked are nodes too, so that they have vectors and
             can be recommended. They have their features and similarity edges but no id that a tower could learn: the
-            id's code is 0, "never seen". No loss takes them as negatives, since nobody is known to have passed them by.
+            id's code is 0, "never seen". Neither drawn negatives nor a softmax over the catalogue have them, since
+            nobody is known to have passed them by.
             A split that drops rare items drops their clicks, not their rows.
     """
 

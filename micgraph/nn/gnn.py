@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+
 import torch
 from torch import Tensor, nn
 
@@ -10,7 +12,20 @@ from micgraph.graph.product import Backend, check_backend, propagate
 from micgraph.graph.relation import Relation
 from micgraph.nn.dropout import Dropout
 from micgraph.nn.query import QueryEncoder, QueryInput
-from micgraph.schema import CLICKS, CONTAINS, ITEM, SESSION, SIMILAR, USER, ConfigError, check_range, check_whole
+from micgraph.schema import (
+    CLICKS,
+    CO_OCCURS,
+    CONTAINS,
+    ITEM,
+    SESSION,
+    SIMILAR,
+    USER,
+    ConfigError,
+    check_range,
+    check_whole,
+)
+
+logger = logging.getLogger(__name__)
 
 LAYERS = 3
 """LightGCN's L where none is given."""
@@ -79,6 +94,11 @@ class GraphSAGE(nn.Module):
             raise ConfigError("model.graph_options.relations", expected, f"{list(relations)}", "name some of these")
         if not fanouts:
             raise ConfigError("model.graph_options.fanouts", "a number for each layer", "none", "give one, or more")
+        if CO_OCCURS in relations:
+            logger.warning(
+                "model.graph_options.relations: the counts of co_occurs hold the very sessions that are predicted in "
+                "training; contains passes messages along sessions that end before each target"
+            )
         check_range({"model.graph_options.fanouts": fanouts}, "model.graph_options.fanouts", at_least=1)
         for fanout in fanouts:
             check_whole("model.graph_options.fanouts", fanout)

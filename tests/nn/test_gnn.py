@@ -192,6 +192,12 @@ def test_graphsage_is_the_mean_of_every_nodes_neighbours(
     torch.testing.assert_close(bound(model).item_vectors()[1], want)
 
 
+def test_a_relation_that_holds_what_is_predicted_is_warned_of(caplog: pytest.LogCaptureFixture) -> None:
+    for relations, warned in ((["contains", "similar"], False), (["co_occurs"], True)):
+        towers(encoder="graphsage", item_graph="graphsage", graph_options={"relations": relations})
+        assert ("co_occurs" in caplog.text and "contains" in caplog.text) == warned
+
+
 def test_an_item_without_neighbours_is_encoded_as_one_that_nobody_asked_the_graph_about() -> None:
     model = towers(encoder="graphsage", item_graph="graphsage", graph_options={"relations": ["similar"]})
     alone = [i for i in range(N_ITEMS) if not any(i == a for a, _ in edges("similar"))]
