@@ -49,8 +49,9 @@ def test_matching_over_the_whole_catalogue(samples: str) -> None:
     got, batch, reps, _ = loss_of("matching", negatives="full", samples=samples)
     terms = []
     for pair in range(len(batch.target)):
-        scores = [dot(reps.queries[pair], reps.items.vectors[i]) for i in range(N_ITEMS)]
-        terms.append(ratio(scores.pop(int(batch.target[pair])), scores))
+        target = int(batch.target[pair])
+        scores = {i: dot(reps.queries[pair], reps.items.vectors[i]) for i in range(N_ITEMS) if POPULARITY[i]}
+        terms.append(ratio(scores.pop(target), list(scores.values())))
     assert got == pytest.approx(average(terms), rel=1e-4)
 
 
@@ -72,7 +73,8 @@ def wanted_after(batch: Batch, pair: int, window: int) -> list[int]:
 @pytest.mark.parametrize("samples", ["clicks", "positions"])
 @pytest.mark.parametrize(("window", "spare"), [(1, True), (3, False), (3, True), (50, True)])
 def test_matching_over_the_catalogue_with_windows_and_spared_clicks(samples: str, window: int, spare: bool) -> None:
-    """Each wanted click has a denominator of its own with all others, or with those the user has not clicked."""
+    """Each wanted click has a denominator of its own with all others that anybody has clicked, or with those of them
+    that the user has not."""
     settings = {"negatives": "full", "window": window, "window_weight": 0.3, "spare_clicked": spare}
     got, batch, reps, _ = loss_of("matching", samples=samples, **settings)
     terms = []
@@ -81,7 +83,8 @@ def test_matching_over_the_catalogue_with_windows_and_spared_clicks(samples: str
         clicked = {i for i in range(N_ITEMS) if spare and (int(batch.user[line]), i) in CLICKED}
 
         def lost(item: int, scores: list[float] = scores, clicked: set[int] = clicked) -> float:
-            return ratio(scores[item], [s for i, s in enumerate(scores) if i != item and i not in clicked])
+            others = [s for i, s in enumerate(scores) if i != item and i not in clicked and POPULARITY[i]]
+            return ratio(scores[item], others)
 
         wanted = wanted_after(batch, pair, window)
         terms.append((0.7 if window > 1 else 1.0) * lost(wanted[0]))

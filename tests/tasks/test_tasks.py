@@ -78,7 +78,8 @@ def test_neighbour_tasks(name: str, kind: str, literal: bool) -> None:
             item = int(batch.items[j])
             if item in (i, p) or ((name == "sem" or literal) and (i, item) in linked):
                 continue
-            q = 1 / N_ITEMS if kind == "uniform" else POPULARITY[item] / sum(POPULARITY)
+            among = sum(count > 0 for count in POPULARITY)  # items without clicks are no negatives
+            q = 1 / among if kind == "uniform" else POPULARITY[item] / sum(POPULARITY)
             others.append(dot(v[anchor], v[j]) / 0.8 - math.log(8 * q))
         terms.append(ratio(dot(v[anchor], v[positive]) / 0.8, others, literal))
     assert got == pytest.approx(average(terms), rel=1e-4)
