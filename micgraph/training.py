@@ -149,8 +149,7 @@ class Trainer:
         state = self.state
         started, before = time.perf_counter(), state.seconds
         self.objective.train()
-        if not state.step:  # an epoch that goes on has what it began with in its checkpoint
-            self.objective.begin_epoch(state.epoch, self.sampler.clicks, self.config.seed)
+        self.objective.begin_epoch(state.epoch, self.sampler.clicks, self.config.seed, resumed=state.step > 0)
         order = self.sampler.order(state.epoch)
         steps = range(state.step, self.sampler.steps)
         for step in self.progress_bar(steps, f"epoch {state.epoch + 1}/{self.config.epochs}"):

@@ -114,12 +114,15 @@ class Mining(nn.Module):
     """
 
     epoch: Tensor
+    clicked: Tensor
 
     def __init__(self, config: MiningConfig, directions: Collection[Direction]) -> None:
         super().__init__()
         self.config, self.directions = config, tuple(d for d in SPACES if d in directions)
         self.spaces = tuple(dict.fromkeys(space for d in self.directions for space in SPACES[d]))
         self.register_buffer("epoch", torch.tensor(-1))
+        self.register_buffer("clicked", torch.zeros(0, dtype=torch.int64), persistent=False)
+        self.n_items = 0
         for space in self.spaces:
             self.register_buffer(f"{space}_id", torch.zeros(0, dtype=torch.int64))
             self.register_buffer(f"{space}_vectors", torch.zeros(0, 1))
@@ -131,15 +134,21 @@ class Mining(nn.Module):
         """Whether the running epoch uses what was mined."""
         return int(self.epoch) + 1 >= self.config.start
 
-    def begin_epoch(self, epoch: int, model: BoundModel, clicks: Relation, seed: int) -> None:
-        """Make ready for an epoch that starts (and not for one that goes on after a resume).
+    def begin_epoch(self, epoch: int, model: BoundModel, clicks: Relation, seed: int, resumed: bool = False) -> None:
+        """Make ready for an epoch.
 
         Args:
             epoch: counted from 0.
             model: the towers as they are.
             clicks: the relation from users to items.
             seed: of the run.
+            resumed: the epoch goes on from a checkpoint, which has what was mined, but not the clicks.
         """
+        self.n_items = clicks.n_cols
+        if {"ui", "iu"} & set(self.directions):
+            self.clicked = torch.unique(clicks.row_index() * self.n_items + clicks.col)
+        if resumed:
+            return
         self.epoch.fill_(epoch)
         if self.active:
             self._renew(epoch, model, clicks, rng.make_key(seed, "mining", epoch))
@@ -164,7 +173,16 @@ class Mining(nn.Module):
                 return None
             near = self._near(direction, anchor_id, anchor.float(), partner_id, pool)
             hard = self._hard(pool, partner.float(), rng.make_key(key, "hard", direction))
-            return _found(pool, near, hard, partner_id, self.config.weight)
+            return _found(pool, near, self._unclicked(direction, anchor_id, hard, pool), partner_id, self.config.weight)
+
+    def _unclicked(self, direction: Direction, anchor_id: Tensor, hard: Tensor, pool: Pool) -> Tensor:
+        """The rows of the pool, -1 instead of items that an anchor has clicked and of users who have clicked it."""
+        if direction not in ("ui", "iu") or not len(self.clicked):
+            return hard
+        found, anchor = pool.id[hard.clamp(min=0)], anchor_id[:, None]
+        pair = anchor * self.n_items + found if direction == "ui" else found * self.n_items + anchor
+        at = torch.searchsorted(self.clicked, pair).clamp(max=len(self.clicked) - 1)
+        return torch.where(self.clicked[at] == pair, -1, hard)
 
     def remember(self, vectors: dict[str, tuple[Tensor, Tensor]]) -> None:
         """Take note of a step's vectors, by space: ids int64 [A] and float [A, d]. Tables need none."""

@@ -60,17 +60,18 @@ class Objective(nn.Module):
         total = torch.stack([self.tasks[name].weight * loss for name, loss in losses.items()]).sum()
         return total, {name: loss.detach() for name, loss in losses.items()}
 
-    def begin_epoch(self, epoch: int, clicks: Relation, seed: int) -> None:
-        """Mine for an epoch that starts; not to be called for one that goes on after a resume.
+    def begin_epoch(self, epoch: int, clicks: Relation, seed: int, resumed: bool = False) -> None:
+        """Mine for an epoch that starts; what one that goes on needs besides its checkpoint is made again.
 
         Args:
             epoch: counted from 0.
             clicks: the relation from users to items.
             seed: of the run.
+            resumed: the epoch goes on from a checkpoint.
         """
         if self.mining is not None:
             model = BoundModel(self.towers, self.fields["item"], self.fields["user"], self.surroundings)
-            self.mining.begin_epoch(epoch, model, clicks, seed)
+            self.mining.begin_epoch(epoch, model, clicks, seed, resumed)
 
     def encode(self, batch: Batch) -> Reps:
         """Everything that the tasks read."""

@@ -55,8 +55,20 @@ class Tables(Mining):
         interests = anchors.vectors.view(len(node), -1, anchors.vectors.shape[1])
         lines = torch.arange(len(node) + 1, device=node.device)
         itself = Ragged(lines, lines[:-1]) if source == target else None
-        table[node] = topk(interests, pool.vectors, self.config.k, "cosine", exclude=itself)[1].to(torch.int32)
+        per_node = len(pool.id) // len(torch.unique_consecutive(pool.id))
+        many = (self.config.k - 1) * per_node + 1  # among so many rows are k different nodes
+        rows = topk(interests, pool.vectors, many, "cosine", exclude=itself)[1]
+        table[node] = (rows if per_node == 1 else _distinct(rows, pool.id, self.config.k)).to(torch.int32)
         return table
+
+
+def _distinct(rows: Tensor, number: Tensor, k: int) -> Tensor:
+    """The first k of each line of ``rows`` [n, m] (-1: none) that are of different nodes ``number[row]``; else -1."""
+    node, order = torch.where(rows >= 0, number[rows.clamp(min=0)], -1).sort(dim=1, stable=True)
+    again = torch.zeros_like(rows, dtype=torch.bool)
+    again.scatter_(1, order[:, 1:], node[:, 1:] == node[:, :-1])
+    first = again.to(torch.uint8).sort(dim=1, stable=True).indices[:, :k]
+    return rows.masked_fill(again, -1).gather(1, first)
 
 
 def encode_all(model: BoundModel, clicks: Relation, spaces: Collection[str]) -> dict[str, tuple[Tensor, Tensor]]:

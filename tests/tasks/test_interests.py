@@ -5,13 +5,16 @@ from __future__ import annotations
 import pytest
 import torch
 
+from micgraph.nn.export import BoundModel
 from micgraph.nn.towers import ModelConfig, TwoTower
 from micgraph.sampling.batch import BatchSampler
 from micgraph.sampling.plan import Batch
 from micgraph.sampling.samples import SamplingConfig
 from micgraph.tasks.augment import PerturbConfig
+from micgraph.tasks.mining import MiningConfig
 from micgraph.tasks.objective import Objective
 from micgraph.tasks.registry import TASKS
+from micgraph.tasks.tables import Tables
 from tests.toy import random_rows, toy_graph
 
 CASES = [("comirec_sa", "clicks"), ("comirec_sa", "positions"), ("comirec_dr", "clicks"), ("comirec_dr", "users")]
@@ -60,6 +63,27 @@ def test_tasks_read_the_nearest_interest_and_the_mean(encoder: str, samples: str
             torch.testing.assert_close(reps.queries[pair], sum(interests) / 4, rtol=1e-4, atol=1e-5)
         assert len(chosen) > 1, "not always the same interest"
         torch.testing.assert_close(reps.query_views[0], reps.queries[batch.anchor])
+
+
+@pytest.mark.parametrize("k", [1, 3, 99])
+def test_an_item_finds_different_users_each_by_his_nearest_interest(k: int) -> None:
+    torch.manual_seed(3)
+    rows = random_rows()
+    graph = toy_graph(rows, 14)
+    towers = TwoTower(ModelConfig(encoder="comirec_sa", dim=8, history=5), graph.item_fields, graph.user_fields)
+    tables = Tables(MiningConfig(mode="tables", start=1, k=k, clusters=2, hard=1), ("iu",))
+    model = BoundModel(towers, graph.item_fields, graph.user_fields)
+    tables.begin_epoch(0, model, graph.relation("clicks"), 1)
+    items, best = model.item_vectors()[0], {}
+    for user, row in enumerate(rows):
+        if row:
+            history = torch.tensor([[item for _, item in row[-5:]]])
+            interests = model.encode_queries(history, history >= 0, torch.tensor([user]))[0][0]
+            best[user] = torch.cosine_similarity(items[:, None], interests[None], dim=2).amax(1)
+    found = tables._near("iu", torch.arange(14), items, torch.arange(14), tables.pool("user_search"))
+    for item, line in enumerate(found.tolist()):
+        users = [int(tables.user_search_id[row]) for row in line if row >= 0]
+        assert users == sorted(best, key=lambda user: -float(best[user][item]))[:k]
 
 
 @pytest.mark.parametrize(("encoder", "samples"), CASES)

@@ -243,6 +243,10 @@ def test_hard_negatives_lie_in_other_clusters(direction: str, closest: bool) -> 
             del apart[cluster[own]]
             allowed = {i for i in allowed if cluster[i] == min(apart, key=apart.__getitem__)}
         allowed -= set(got.near_id[line].tolist()) | {own}
+        if direction == "ui":  # what he has clicked is no negative of his
+            allowed -= {item for _, item in ROWS[ids[line]]}
+        if direction == "iu":
+            allowed -= {user for user, row in enumerate(ROWS) if ids[line] in [item for _, item in row]}
         assert drawn == allowed
 
 
@@ -368,6 +372,7 @@ def test_a_checkpoint_holds_all_that_was_mined(mode: str) -> None:
         for weight in other.parameters():
             weight.zero_()
     other.load_state_dict({name: value.clone() for name, value in objective.state_dict().items()})
+    other.begin_epoch(1, sampler.clicks, seed=1, resumed=True)
     batch = sampler.batch(1, 0)
     assert torch.equal(other(batch)[0], objective(batch)[0])
 
