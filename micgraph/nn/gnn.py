@@ -74,7 +74,7 @@ class GraphSAGE(nn.Module):
         user_width: width of the users' field embeddings laid end to end.
         relations: whose edges carry messages, of ``clicks``, ``contains`` (sessions), ``similar`` and ``co_occurs``;
             those that the graph lacks carry none. The edges of ``co_occurs`` are counts of the whole training period,
-            so that the session which holds a target is in them, of which a warning is logged: ``contains`` says the same
+            so that the session which holds a target is in them, which is warned of: ``contains`` says the same
             without it.
         fanouts: neighbours a node along each relation, one number for each layer, the encoded items' own first.
 
