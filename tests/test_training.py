@@ -19,6 +19,7 @@ import torch
 from micgraph.artifact import exists
 from micgraph.nn.towers import ModelConfig, TwoTower
 from micgraph.sampling.batch import BatchSampler
+from micgraph.sampling.context import surroundings
 from micgraph.sampling.samples import SamplingConfig
 from micgraph.schema import ArtifactError, ConfigError
 from micgraph.tasks.objective import Objective
@@ -31,18 +32,26 @@ CHAIN = [[(t, (u + t) % 20) for t in range(12)] for u in range(20)]  # the item 
 
 
 def trainer(
-    folder: Path, tasks: tuple[str, ...] = ("matching",), rows: list | None = None, validate=None, **settings
+    folder: Path,
+    tasks: tuple[str, ...] = ("matching",),
+    rows: list | None = None,
+    validate=None,
+    reads: dict | None = None,
+    **settings,
 ) -> Trainer:
-    """A small model on a small graph; ``settings`` are of the loop."""
+    """A small model on a small graph; ``reads`` says what items read of it, ``settings`` are of the loop."""
     torch.manual_seed(5)
     rows = rows or random_rows(n_users=20, n_items=20)
     graph = toy_graph(rows, 20)
-    model = ModelConfig(dim=8, history=5, dropout=0.2, similarity="cosine", temperature=0.2, shared_space=True)
+    model = ModelConfig(
+        dim=8, history=5, dropout=0.2, similarity="cosine", temperature=0.2, shared_space=True, **(reads or {})
+    )
     towers = TwoTower(model, graph.item_fields, graph.user_fields)
     made = {name: TASKS[name].make(TASKS[name].config(), towers, graph.item_fields) for name in tasks}
-    objective = Objective(towers, made, graph.item_fields, graph.user_fields)
+    around = surroundings(graph)
+    objective = Objective(towers, made, graph.item_fields, graph.user_fields, surroundings=around)
     config = SamplingConfig(samples="positions", batch_size=4)
-    sampler = BatchSampler(graph, config, [task.requires for task in made.values()], model.history)
+    sampler = BatchSampler(graph, config, [task.requires for task in made.values()], model.history, reads=towers.reads)
     return Trainer(objective, sampler, TrainingConfig(**settings), folder, validate)
 
 
@@ -188,6 +197,27 @@ def test_stopped_after_any_step_it_goes_on_bit_for_bit(tmp_path: Path, every: in
         again.run()
         assert same_weights(again.objective.state_dict(), whole.objective.state_dict())
         assert losses(folder) == losses(tmp_path / "whole")
+
+
+def test_a_model_that_reads_the_graph_goes_on_bit_for_bit(tmp_path: Path) -> None:
+    """What it draws of the graph is the same after a resume in the middle of an epoch."""
+    settings = {"epochs": 2, "checkpoint_every": 1}
+    settings["reads"] = {"item_graph": "graphsage", "latest_users": 2, "graph_options": {"relations": ["co_occurs"]}}
+    whole, broken = (trainer(tmp_path / name, ("matching", "ui", "ii"), **settings) for name in ("whole", "run"))
+    whole.run()
+    step = broken._step
+
+    def dying(at: int, order: torch.Tensor) -> None:
+        if broken.state.epoch == 1 and at == 2:
+            raise Killed
+        step(at, order)
+
+    broken._step = dying  # type: ignore[method-assign]
+    with pytest.raises(Killed):
+        broken.run()
+    again = trainer(tmp_path / "run", ("matching", "ui", "ii"), **settings)
+    again.run()
+    assert same_weights(again.objective.state_dict(), whole.objective.state_dict())
 
 
 @pytest.mark.parametrize("stop", [1, 2, 3, 4])

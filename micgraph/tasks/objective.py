@@ -79,12 +79,13 @@ class Objective(nn.Module):
         user = take(self.fields["user"], batch.user)
         queries = self._pairs(batch, self.towers.query_input(items, batch.history, batch.mask, user, gap=batch.gap))
         search_items, search_queries = self.towers.search_items(items), self.towers.search_queries(queries)
+        own = _mean_interest(queries)
         return Reps(
             items=items,
             search_items=search_items,
-            queries=_mean_interest(queries),
+            queries=own,
             search_queries=_nearest_interest(search_queries, search_items[batch.target]),
-            query_views=tuple(self._query_view(batch, items, user, i) for i in range(self.query_view_count)),
+            query_views=tuple(self._query_view(batch, own, items, user, i) for i in range(self.query_view_count)),
             item_views=tuple(self._item_view(batch, items, i) for i in range(self.item_view_count)),
             scale=self.towers.scale,
             mining=self.mining,
@@ -106,9 +107,11 @@ class Objective(nn.Module):
         query = self.towers.query_input(items, batch.other, batch.other_mask, user, gap=batch.other_gap)
         return _mean_interest(self.towers.encoder(query))
 
-    def _query_view(self, batch: Batch, items: ItemReps, user: Fields, view: int) -> Tensor:
+    def _query_view(self, batch: Batch, own: Tensor, items: ItemReps, user: Fields, view: int) -> Tensor:
         """A perturbed view of each anchor query (MIC 2.4.1): items and user fields masked, then one dropout, in the
-        place of the encoder's own on what goes in (DECISIONS 26)."""
+        place of the encoder's own on what goes in (DECISIONS 26). Where nothing is perturbed it is the query itself."""
+        if self.perturb.sides == "none":
+            return own[batch.anchor]
         key = rng.make_key(batch.key, "query view", view)
         if self.perturb.sides in ("both", "queries"):
             query = self._perturbed_query(batch, items, user, key)

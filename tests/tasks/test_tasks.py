@@ -237,3 +237,10 @@ def test_names_of_tasks() -> None:
     assert expand(["micrec"]) == ["fea", "sem", "sess"]
     with pytest.raises(ConfigError, match="fae"):
         expand(["fae"])
+
+
+def test_a_view_of_nothing_perturbed_is_the_query_itself() -> None:
+    """Without a second dropout, in training too."""
+    objective, batch, _ = step({"uu": {}}, perturb=PerturbConfig(sides="none"), dropout=0.5)
+    reps = objective.train().encode(batch)
+    assert torch.equal(reps.query_views[0], reps.queries[batch.anchor])
