@@ -248,6 +248,11 @@ def _(world: World) -> Iterator[Attempt]:
     yield partial(world.build, numbered, items=world.items)
 
 
+@case("tags of items that are no lists, nor text of lists")
+def _(world: World) -> Iterator[Attempt]:
+    yield partial(world.build, items=world.items.assign(tags="x;y"))
+
+
 @case("an unreadable file")
 def _(world: World) -> Iterator[Attempt]:
     world.clicks.to_parquet(world.folder / "whole.parquet")

@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from micgraph.graph.fields import Field, Fields, Kind
-from micgraph.schema import CATEGORY, EMBEDDING, PROVIDER, TITLE, SchemaError
+from micgraph.graph.tags import with_tag_lists
+from micgraph.schema import CATEGORY, EMBEDDING, ITEM_ID, PROVIDER, TITLE, SchemaError
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -47,8 +48,8 @@ def encode_fields(table: pa.Table | None, ids: IdMap, id_name: str, seen: NDArra
     """Encode a feature table for all nodes of ``ids``.
 
     Strings, booleans and the columns ``category`` and ``provider`` become categorical fields, lists of them
-    multi-valued, other numbers and times dense, lists of floats embeddings. ``title`` is text, not a field. A
-    column without any value is no field.
+    multi-valued, other numbers and times dense, lists of floats embeddings. ``title`` is text, not a field. An
+    item's ``tags`` are lists, also where they come as text. A column without any value is no field.
 
     Args:
         table: any columns beside ``id_name``; or None: the id is the only field.
@@ -68,7 +69,7 @@ def encode_fields(table: pa.Table | None, ids: IdMap, id_name: str, seen: NDArra
         return Encoded({id_name: identity}, missing=len(ids))
     if id_name not in table.column_names:
         raise SchemaError(id_name, f"a column {id_name!r}", table.column_names, "name it through columns={...}")
-    table = _without_bool8(table)
+    table = _readable(table, id_name)
     index = ids.index(table[id_name])
     rows = np.flatnonzero(index >= 0)
     known, first = np.unique(index[rows], return_index=True)
@@ -107,7 +108,7 @@ def encode_rows(table: pa.Table, fields: Fields, vocab: Vocab, ids: IdMap, id_na
     """
     import pyarrow as pa
 
-    table = _without_bool8(table)
+    table = _readable(table, id_name)
     index = ids.index(table[id_name]) if id_name in table.column_names else np.full(len(table), -1)
     codes = torch.cat([fields[id_name].values.cpu(), torch.zeros(1, dtype=torch.int32)])  # -1 reads the last one
     new: Fields = {id_name: replace(fields[id_name], values=codes[torch.from_numpy(index)])}
@@ -117,12 +118,13 @@ def encode_rows(table: pa.Table, fields: Fields, vocab: Vocab, ids: IdMap, id_na
     return new
 
 
-def _without_bool8(table: pa.Table) -> pa.Table:
-    """DuckDB hands booleans out as an extension type that few of Arrow's functions know."""
+def _readable(table: pa.Table, id_name: str) -> pa.Table:
+    """Tags of items as lists, and booleans as such: DuckDB's are an extension type that few Arrow functions know."""
     import pyarrow as pa
 
     schema = [f.with_type(pa.bool_()) if str(f.type) == "extension<arrow.bool8>" else f for f in table.schema]
-    return table.cast(pa.schema(schema))
+    table = table.cast(pa.schema(schema))
+    return with_tag_lists(table) if id_name == ITEM_ID else table
 
 
 def _kind(name: str, kind: pa.DataType) -> Kind:
