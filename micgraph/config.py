@@ -116,8 +116,18 @@ def parse(kind: type[T], values: Mapping[str, Any], where: str = "") -> T:
             known = _names(kind, place[:-1])
             remedy = did_you_mean(place[-1], known, "remove it")
             raise ConfigError(name, f"one of {known}", repr(place[-1]), remedy) from error
+        if first["type"] in ("tuple_type", "list_type"):
+            raise ConfigError(name, "a list", repr(first["input"]), _as_list(first["input"])) from error
         expected = first["msg"].removeprefix("Input should be ")
         raise ConfigError(name, expected, repr(first["input"]), "correct the value") from error
+
+
+def _as_list(value: Any) -> str:
+    """The remedy for one value, or several with commas between them, in the place of a list."""
+    if not isinstance(value, (str, int, float)):
+        return "write a list such as [a, b]"
+    parts = (part.strip() for part in str(value).split(","))
+    return f"write [{', '.join(part for part in parts if part)}]"
 
 
 def _names(kind: Any, path: list[str]) -> list[str]:

@@ -124,6 +124,16 @@ def test_a_bad_value_is_named_by_its_place(values: dict[str, Any], argument: str
     assert (caught.value.argument, caught.value.remedy) == (argument, remedy)
 
 
+@pytest.mark.parametrize(
+    ("value", "remedy"),
+    [("8, 4", "write [8, 4]"), (8, "write [8]"), ({"a": 8}, "write a list such as [a, b]")],
+)
+def test_a_value_in_the_place_of_a_list_comes_with_the_list_to_write(value: Any, remedy: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        parse(Outer, {"inner": {"width": value}})
+    assert (caught.value.argument, caught.value.expected, caught.value.remedy) == ("inner.width", "a list", remedy)
+
+
 def test_unknown_names_come_with_the_known_ones() -> None:
     with pytest.raises(ConfigError, match=r"expected one of \['size', 'width'\]"):
         parse(Outer, {"inner": {"sise": 1}})
@@ -206,6 +216,7 @@ def test_data_sections_are_no_business_of_a_run(tmp_path: Path) -> None:
         ("gru4rec", {"training": 3}, "training", "a mapping"),
         ("gru4rec", {"sampling": {"samples": "days"}}, "sampling.samples", "'positions', 'clicks' or 'users'"),
         ("gru4rec", {"fusion": {"k1": 0}}, "fusion.k1", "at least 1"),
+        ("gru4rec", {"fusion": {"channels": "u2i,i2i"}}, "fusion.channels", "write [u2i, i2i]"),
     ],
 )
 def test_what_does_not_resolve_is_named(model: str | None, given: Any, argument: str, shown: str) -> None:

@@ -56,6 +56,8 @@ def test_a_space_is_read_from_plain_values_and_files(tmp_path):
     ("entry", "message"),
     [
         (3, "search.training.lr: expected values, or low and high, got 3"),
+        ({"low": 1}, "search.training.lr: expected values, or low and high, got {'low': 1}; write it as"),
+        ({"value": [1]}, "search.training.lr: expected values, or low and high"),
         ({"values": []}, "search.training.lr.values: expected at least one value"),
         ({"low": 2, "high": 1}, "low < high"),
         ({"low": 0, "high": 1, "log": True}, "low > 0 with log"),

@@ -82,7 +82,7 @@ def read_space(given: Mapping[str, Any] | str | Path) -> Space:
 def _entry(name: str, entry: Any) -> Choice | Span:
     if isinstance(entry, (Choice, Span)):
         return entry
-    if not isinstance(entry, Mapping):
+    if not isinstance(entry, Mapping) or not ("values" in entry or {"low", "high"} <= set(entry)):
         remedy = "write it as {values: [...]} or {low: ..., high: ...}"
         raise ConfigError(f"{SECTION}.{name}", "values, or low and high", repr(entry), remedy)
     kind: type[Choice | Span] = Choice if "values" in entry else Span
