@@ -31,7 +31,9 @@ HEAD = """# Settings
 
 Every section of a configuration, in Python (`config={"training": {"epochs": 3}}`), in YAML and on the command line
 (`--set training.epochs=3`). An encoder's preset and the tasks in a model's name change some defaults; what a run used
-is in its `setup` folder. This page is made by `python docs/make_settings.py` from the classes' docstrings.
+is in its `setup` folder. A section with nothing below it has its defaults; `tasks: {sem: false}` leaves out a task that
+the model's name or a group brings, `mining: {mode: none}` the mining and `perturb: {sides: none}` the perturbation.
+`{}` is a task with its defaults. This page is made by `python docs/make_settings.py` from the classes' docstrings.
 """
 
 

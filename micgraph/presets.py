@@ -124,16 +124,20 @@ def resolve(model: str | None, config: Mapping[str, Any] | str | Path | None, n_
         model: ``encoder`` or ``encoder+task+...``; None takes both from ``config``, and :data:`DEFAULT_ENCODER` where
             that names no encoder.
         config: nested settings, or the path of a YAML file with them; the sections :data:`DATA_SECTIONS` are skipped.
+            ``tasks: {sem: False}`` leaves a task out that the name or a group brings.
         n_items: size of the catalogue, which decides between a full and a sampled softmax.
 
     Raises:
         ConfigError: an unknown encoder, task or setting, a value of the wrong type, or a ``model`` that contradicts
-            ``config``: another encoder, or without a task that is set there.
+            ``config``: another encoder, or without a task that is set there; nothing (null) for a task of the name,
+            or ``matching`` switched off.
     """
     given = read_yaml(config) if isinstance(config, (str, Path)) else dict(config or {})
     given = {name: _section(name, values) for name, values in given.items() if name not in DATA_SECTIONS}
-    given["tasks"] = _tasks(given.get("tasks", {}))
+    _refuse_nothing(model, given.get("tasks", {}))
+    given["tasks"] = task_settings(given.get("tasks", {}))
     encoder, tasks = _names(model, given)
+    given["tasks"] = {name: settings for name, settings in given["tasks"].items() if settings is not False}
     full = n_items <= FULL_CATALOGUE
     matching: dict[str, Any] = {"negatives": "full" if full else "popularity"}
     if {"ui", "uu", "ii"} & set(tasks):
@@ -179,24 +183,45 @@ def _section(name: str, values: Any) -> Mapping[str, Any]:
     return values
 
 
-def _tasks(given: Mapping[str, Any]) -> dict[str, Any]:
-    """Settings by task, where a group's name may stand for its tasks and nothing for the defaults."""
+def _refuse_nothing(model: str | None, given: Mapping[str, Any]) -> None:
+    """Refuse ``matching: false``, and null for what trains anyway: it may well be meant to switch it off."""
+    if given.get("matching", {}) in (None, False):
+        remedy = "remove it, or set its weight"
+        raise ConfigError("tasks.matching", "settings: every run trains it", repr(given["matching"]), remedy)
+    named = {task for name in (model or "").split("+")[1:] for task in (name, *GROUPS.get(name, ()))}
+    for name, settings in given.items():
+        if settings is None and named & {name, *GROUPS.get(name, ())}:
+            expected = f"settings of a task that {model!r} names"
+            raise ConfigError(f"tasks.{name}", expected, "nothing", "write false to leave it out, {} for its defaults")
+
+
+def task_settings(given: Mapping[str, Any]) -> dict[str, Any]:
+    """Settings by task, False of one that is left out.
+
+    Args:
+        given: a section ``tasks``, where a group's name may stand for its tasks and nothing for the defaults. Of two
+            names for one task the later one's settings count, but no group brings back a task that is left out by its
+            own name.
+
+    Raises:
+        ConfigError: no such task.
+    """
     expand(list(given))
     spelled: dict[str, Any] = {}
     for name, settings in given.items():
         for task in GROUPS.get(name, (name,)):
             spelled = merge(spelled, {task: {} if settings is None else settings})
-    return spelled
+    return spelled | {name: False for name, settings in given.items() if settings is False and name not in GROUPS}
 
 
 def _names(model: str | None, given: Mapping[str, Any]) -> tuple[str, list[str]]:
     encoder = given.get("model", {}).get("encoder")
-    tasks = [name for name in given["tasks"] if name != "matching"]
+    tasks = [name for name, settings in given["tasks"].items() if name != "matching" and settings is not False]
     if model is not None:
         named, *more = model.split("+")
         _check_encoder(named)
         _check_agreement(model, (named, expand(more)), (encoder, tasks))
-        return named, expand(more)
+        return named, [name for name in expand(more) if given["tasks"].get(name) is not False]
     encoder = DEFAULT_ENCODER if encoder is None else encoder
     _check_encoder(encoder)
     return encoder, expand(tasks)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any, ClassVar
 
 import pytest
 
-from micgraph.cli.experiment import Experiment, experiment
+from micgraph.cli.experiment import Experiment, experiment, settings_of
 from micgraph.config import dotted, leaves, merge, nested, parse, read_yaml
 from micgraph.presets import DATA_SECTIONS, FULL_CATALOGUE, MIC_LAMBDA, RunConfig, resolve
 from micgraph.schema import ConfigError
@@ -185,6 +185,43 @@ def test_a_group_of_tasks_may_stand_in_a_file() -> None:
     assert resolved.task_config("sem").weight == 0.5
 
 
+@pytest.mark.parametrize(
+    ("model", "tasks", "name"),
+    [
+        ("ican+micrec", {"sem": False}, "ican+fea+sess"),
+        ("ican+micrec+mic", {"mic": False, "sess": {"weight": 2.0}}, "ican+micrec"),
+        ("ican+sem", {"sem": False}, "ican"),
+        ("ican", {"sem": False}, "ican"),
+        ("ican+rfm_star+sess", {"rfm_star": False}, "ican+sess"),
+        (None, {"micrec": {"tau": 0.2}, "sem": False}, "gru4rec+fea+sess"),
+        (None, {"sem": False, "micrec": {"tau": 0.2}}, "gru4rec+fea+sess"),
+        (None, {"micrec": False, "sem": {"weight": 0.5}}, "gru4rec+sem"),
+        ("ican+ui+uu", {"ui": False}, "ican+uu"),
+    ],
+)
+def test_false_leaves_a_task_out(model: str | None, tasks: dict[str, Any], name: str) -> None:
+    resolved = resolve(model, {"tasks": tasks}, 100)
+    assert resolved.name == name and resolved.model.shared_space is False
+    assert all(settings is not False for settings in resolved.tasks.values())
+    again = resolve(None, asdict(resolved), 100)
+    assert (again, again.name) == (resolved, name)
+
+
+def test_matching_gets_the_weight_of_the_tasks_that_are_left() -> None:
+    assert resolve("ican+mic", {"tasks": {"mic": False}}, 100).task_config("matching").weight == 1.0
+
+
+def test_nothing_for_a_whole_section_or_task_is_refused_on_the_command_line_only(tmp_path: Path) -> None:
+    path = tmp_path / "x.yaml"
+    path.write_text("split: {kind: temporal}\nmining:\ntasks:\n  sem:\n")
+    for name in ("mining", "tasks", "tasks.sem"):
+        with pytest.raises(ConfigError, match=f"--set {name}: expected settings, got nothing; write tasks.NAME=false"):
+            settings_of(path, [f"{name}=null"])
+    given = settings_of(path, ["split=null", "model.item_hidden=null"])
+    assert given == {"split": None, "mining": None, "tasks": {"sem": None}, "model": {"item_hidden": None}}
+    assert resolve(None, given, 100).name == "gru4rec+sem"
+
+
 def test_data_sections_are_no_business_of_a_run(tmp_path: Path) -> None:
     path = tmp_path / "x.yaml"
     path.write_text("log: {source: x.csv}\nsplit: {kind: temporal}\nbuild: {}\nmodel: {encoder: ican}\n")
@@ -198,7 +235,15 @@ def test_data_sections_are_no_business_of_a_run(tmp_path: Path) -> None:
         ("transformer9", None, "model", "'mic_dnn'"),
         ("", None, "model", "gru4rec+mic"),
         ("gru4rec", {"model": {"encoder": "ican"}}, "model", "without the encoder 'ican' of the config"),
-        ("gru4rec+sess", {"tasks": {"fea": None, "sess": None}}, "model", "without the task 'fea' of the config"),
+        ("gru4rec+sess", {"tasks": {"sess": None}}, "tasks.sess", "write false to leave it out"),
+        ("gru4rec+micrec", {"tasks": {"sess": None}}, "tasks.sess", "write false to leave it out"),
+        ("gru4rec+micrec", {"tasks": {"micrec": None}}, "tasks.micrec", "write false to leave it out"),
+        ("gru4rec+fea", {"tasks": {"micrec": None}}, "tasks.micrec", "write false to leave it out"),
+        ("gru4rec", {"tasks": {"matching": False}}, "tasks.matching", "every run trains it"),
+        (None, {"tasks": {"matching": None}}, "tasks.matching", "every run trains it"),
+        ("gru4rec", {"tasks": {"sen": False}}, "tasks", "did you mean 'sem'?"),
+        ("gru4rec", {"mining": False}, "mining", "a mapping"),
+        ("gru4rec+sess", {"tasks": {"fea": None, "sess": {}}}, "model", "without the task 'fea' of the config"),
         ("gru4rec", {"tasks": {"mic": {"tau": 0.2}}}, "model", "leave model out"),
         (None, {"model": {"encoder": "gru"}}, "model", "'gru'"),
         (None, {"model": {"encoder": ["ican"]}}, "model", "['ican']"),

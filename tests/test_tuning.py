@@ -188,6 +188,15 @@ def test_settings_of_several_tasks_are_searched_as_one(data, tmp_path):
     assert best.task_config("ui").weight == tuned.best.settings["tasks.ui,ii.weight"] == best.task_config("ii").weight
 
 
+def test_the_best_settings_name_each_task_once_and_none_that_is_left_out(data, tmp_path):
+    graph, parts = data
+    config = {**SMALL, "tasks": {"mic": {"tau": 0.2}, "uu": False}, "perturb": {"sides": "none"}}
+    tuned = mg.tune(graph, "mic_dnn+mic", parts.valid, None, 1, tmp_path, config, progress=False)
+    assert tuned.config["tasks"] == {"matching": {}, "ui": {"tau": 0.2}, "ii": {"tau": 0.2}}
+    assert resolve(None, tmp_path / "best.yaml", graph.n_items) == tuned.run().config
+    assert tuned.run().name == "mic_dnn+ui+ii"
+
+
 def test_without_optuna_one_trial_runs_and_more_name_the_extra(data, tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "optuna", None)
     assert len(tune(data, tmp_path / "one", 1).trials) == 1

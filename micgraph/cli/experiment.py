@@ -11,6 +11,7 @@ from micgraph.config import dotted, merge, parse, read_yaml
 from micgraph.graph.builder import BuildConfig
 from micgraph.graph.events import Log, read_log
 from micgraph.graph.split import Split, split
+from micgraph.presets import DATA_SECTIONS
 from micgraph.schema import ConfigError
 
 
@@ -70,9 +71,17 @@ def settings_of(config: Path | None, overrides: Sequence[str] = ()) -> dict[str,
     """The settings of a file with dotted overrides applied.
 
     Raises:
-        ConfigError: no such file, no YAML, or an override that is not ``name=value``.
+        ConfigError: no such file, no YAML, an override that is not ``name=value``, or nothing (null) for a whole
+            section of a run or a task, which would not switch it off.
     """
-    return merge(read_yaml(config) if config is not None else {}, dotted(overrides))
+    given = dotted(overrides)
+    tasks = given["tasks"] if isinstance(given.get("tasks"), dict) else {}
+    nothing = [name for name, value in given.items() if value is None and name not in DATA_SECTIONS]
+    nothing += [f"tasks.{name}" for name, value in tasks.items() if value is None]
+    if nothing:
+        remedy = "write tasks.NAME=false to leave a task out, mining.mode=none or perturb.sides=none for these"
+        raise ConfigError(f"--set {nothing[0]}", "settings", "nothing", remedy)
+    return merge(read_yaml(config) if config is not None else {}, given)
 
 
 def experiment(settings: dict[str, Any]) -> Experiment:

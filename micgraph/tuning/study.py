@@ -14,7 +14,7 @@ from micgraph import rng
 from micgraph.config import merge, nested, read_yaml
 from micgraph.evaluation import EvalData, prepared
 from micgraph.pipeline import train
-from micgraph.presets import RunConfig, resolve
+from micgraph.presets import RunConfig, resolve, task_settings
 from micgraph.run import Run
 from micgraph.schema import ConfigError, InputError, check_whole
 from micgraph.tasks.registry import GROUPS
@@ -202,9 +202,10 @@ class _Study:
             loss, remedy = best.diverged or ["none", "lower training.lr"]
             got = f"{len(done)} that all diverged, the first with the loss {loss}"
             raise ConfigError("trials", "at least one with a finite loss", got, remedy)
-        chosen = nested(best.settings) if best.number else {}
-        names = {"model": {"encoder": self.defaults.model.encoder}, "tasks": {n: {} for n in self.defaults.tasks}}
-        config = plain(merge(names, self.shared, chosen))
+        chosen = merge(self.shared, nested(best.settings) if best.number else {})
+        tasks = {name: {} for name in self.defaults.tasks} | task_settings(chosen.get("tasks") or {})
+        chosen["tasks"] = {name: settings for name, settings in tasks.items() if settings is not False}
+        config = plain(merge({"model": {"encoder": self.defaults.model.encoder}}, chosen))
         (self.folder / BEST).write_text(yaml.safe_dump(config, sort_keys=False), encoding="utf-8")
         monitor = self.monitor.removeprefix("valid/")
         return Tuned(self.folder, self.defaults.name, monitor, config, tuple(done))
