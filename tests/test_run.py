@@ -267,3 +267,11 @@ def test_a_run_prints_its_best_epoch(graph: RecGraph, tmp_path: Path) -> None:
         "  epochs: 4 of 9, stopped early",
         "  best epoch 2: valid/ndcg@20 0.3, valid/recall@20 0.5, valid/coverage@20 0.5, loss 1",
     ]
+
+
+def test_a_run_without_a_task_that_false_leaves_out_loads_and_goes_on(graph: RecGraph, tmp_path: Path) -> None:
+    run = quick(graph, tmp_path / "run", "ican+micrec", config={"tasks": {"sem": False}})
+    again = load_run(tmp_path / "run")
+    assert run.name == again.name == "ican+fea+sess" and again.config == run.config
+    assert list(again.config.tasks) == ["matching", "fea", "sess"]
+    assert quick(graph, tmp_path / "run", "ican+fea+sess").metrics == run.metrics
