@@ -134,9 +134,10 @@ def resolve(model: str | None, config: Mapping[str, Any] | str | Path | None, n_
     """
     given = read_yaml(config) if isinstance(config, (str, Path)) else dict(config or {})
     given = {name: _section(name, values) for name, values in given.items() if name not in DATA_SECTIONS}
-    _refuse_nothing(model, given.get("tasks", {}))
-    given["tasks"] = task_settings(given.get("tasks", {}))
+    asked = given.get("tasks", {})
+    given["tasks"] = task_settings(asked)
     encoder, tasks = _names(model, given)
+    _refuse_nothing(model, asked)
     given["tasks"] = {name: settings for name, settings in given["tasks"].items() if settings is not False}
     full = n_items <= FULL_CATALOGUE
     matching: dict[str, Any] = {"negatives": "full" if full else "popularity"}

@@ -238,7 +238,7 @@ def test_data_sections_are_no_business_of_a_run(tmp_path: Path) -> None:
         ("gru4rec+sess", {"tasks": {"sess": None}}, "tasks.sess", "write false to leave it out"),
         ("gru4rec+micrec", {"tasks": {"sess": None}}, "tasks.sess", "write false to leave it out"),
         ("gru4rec+micrec", {"tasks": {"micrec": None}}, "tasks.micrec", "write false to leave it out"),
-        ("gru4rec+fea", {"tasks": {"micrec": None}}, "tasks.micrec", "write false to leave it out"),
+        ("gru4rec+fea", {"tasks": {"micrec": None}}, "model", "without the task 'sem'"),
         ("gru4rec", {"tasks": {"matching": False}}, "tasks.matching", "every run trains it"),
         (None, {"tasks": {"matching": None}}, "tasks.matching", "every run trains it"),
         ("gru4rec", {"tasks": {"sen": False}}, "tasks", "did you mean 'sem'?"),
