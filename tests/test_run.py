@@ -236,7 +236,7 @@ def test_no_run_at_all(tmp_path: Path) -> None:
         ("gru5rec", {}, "gru4rec"),
         ("gru4rec+fae", {}, "fae"),
         ("gru4rec", {"training": {"epoch": 3}}, "epochs"),
-        ("mic_dnn", {"sampling": {"samples": "positions"}}, "every|whole"),
+        ("comirec_dr", {"sampling": {"samples": "positions"}}, "every|whole"),
         ("gru4rec+sem", {}, "similar"),
         ("ican", {"model": {"options": {"tokens": "words"}}}, "tokens"),
     ],
