@@ -20,6 +20,8 @@ from micgraph.tasks.augment import PerturbConfig, keep_mask
 from micgraph.tasks.base import Reps, Task
 from micgraph.tasks.mining import Mining
 
+_ALL = slice(None)
+
 
 class Objective(nn.Module):
     """The towers and their tasks (MicRec Eq. 8, MIC Eq. 10).
@@ -92,12 +94,13 @@ class Objective(nn.Module):
             other=self._other(batch, items, user),
         )
 
-    def _pairs(self, batch: Batch, query: QueryInput) -> Tensor:
-        """The query vector of every pair [P, d], or its interests [P, K, d]."""
+    def _pairs(self, batch: Batch, query: QueryInput, wanted: Tensor | slice = _ALL) -> Tensor:
+        """The query vector of every pair, or of the ``wanted`` ones: [P, d], or the interests [P, K, d]."""
+        row = batch.pair_row[wanted]
         if batch.pair_at is None:
-            return self.towers.encoder(query)[batch.pair_row]  # type: ignore[no-any-return]
+            return self.towers.encoder(query)[row]  # type: ignore[no-any-return]
         width = batch.mask.shape[1]
-        cut, which = torch.unique(batch.pair_row * width + batch.pair_at, return_inverse=True)
+        cut, which = torch.unique(row * width + batch.pair_at[wanted], return_inverse=True)
         return self.towers.encoder.at(query, cut // width, cut % width)[which]
 
     def _other(self, batch: Batch, items: ItemReps, user: Fields) -> Tensor | None:
@@ -116,9 +119,9 @@ class Objective(nn.Module):
         if self.perturb.sides in ("both", "queries"):
             query = self._perturbed_query(batch, items, user, key)
         else:
-            items = self._perturbed_items(batch.items, batch.context, key) if self.perturb.sides == "items" else items
-            query = self.towers.query_input(items, batch.history, batch.mask, user, gap=batch.gap)
-        return _mean_interest(self._pairs(batch, query)[batch.anchor])
+            perturbed = self._perturbed_items(batch.items, batch.context, key)
+            query = self.towers.query_input(perturbed, batch.history, batch.mask, user, gap=batch.gap)
+        return _mean_interest(self._pairs(batch, query, batch.anchor))
 
     def _perturbed_query(self, batch: Batch, items: ItemReps, user: Fields, key: int) -> QueryInput:
         rate, drop = self.perturb.mask_rate, self.perturb.dropout
