@@ -30,6 +30,9 @@ FULL_CATALOGUE = 20_000
 MICREC_SAMPLING = {"samples": "clicks", "batch_size": 4096}
 """How MicRec trains every model (5.3)."""
 
+SEQUENCE_SAMPLING = {"samples": "positions", "strict": False, "batch_size": 32, "anchors_per_query": 16}
+"""How encoders of sequences are trained: at every click of long pieces."""
+
 ENCODER_PRESETS: dict[str, dict[str, Any]] = {
     "autoint": {"model": {"dim": 64, "history": 20, "item_encoder": "autoint"}, "sampling": MICREC_SAMPLING},
     "comirec_dr": {
@@ -39,7 +42,7 @@ ENCODER_PRESETS: dict[str, dict[str, Any]] = {
     },
     "comirec_sa": {
         "model": {"dim": 128, "history": 200, "dropout": 0.3, "user_fields": []},
-        "sampling": {"samples": "positions", "strict": False, "batch_size": 32, "anchors_per_query": 16},
+        "sampling": SEQUENCE_SAMPLING,
         "training": {"epochs": 20},
     },
     "deepfm": {"model": {"dim": 64, "history": 20, "item_encoder": "deepfm"}, "sampling": MICREC_SAMPLING},
@@ -53,19 +56,19 @@ ENCODER_PRESETS: dict[str, dict[str, Any]] = {
     },
     "gru4rec": {
         "model": {"dim": 128, "history": 200, "dropout": 0.3, "user_fields": []},
-        "sampling": {"samples": "positions", "strict": False, "batch_size": 32, "anchors_per_query": 16},
+        "sampling": SEQUENCE_SAMPLING,
         "training": {"epochs": 20},
     },
     "ican": {"model": {"dim": 64, "history": 20, "item_encoder": "mlp"}, "sampling": MICREC_SAMPLING},
     "lightgcn": {
         "model": {"dim": 64, "history": 200, "item_graph": "lightgcn", "user_fields": ["user_id"]},
-        "sampling": {"samples": "positions", "strict": False, "batch_size": 64, "anchors_per_query": 16},
+        "sampling": {**SEQUENCE_SAMPLING, "batch_size": 64},
         "training": {"epochs": 20},
     },
     "mic_dnn": {"model": {"dim": 128, "history": 50, "user_fields": []}, "sampling": {"batch_size": 1024}},
     "sasrec": {
         "model": {"dim": 128, "history": 200, "dropout": 0.2, "user_fields": []},
-        "sampling": {"samples": "positions", "strict": False, "batch_size": 32, "anchors_per_query": 16},
+        "sampling": SEQUENCE_SAMPLING,
         "training": {"epochs": 20},
     },
     "youtube_dnn": {"model": {"dim": 64, "history": 20}, "sampling": MICREC_SAMPLING},

@@ -7,10 +7,10 @@ from typing import ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from micgraph import rng
 from micgraph.graph.fields import Fields, take
+from micgraph.nn.dropout import dropout
 from micgraph.nn.towers import TwoTower
 from micgraph.sampling.plan import Batch, Requires
 from micgraph.schema import ConfigError, check_range
@@ -144,7 +144,7 @@ class FeatureCL(Task):
         if config.augment == "element":
             if config.through_tower:
                 return self._encoded(batch, self.anchors.of(batch), dropout=config.mask_ratio if self.training else 0.0)
-            return F.dropout(raw[batch.item_anchor].flatten(1), config.mask_ratio, self.training)
+            return dropout(raw[batch.item_anchor].flatten(1), config.mask_ratio, self.training)
         keep = keep_some(key, items, raw.shape[1], config.mask_ratio)
         if config.through_tower:
             return self._encoded(batch, self.anchors.of(batch), keep)
