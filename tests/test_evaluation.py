@@ -16,14 +16,9 @@ from micgraph.graph.events import read_log
 from micgraph.graph.split import Holdout, split
 from micgraph.retrieval.frames import histories_of
 from micgraph.schema import InputError, LeakageError
+from tests.small_evaluation import Fixed, log_of
 
 DAY = 86_400
-
-
-def log_of(rows):
-    """A log of (user, item, second) rows."""
-    user, item, time = zip(*rows, strict=True)
-    return read_log(pa.table({"user_id": user, "item_id": item, "timestamp": [1_500_000_000 + t for t in time]}))
 
 
 TRAIN = [("ann", "a", 1), ("ann", "b", 2), ("bob", "c", 3), ("bob", "a", 4), ("cid", "c", 5), ("cid", "d", 6)]
@@ -54,18 +49,6 @@ def rows_of(data, ragged):
     bounds = ragged.indptr.tolist()
     lists = [ragged.items[a:b].tolist() for a, b in zip(bounds[:-1], bounds[1:], strict=True)]
     return dict(zip(data.user_ids.to_pylist(), lists, strict=True))
-
-
-class Fixed:
-    """Returns the same list to everybody, whatever is excluded."""
-
-    name = "fixed"
-
-    def __init__(self, line):
-        self.line = torch.tensor(line)
-
-    def rank(self, histories, users, k, exclude=None):
-        return self.line.expand(len(users), -1)
 
 
 def test_prepare_keeps_order_and_counts_what_is_unknown(graph, holdout):

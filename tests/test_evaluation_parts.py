@@ -17,24 +17,7 @@ from micgraph.graph.builder import BuildConfig, build
 from micgraph.graph.events import read_log
 from micgraph.graph.split import Holdout
 from micgraph.schema import InputError
-
-
-def log_of(rows):
-    """A log of (user, item, second) rows."""
-    user, item, time = zip(*rows, strict=True)
-    return read_log(pa.table({"user_id": user, "item_id": item, "timestamp": [1_500_000_000 + t for t in time]}))
-
-
-class Fixed:
-    """Returns the same list to everybody, whatever is excluded."""
-
-    name = "fixed"
-
-    def __init__(self, line):
-        self.line = torch.tensor(line)
-
-    def rank(self, histories, users, k, exclude=None):
-        return self.line.expand(len(users), -1)
+from tests.small_evaluation import Fixed, log_of
 
 
 def test_cold_items_and_users_are_those_with_fewer_than_five_clicks():
