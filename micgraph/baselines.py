@@ -10,7 +10,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Self
 
 import numpy as np
-import scipy.linalg
 import scipy.sparse as sp
 import torch
 from numpy.typing import NDArray
@@ -20,7 +19,8 @@ from micgraph import metrics
 from micgraph.graph.sparse import gram
 from micgraph.graph.times import SECOND, duration
 from micgraph.knn import Ragged
-from micgraph.schema import CLICKS, ConfigError, InputError
+from micgraph.retrieval.autoencoder import Autoencoder, check_size
+from micgraph.schema import CLICKS, ConfigError
 
 if TYPE_CHECKING:
     from micgraph.graph.recgraph import RecGraph
@@ -107,19 +107,13 @@ class ItemKNN:
 
 
 class EASE:
-    """Embarrassingly shallow autoencoder (Steck 2019): ``B = -P / diag(P)`` with ``P = (XᵀX + l2 I)⁻¹`` and a zero
-    diagonal, X the binary user-item matrix.
-
-    Where there are fewer users than items, P is had from the users' side, ``l2 P = I - Xᵀ A`` with
-    ``A = (XXᵀ + l2 I)⁻¹ X`` (Woodbury), and no item-item matrix is ever made; the scores are the same.
+    """Embarrassingly shallow autoencoder (Steck 2019), see :class:`micgraph.retrieval.autoencoder.Autoencoder`.
 
     Args:
         l2: the ridge; 1000 suits MovieLens-1M.
     """
 
     name = "ease"
-    MAX_SIDE = 20_000
-    MAX_CELLS = 2**29  # of float32: 2 GiB
 
     def __init__(self, l2: float = 1000.0) -> None:
         if l2 <= 0:
@@ -130,40 +124,15 @@ class EASE:
         """Invert the dense matrix of items, or of users where they are fewer.
 
         Raises:
-            InputError: more than ``MAX_SIDE`` items and as many users; or fewer users than items, and their product,
-                which the users' side holds densely, is above ``MAX_CELLS``.
+            InputError: more items and users than fit, see :class:`micgraph.retrieval.autoencoder.Autoencoder`.
         """
-        n = min(graph.n_items, graph.n_users)
-        if n > self.MAX_SIDE:
-            need = f"{graph.n_items:,} items and {graph.n_users:,} users: a matrix of {n * n * 4 / 2**30:.0f} GiB"
-            remedy = "use the baseline itemknn, or split a log without the rarest items"
-            raise InputError("graph", f"at most {self.MAX_SIDE:,} items or users for EASE", need, remedy)
-        if (cells := n * graph.n_items) > self.MAX_CELLS:
-            need = f"{n:,} users x {graph.n_items:,} items: a matrix of {cells * 4 / 2**30:.0f} GiB"
-            remedy = "use the baseline itemknn, or split a log without the rarest items"
-            raise InputError("graph", f"at most {self.MAX_CELLS:,} users x items for EASE", need, remedy)
         self._order = _by_popularity(graph)
         self._place = np.argsort(self._order)
-        x = _clicks(graph)[:, self._order]  # columns by popularity, so that ties are too
-        self._users = x if x.shape[0] < x.shape[1] else None
-        if self._users is None:
-            weights = _inverse((x.T @ x).toarray(order="F"), self.l2, np.eye(n, dtype=np.float32))
-            self._own = np.zeros(n, np.float32)
-            weights /= -np.diag(weights)
-            weights[np.diag_indices(n)] = 0
-            self._weights, self._rest = weights, np.ones(n, np.float32)
-        else:
-            self._weights = _inverse((x @ x.T).toarray(order="F"), self.l2, x.toarray())
-            self._own = np.asarray(x.multiply(self._weights).sum(0), np.float32).ravel()
-            self._rest = 1 - self._own
+        check_size(graph.n_users, graph.n_items)
+        self._model = Autoencoder(
+            _clicks(graph)[:, self._order], self.l2
+        )  # columns by popularity, so that ties are too
         return self
-
-    def _scores(self, x: sp.csr_matrix) -> NDArray[np.float32]:
-        """``x B`` of histories, with columns by popularity: float32 [B, n_items]."""
-        x = x[:, self._order]
-        left = x if self._users is None else (x @ self._users.T).toarray()
-        scores: NDArray[np.float32] = np.asarray(left @ self._weights) - x.multiply(self._own).toarray()
-        return scores / self._rest
 
     def rank(self, histories: Ragged, users: Tensor, k: int, exclude: Ragged | None = None) -> Tensor:
         """The k items with the highest score for each history.
@@ -181,20 +150,13 @@ class EASE:
         place, items = torch.from_numpy(self._place), torch.from_numpy(self._order)
         top = torch.full((x.shape[0], k), -1)
         for begin, end in _blocks(x.shape[0], PRODUCTS // len(items)):
-            scores = torch.from_numpy(self._scores(x[begin:end]))
+            scores = torch.from_numpy(self._model.scores(x[begin:end][:, self._order]))
             if exclude is not None:
                 owner, item = _known(exclude.rows(begin, end))
                 scores[owner, place[item]] = -torch.inf
             best = _first(scores, min(k, len(items)))
             top[begin:end, : best.shape[1]] = torch.where(best >= 0, items[best], -1)
         return top
-
-
-def _inverse(gram: NDArray[np.float32], l2: float, right: NDArray[np.float32]) -> NDArray[np.float32]:
-    """``(gram + l2 I)⁻¹ right``, in the memory of both."""
-    gram[np.diag_indices(len(gram))] += l2
-    factor = scipy.linalg.cho_factor(gram, lower=True, overwrite_a=True, check_finite=False)
-    return scipy.linalg.cho_solve(factor, right, overwrite_b=True, check_finite=False)  # type: ignore[no-any-return]
 
 
 def _clicks(graph: RecGraph) -> sp.csr_matrix:

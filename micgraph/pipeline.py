@@ -114,9 +114,9 @@ def _check(config: RunConfig, graph: RecGraph, data: EvalData | None) -> None:
     """Refuse before training what would fail only after it."""
     _check_monitor(config.training.monitor)
     fusion = config.fusion
-    if fusion.neighbors not in ("near", "follows", *graph.relations):
-        remedy = "take near or follows, or build the graph with the features or settings that make the relation"
-        expected = f"near, follows or a relation of the graph, {list(graph.relations)}"
+    if fusion.neighbors not in ("near", "follows", "ease", *graph.relations):
+        remedy = "take another kind, or build the graph with the features or settings that make the relation"
+        expected = f"near, follows, ease or a relation of the graph, {list(graph.relations)}"
         raise ConfigError("fusion.neighbors", expected, repr(fusion.neighbors), remedy)
     if fusion.fusion == "learned" and data is None:
         remedy = "pass validation=split.valid, or take fusion.fusion=mic"

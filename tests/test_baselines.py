@@ -13,6 +13,7 @@ from micgraph.baselines import EASE, ItemKNN, Popularity
 from micgraph.graph.recgraph import RecGraph
 from micgraph.graph.relation import Relation
 from micgraph.knn import Ragged
+from micgraph.retrieval import autoencoder
 from micgraph.schema import ConfigError, InputError
 
 
@@ -142,12 +143,12 @@ def test_first_breaks_ties_by_column(rows):
 
 
 def test_ease_refuses_a_matrix_that_would_not_fit(monkeypatch):
-    monkeypatch.setattr(EASE, "MAX_SIDE", 2)
+    monkeypatch.setattr(autoencoder, "MAX_SIDE", 2)
     need = "at most 2 items or users for EASE, got 20,001 items and 3 users: .* itemknn"
     with pytest.raises(InputError, match=need):
         EASE().fit(graph_of([[0], [1], [2]], 20_001))
     EASE().fit(graph_of([[0], [1]], 20_001))  # two users' matrix is small
-    monkeypatch.setattr(EASE, "MAX_CELLS", 2 * 20_001 - 1)
+    monkeypatch.setattr(autoencoder, "MAX_CELLS", 2 * 20_001 - 1)
     with pytest.raises(InputError, match="at most 40,001 users x items for EASE, got 2 users x 20,001 items.* itemknn"):
         EASE().fit(graph_of([[0], [1]], 20_001))
 

@@ -17,7 +17,7 @@ from micgraph.knn import Ragged
 from micgraph.retrieval.rankers import FusedRanker
 from micgraph.retrieval.recommender import Recommender
 from micgraph.run import Run
-from micgraph.schema import CO_OCCURS, InputError
+from micgraph.schema import CO_OCCURS, ConfigError, InputError
 
 
 def choose_fusion(row: Row, run: Run, valid: EvalData, bench: Bench) -> dict[str, Any]:
@@ -26,10 +26,11 @@ def choose_fusion(row: Row, run: Run, valid: EvalData, bench: Bench) -> dict[str
 
     What is fitted on some users suits these: so each half of them is judged with what was fitted on the other half.
     """
-    options = [
-        dict(one) for one in row.fusions if one.get("neighbors") != CO_OCCURS or CO_OCCURS in run.graph.relations
-    ]
-    if len(options) < 2 or all(view.channels is None for view in row.views):
+    if all(view.channels is None for view in row.views):
+        return {}
+    options = [dict(one) for one in row.fusions]
+    options = options if len(options) < 2 else [one for one in options if _possible(run, one)]
+    if len(options) < 2:
         return options[0] if options else {}
     best = max(options, key=lambda option: _score(run, option, valid, bench))
     run.learned = _recommender(run, best).fit_fusion(valid, bench.filter_seen) if _is_learned(best) else None
@@ -42,6 +43,16 @@ def halves(data: EvalData) -> tuple[EvalData, EvalData]:
     first = torch.zeros(len(data), dtype=torch.bool)
     first[order[: len(data) // 2]] = True
     return _some(data, first), _some(data, ~first)
+
+
+def _possible(run: Run, option: Mapping[str, Any]) -> bool:
+    """Whether the graph has the neighbours that an option reads, and is small enough for a linear model of them."""
+    if option.get("neighbors") == CO_OCCURS and CO_OCCURS not in run.graph.relations:
+        return False
+    try:
+        return len(_recommender(run, option).retriever.table) > 0
+    except (ConfigError, InputError):
+        return False
 
 
 def _score(run: Run, option: Mapping[str, Any], valid: EvalData, bench: Bench) -> float:

@@ -21,6 +21,7 @@ class View:
         fusion: settings over those that validation chose.
         recent: candidates of the U2I search are items clicked so long before the graph's end, such as ``"6h"``.
         base: the line that this one is compared with, instead of the row's base.
+        against: labels of the base's views that it is compared with; None is the same view of it.
     """
 
     label: str = ""
@@ -28,18 +29,24 @@ class View:
     fusion: Mapping[str, Any] = field(default_factory=dict)
     recent: str | None = None
     base: str | None = None
+    against: tuple[str, ...] | None = None
 
 
 U2I = View()
 FUSED = View(", fused", CHANNELS)
+FUSED_AGAINST_BOTH = View(", fused", CHANNELS, against=("", ", fused"))
+"""What MIC calls its model: tasks and channels together, against the base alone and against the base's channels."""
+LINEAR: Mapping[str, Any] = {"fusion": "learned", "lambda_div": 0.0, "learn_from": ["u2i_score", "i2i_weight"]}
 FUSIONS: tuple[Mapping[str, Any], ...] = (
     {},
     {"basic": "score"},
     {"basic": "score", "count_scale": "log", "lambda_div": 0.0},
     {"fusion": "learned", "lambda_div": 0.0},
     {"fusion": "learned", "lambda_div": 0.0, "neighbors": "co_occurs"},
+    {**LINEAR, "neighbors": "follows", "follow_window": 20, "decay": 0.9, "m": 20, "m3": 400},
+    {**LINEAR, "neighbors": "ease", "m": 200, "m3": 200},
 )
-"""How channels may be fused: validation data chooses."""
+"""How channels may be fused: validation data chooses among those that the size of the data allows."""
 
 
 @dataclass(frozen=True)
@@ -116,7 +123,8 @@ def comparisons(rows: list[Row]) -> list[tuple[str, str]]:
     found: list[tuple[str, str]] = []
     for row in rows:
         for view in row.views:
-            same = [f"{base}{view.label}" for base in row.bases]
-            own = [line if line in lines else base for line, base in zip(same, row.bases, strict=True)]
-            found += [(row.name + view.label, base) for base in ([view.base] if view.base else own) if base in lines]
+            labels = (view.label,) if view.against is None else view.against
+            same = [(base + label, base) for base in row.bases for label in labels]
+            bases = [view.base] if view.base else [line if line in lines else base for line, base in same]
+            found += [(row.name + view.label, base) for base in dict.fromkeys(bases) if base in lines]
     return found

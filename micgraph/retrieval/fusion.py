@@ -36,8 +36,9 @@ class FusionConfig:
         k2: items that U2U keeps; None keeps all, at most m1 * m2.
         k3: items that I2I keeps; None keeps all, at most m * m3.
         neighbors: what I2I's neighbours are: ``"near"`` in the space of item vectors, the graph's edges
-            ``"co_occurs"`` or ``"similar"``, or what a linear model says is clicked next (``"follows"``, see
-            :mod:`micgraph.retrieval.linear`; up to 20,000 items).
+            ``"co_occurs"`` or ``"similar"``, or what a linear model says: is clicked next (``"follows"``, see
+            :mod:`micgraph.retrieval.linear`; up to 20,000 items), or is clicked too (``"ease"``, see
+            :mod:`micgraph.retrieval.autoencoder`; up to 20,000 items or users).
         follow_window: how many clicks the linear model reads and foretells.
         decay: what I2I's similarities are multiplied by for each click that the user made since, also in the model.
         index: what searches items and similar users: ``"torch"`` on the model's device, or ``"faiss_flat"`` on the
@@ -63,7 +64,7 @@ class FusionConfig:
     m3: int = 50
     k2: int | None = None
     k3: int | None = None
-    neighbors: Literal["near", "co_occurs", "similar", "follows"] = "near"
+    neighbors: Literal["near", "co_occurs", "similar", "follows", "ease"] = "near"
     follow_window: int = 20
     decay: float = 1.0
     index: IndexKind = "torch"
@@ -73,7 +74,7 @@ class FusionConfig:
             "fusion": ("mic", "learned"),
             "basic": ("cosine", "score"),
             "count_scale": ("linear", "log"),
-            "neighbors": ("near", "co_occurs", "similar", "follows"),
+            "neighbors": ("near", "co_occurs", "similar", "follows", "ease"),
             "index": ("torch", "faiss_flat"),
         }
         for name, allowed in choices.items():

@@ -15,6 +15,7 @@ from micgraph.graph.fields import Fields, take
 from micgraph.graph.recgraph import RecGraph
 from micgraph.graph.relation import Relation, window
 from micgraph.knn import Metric, NeighborTable, Ragged, VectorIndex, load_faiss, neighbors
+from micgraph.retrieval.autoencoder import announced
 from micgraph.retrieval.channels import (
     CHANNELS,
     I2I,
@@ -29,7 +30,7 @@ from micgraph.retrieval.channels import (
 )
 from micgraph.retrieval.fusion import Fused, FusionConfig, fuse, pool_scores
 from micgraph.retrieval.learned import FEATURES, LearnedFusion, features
-from micgraph.retrieval.linear import following
+from micgraph.retrieval.linear import RIDGE, following
 from micgraph.retrieval.pool import Pool, cut, merge
 from micgraph.schema import CLICKS
 
@@ -133,6 +134,8 @@ class Retriever:
                 return neighbors(self.items, size, "cosine")
             if kind == "follows":
                 return following(self.clicks, ahead, decay, size)
+            if kind == "ease":
+                return announced(self.clicks, RIDGE, size)
             return strongest(self.graph.relation(kind).to(self.device), size)
 
         model = (ahead, decay) if kind == "follows" else ()

@@ -27,8 +27,9 @@ from micgraph.experiments import (
 )
 from micgraph.experiments.fusing import choose_fusion
 from micgraph.experiments.record import Record, place
-from micgraph.experiments.row import comparisons
+from micgraph.experiments.row import FUSED_AGAINST_BOTH, comparisons
 from micgraph.pipeline import fit_baseline
+from micgraph.retrieval import autoencoder
 from micgraph.retrieval.rankers import FusedRanker
 from micgraph.schema import ConfigError
 from micgraph.significance import paired_bootstrap, welch
@@ -211,7 +212,7 @@ def test_epochs_settings_and_fusion_are_frozen_before_the_cut_and_used_after_it(
 
 
 def test_rows_that_cannot_be_had_say_why(users, tmp_path, monkeypatch):
-    monkeypatch.setattr(runner.BASELINES["ease"], "MAX_SIDE", 3)
+    monkeypatch.setattr(autoencoder, "MAX_SIDE", 3)
     rows = [Row("no titles", "ican+sem", missing="there are no titles"), Row("ease", baseline="ease")]
     missing = fill(rows, users, plan(tmp_path))
     assert missing["no titles"] == "there are no titles" and "at most 3 items or users" in missing["ease"]
@@ -255,6 +256,10 @@ def test_lines_are_compared_with_the_same_view_of_the_base_or_with_the_base():
         ("e, fused", "a, fused"),
         ("e, fused", "b, fused"),
     ]
+    whole = Row("e", "e", base="b", views=(U2I, FUSED_AGAINST_BOTH))
+    assert comparisons([*rows, whole])[4:] == [("e", "b"), ("e, fused", "b"), ("e, fused", "b, fused")]
+    alone = Row("f", "f", base="c", views=(FUSED_AGAINST_BOTH,))
+    assert comparisons([*rows, alone])[4:] == [("f, fused", "c")]
 
 
 def test_recent_items_only(later, tmp_path):
