@@ -29,10 +29,11 @@ def choose_fusion(row: Row, run: Run, valid: EvalData, bench: Bench) -> dict[str
     if all(view.channels is None for view in row.views):
         return {}
     options = [dict(one) for one in row.fusions]
-    options = options if len(options) < 2 else [one for one in options if _possible(run, one)]
-    if len(options) < 2:
-        return options[0] if options else {}
-    best = max(options, key=lambda option: _score(run, option, valid, bench))
+    if len(options) > 1:
+        options = [one for one in options if _possible(run, one)]
+    if not options:
+        return {}
+    best = options[0] if len(options) == 1 else max(options, key=lambda one: _score(run, one, valid, bench))
     run.learned = _recommender(run, best).fit_fusion(valid, bench.filter_seen) if _is_learned(best) else None
     return best
 

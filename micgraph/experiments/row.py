@@ -44,7 +44,7 @@ FUSIONS: tuple[Mapping[str, Any], ...] = (
     {"fusion": "learned", "lambda_div": 0.0},
     {"fusion": "learned", "lambda_div": 0.0, "neighbors": "co_occurs"},
     {**LINEAR, "neighbors": "follows", "follow_window": 20, "decay": 0.9, "m": 20, "m3": 400},
-    {**LINEAR, "neighbors": "ease", "m": 200, "m3": 200},
+    {**LINEAR, "neighbors": "ease", "m": 200, "m3": 100},
 )
 """How channels may be fused: validation data chooses among those that the size of the data allows."""
 

@@ -17,6 +17,8 @@ MAX_CELLS = 2**29
 """Of float32: 2 GiB."""
 BLOCK = 2**26
 """Weights at a time while neighbours are looked for: 256 MiB."""
+RIDGE = 1000.0
+"""Of the neighbours: what suits films and groceries, see docs/results.md."""
 
 
 class Autoencoder:
@@ -52,14 +54,23 @@ class Autoencoder:
         scores /= self._rest
         return scores
 
+    def rows(self, start: int, stop: int) -> NDArray[np.float32]:
+        """Rows of ``B``: float32 [stop - start, N], the scores of histories of one item each."""
+        if self._users is None:
+            return self._weights[start:stop]
+        scores = np.asarray(self._users.T[start:stop] @ self._weights, np.float32)
+        scores[np.arange(stop - start), np.arange(start, stop)] = 0
+        scores /= self._rest
+        return scores
 
-def announced(clicks: Relation, l2: float, k: int) -> NeighborTable:
+
+def announced(clicks: Relation, k: int, l2: float = RIDGE) -> NeighborTable:
     """Item -> the items that it announces best, whoever clicked it and whenever: the rows of EASE's B.
 
     Args:
         clicks: user -> item.
-        l2: the ridge.
         k: neighbours of each item; those with positive weight, the largest first.
+        l2: the ridge.
 
     Raises:
         InputError: see :func:`check_size`.
@@ -69,11 +80,9 @@ def announced(clicks: Relation, l2: float, k: int) -> NeighborTable:
     x = sp.csr_matrix((np.ones(len(pairs[0]), np.float32), pairs), (clicks.n_rows, clicks.n_cols))
     x.data[:] = 1  # building it summed what was there twice
     model, size = Autoencoder(x, l2), clicks.n_cols
-    one_hot, step = sp.eye(size, dtype=np.float32, format="csr"), max(BLOCK // size, 1)
-    parts = [
-        torch.from_numpy(model.scores(one_hot[start : start + step])).topk(min(k, size))
-        for start in range(0, size, step)
-    ]
+    step = max(BLOCK // size, 1)
+    blocks = (model.rows(start, min(start + step, size)) for start in range(0, size, step))
+    parts = [torch.from_numpy(block).topk(min(k, size)) for block in blocks]
     score, col = (torch.cat([part[at] for part in parts]) for at in (0, 1))
     col = torch.where(score > 0, col, -1)
     return NeighborTable(col.to(clicks.device, torch.int32), score.clamp(min=0).to(clicks.device, torch.float16))

@@ -30,7 +30,7 @@ from micgraph.retrieval.channels import (
 )
 from micgraph.retrieval.fusion import Fused, FusionConfig, fuse, pool_scores
 from micgraph.retrieval.learned import FEATURES, LearnedFusion, features
-from micgraph.retrieval.linear import RIDGE, following
+from micgraph.retrieval.linear import following
 from micgraph.retrieval.pool import Pool, cut, merge
 from micgraph.schema import CLICKS
 
@@ -135,7 +135,7 @@ class Retriever:
             if kind == "follows":
                 return following(self.clicks, ahead, decay, size)
             if kind == "ease":
-                return announced(self.clicks, RIDGE, size)
+                return announced(self.clicks, size)
             return strongest(self.graph.relation(kind).to(self.device), size)
 
         model = (ahead, decay) if kind == "follows" else ()

@@ -36,7 +36,7 @@ def test_they_are_the_weights_of_a_ridge_regression(n_users: int, block: int, mo
     monkeypatch.setattr(autoencoder, "BLOCK", block)
     draw = np.random.default_rng(n_users)
     rows = [draw.integers(0, N_ITEMS, draw.integers(2, 6)).tolist() for _ in range(n_users)]
-    table, want = announced(relation(rows), L2, 4), regressions(rows)
+    table, want = announced(relation(rows), 4, L2), regressions(rows)
     assert (want > 1e-3).any() and (want < -1e-3).any()
     for item in range(N_ITEMS):
         best = np.sort(want[item][want[item] > 1e-6])[::-1][:4]
@@ -49,4 +49,4 @@ def test_they_are_the_weights_of_a_ridge_regression(n_users: int, block: int, mo
 def test_what_would_not_fit_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(autoencoder, "MAX_SIDE", 2)
     with pytest.raises(InputError, match="at most 2 items or users for EASE, got 7 items and 3 users.*co_occurs"):
-        announced(relation([[0], [1], [2]]), L2, 2)
+        announced(relation([[0], [1], [2]]), 2)
