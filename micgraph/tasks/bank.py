@@ -53,11 +53,12 @@ class Bank(Mining):
         label, centres, at = (getattr(self, f"{space}_{part}") for part in ("label", "centres", "at"))
         if held.shape[1] != vectors.shape[1]:  # the first vectors tell how wide they are
             held = vectors.new_zeros(len(number), vectors.shape[1])
-            setattr(self, f"{space}_vectors", held)
         older = torch.isin(number, ids)
         number[older], label[older] = -1, -1
         place = (at + torch.arange(len(ids), device=ids.device)) % len(number)
-        number[place], held[place] = ids, unit(vectors)
+        number[place] = ids
+        held = held.index_copy(0, place, unit(vectors))  # this step's backward pass has yet to read what it found
+        setattr(self, f"{space}_vectors", held)
         label[place] = nearest(held[place], centres) if len(centres) else -1
         at.copy_((at + len(ids)) % len(number))
 

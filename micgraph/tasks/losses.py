@@ -6,13 +6,14 @@ The printed form of an equation is available as ``literal=True``.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
+
+from micgraph.tasks.support import Support
 
 BLOCKED = 1e30
 """Taken off scores that must not count: far above any score, far below what overflows."""
@@ -85,34 +86,6 @@ def info_nce(
     if log_q is not None:
         against = against - log_q
     return softmax_loss((anchor * positive).sum(-1) / tau, against, blocked, literal)
-
-
-@dataclass(frozen=True)
-class Support:
-    """What mining adds to A anchors (MIC 2.4.2), without gradients of its own.
-
-    Attributes:
-        vectors: float [N, d], unit vectors, of which the next are rows.
-        near: int64 [A, k], mined neighbours: more positives.
-        near_valid: bool [A, k], which of them there are; where there is none, ``near`` is any row.
-        hard: int64 [A, H], more negatives.
-        hard_valid: bool [A, H].
-        weight: of each neighbour beside an anchor's own positive, which has 1.
-    """
-
-    vectors: Tensor
-    near: Tensor
-    near_valid: Tensor
-    hard: Tensor
-    hard_valid: Tensor
-    weight: float = 1.0
-
-    def scores(self, anchor: Tensor) -> tuple[Tensor, Tensor]:
-        """Inner products of ``anchor`` float [A, d] with its neighbours [A, k] and with its hard negatives [A, H]."""
-        near, hard = (
-            torch.einsum("ad,and->an", anchor, F.embedding(row, self.vectors)) for row in (self.near, self.hard)
-        )
-        return near, hard
 
 
 def multi_positive(positive: Tensor, weight: Tensor, total: Tensor, literal: bool = False) -> Tensor:

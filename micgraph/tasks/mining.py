@@ -20,7 +20,8 @@ from micgraph.graph.relation import Relation, spans
 from micgraph.nn.export import BoundModel
 from micgraph.schema import check_range
 from micgraph.tasks.kmeans import Clusters, kmeans, nearest
-from micgraph.tasks.losses import Support, unit
+from micgraph.tasks.losses import unit
+from micgraph.tasks.support import Support
 
 Direction = Literal["uu", "ii", "ui", "iu"]
 """Users for users and items for items, each in their own space; items for users and users for items in the space that

@@ -21,10 +21,11 @@ from micgraph.schema import ConfigError
 from micgraph.tasks.augment import PerturbConfig
 from micgraph.tasks.bank import Bank
 from micgraph.tasks.base import Reps
-from micgraph.tasks.losses import Support, log_total, multi_positive, nt_xent, symmetric_info_nce, unit, view_contrast
+from micgraph.tasks.losses import log_total, multi_positive, nt_xent, symmetric_info_nce, unit, view_contrast
 from micgraph.tasks.mining import MiningConfig, Pool, holds
 from micgraph.tasks.objective import Objective
 from micgraph.tasks.registry import TABLES_UP_TO, TASKS, make_mining
+from micgraph.tasks.support import Support
 from micgraph.tasks.tables import Tables
 from tests.toy import random_rows, toy_graph
 
@@ -126,6 +127,15 @@ def test_gradients_of_several_positives(literal: bool) -> None:
     assert loss[2] == 0 and (loss[:2] != 0).all()
     slope = torch.autograd.grad(loss.sum(), positive)[0]
     assert slope[1, 1] == 0 and (slope[2] == 0).all()
+
+
+@pytest.mark.parametrize(("k", "hard"), [(3, 4), (1, 0), (0, 2)])
+def test_scores_of_mined_rows(k: int, hard: int) -> None:
+    anchor, support = table(5, 3).requires_grad_(), support_of(5, k, hard)
+    for got, rows in zip(support.scores(anchor), (support.near, support.hard), strict=True):
+        for i, row in enumerate(rows):
+            assert got[i].tolist() == pytest.approx([float(anchor[i] @ support.vectors[j]) for j in row])
+    assert torch.autograd.gradcheck(lambda x: torch.cat(support.scores(x), 1), (anchor,))
 
 
 @given(st.lists(st.lists(st.integers(-1, 4), min_size=2, max_size=2), max_size=5), st.lists(st.integers(0, 4)))
