@@ -12,7 +12,7 @@ from micgraph.sampling.plan import Batch, Requires
 from micgraph.schema import ConfigError, check_range
 from micgraph.tasks.base import Reps, Task
 from micgraph.tasks.losses import mean, nt_xent, symmetric_info_nce, view_contrast
-from micgraph.tasks.mining import Mined, holds
+from micgraph.tasks.mining import Mined, turns_up
 
 
 @dataclass(frozen=True)
@@ -81,7 +81,8 @@ class UserItem(Task):
         if to_items is None or to_users is None:
             return mean(symmetric_info_nce(queries, items, same, self.config.tau))
         supports = (to_items.support, to_users.support)
-        from_user, from_item = same | holds(to_items.near_id, item_side[0]), same | holds(to_users.near_id, user)
+        from_user = _spare_near(same, to_items, item_side[0])
+        from_item = _spare_near(same.T, to_users, user)  # it lies as the scores do that it masks
         return mean(symmetric_info_nce(queries, items, from_user, self.config.tau, supports, from_item))
 
 
@@ -133,7 +134,14 @@ def _contrast(
     same = ids[:, None] == ids[None, :]
     support = None
     if mined is not None:
-        same, support = same | holds(mined.near_id, ids), mined.support
+        same, support = _spare_near(same, mined, ids), mined.support
     if config.views == 2:
         return mean(nt_xent(views[0], views[1], same, config.tau, support))
     return mean(view_contrast(clean, views[0], same, config.tau, config.literal, support), valid)
+
+
+def _spare_near(same: Tensor, mined: Mined, ids: Tensor) -> Tensor:
+    """``same`` bool [A, B] and where column ``ids`` [B] is a mined neighbour: no negative either."""
+    spared = same.clone()
+    spared[turns_up(mined.near_id, ids)] = True
+    return spared

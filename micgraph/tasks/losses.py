@@ -113,35 +113,36 @@ def log_total(*parts: tuple[Tensor, Tensor]) -> Tensor:
     Args:
         parts: scores float [A, S] and which of them are blocked, bool [A, S]; S may differ from part to part.
     """
-    scores = [one.to(torch.promote_types(one.dtype, torch.float32)) for one, _ in parts]
-    if not any(one.numel() for one in scores):
-        return scores[0].sum(1) - torch.inf
-    return _LogTotal.apply(*scores, *(blocked for _, blocked in parts))  # type: ignore[no-any-return]
+    some = [(one.to(torch.promote_types(one.dtype, torch.float32)), out) for one, out in parts if one.shape[1]]
+    if not some:
+        return parts[0][0].sum(1) - torch.inf
+    scores, blocked = zip(*some, strict=True)
+    return _LogTotal.apply(*scores, *blocked)  # type: ignore[no-any-return]
 
 
 class _LogTotal(torch.autograd.Function):
-    """Masks by adding, works in place and keeps the softmax for the backward pass: a third of the time that
-    ``masked_fill`` and ``logsumexp`` take on the CPU, where these matrices are most of a contrast's cost."""
+    """Works in place and keeps the shares for the backward pass: a third of the time that ``masked_fill`` and
+    ``logsumexp`` take on the CPU, where these matrices are most of a contrast's cost. They lie as the scores do, so
+    that those of a transposed matrix are as fast."""
 
     @staticmethod
     def forward(ctx: Any, *parts: Tensor) -> Tensor:
         scores, blocked = parts[: len(parts) // 2], parts[len(parts) // 2 :]
-        ctx.sizes = [one.shape[1] for one in scores]
-        share = scores[0].new_empty(len(scores[0]), sum(ctx.sizes))
-        for place, one, out in zip(share.split(ctx.sizes, 1), scores, blocked, strict=True):
-            place.copy_(out).mul_(-BLOCKED).add_(one)
-        highest = share.amax(1, keepdim=True)
+        shares = [torch.where(out, -BLOCKED, one) for one, out in zip(scores, blocked, strict=True)]
+        highest = torch.stack([share.amax(1) for share in shares]).amax(0)
         highest = torch.where(highest < -BLOCKED / 2, 0.0, highest)
-        share.sub_(highest).exp_()
-        total = share.sum(1, keepdim=True)
-        ctx.save_for_backward(share.div_(total.clamp(min=1e-30)))
-        return (highest + total.log())[:, 0]
+        total = torch.zeros_like(highest)
+        for share in shares:
+            total += share.sub_(highest[:, None]).exp_().sum(1)
+        ctx.save_for_backward(total, *shares)
+        return highest + total.log()
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
-        (share,) = ctx.saved_tensors
-        return *(grad[:, None] * part for part in share.split(ctx.sizes, 1)), *(None for _ in ctx.sizes)
+        total, *shares = ctx.saved_tensors
+        slope = (grad / total.clamp(min=1e-30))[:, None]
+        return *(slope * share for share in shares), *(None for _ in shares)
 
 
 def symmetric_info_nce(
@@ -235,13 +236,13 @@ def _directed(
     literal: bool = False,
 ) -> Tensor:
     """One direction of a contrast: unit anchors [A, d], scores of their own positives [A] and of the batch [A, S]."""
-    if support is None:
-        return softmax_loss(own, others, blocked, literal)
-    near, hard = support.scores(anchor / tau)
-    positive = torch.cat([own[:, None], near], 1)
-    weight = torch.cat([torch.ones_like(own)[:, None], support.near_valid * support.weight], 1)
-    total = log_total((others, blocked), (hard, ~support.hard_valid))
-    return multi_positive(positive, weight, total, literal)
+    positive, weight, negatives = own[:, None], torch.ones_like(own)[:, None], [(others, blocked)]
+    if support is not None:
+        near, hard = support.scores(anchor / tau)
+        positive = torch.cat([positive, near], 1)
+        weight = torch.cat([weight, support.near_valid * support.weight], 1)
+        negatives.append((hard, ~support.hard_valid))
+    return multi_positive(positive, weight, log_total(*negatives), literal)
 
 
 def logistic_loss(positive: Tensor, negative: Tensor, blocked: Tensor | None = None) -> Tensor:

@@ -236,15 +236,13 @@ class Mining(nn.Module):
         super()._load_from_state_dict(state_dict, prefix, *rest)
 
 
-def holds(near_id: Tensor, ids: Tensor) -> Tensor:
-    """bool [A, B]: whether a row of ``near_id`` [A, k] holds each of ``ids`` [B] (-1 in it matches nothing)."""
-    found = torch.zeros(len(near_id), len(ids), dtype=torch.bool, device=ids.device)
+def turns_up(near_id: Tensor, ids: Tensor) -> tuple[Tensor, Tensor]:
+    """Rows of ``near_id`` [A, k] and the places in ``ids`` [B] of what they hold (-1 in them is nothing): int64 [S]."""
     ordered, order = torch.sort(ids)
     first = torch.searchsorted(ordered, near_id)
     count = torch.searchsorted(ordered, near_id, right=True) - first
     owner, place = spans(first.flatten(), count.flatten())  # few: sorting beats comparing every pair
-    found[owner // max(1, near_id.shape[1]), order[place]] = True
-    return found
+    return owner // max(1, near_id.shape[1]), order[place]
 
 
 def _found(pool: Pool, near: Tensor, hard: Tensor, partner_id: Tensor, weight: float) -> Mined:

@@ -22,7 +22,7 @@ from micgraph.tasks.augment import PerturbConfig
 from micgraph.tasks.bank import Bank
 from micgraph.tasks.base import Reps
 from micgraph.tasks.losses import log_total, multi_positive, nt_xent, symmetric_info_nce, unit, view_contrast
-from micgraph.tasks.mining import MiningConfig, Pool, holds
+from micgraph.tasks.mining import MiningConfig, Pool, turns_up
 from micgraph.tasks.objective import Objective
 from micgraph.tasks.registry import TABLES_UP_TO, TASKS, make_mining
 from micgraph.tasks.support import Support
@@ -134,14 +134,15 @@ def test_scores_of_mined_rows(k: int, hard: int) -> None:
     anchor, support = table(5, 3).requires_grad_(), support_of(5, k, hard)
     for got, rows in zip(support.scores(anchor), (support.near, support.hard), strict=True):
         for i, row in enumerate(rows):
-            assert got[i].tolist() == pytest.approx([float(anchor[i] @ support.vectors[j]) for j in row])
+            assert got[i].tolist() == pytest.approx([float(anchor[i].detach() @ support.vectors[j]) for j in row])
     assert torch.autograd.gradcheck(lambda x: torch.cat(support.scores(x), 1), (anchor,))
 
 
 @given(st.lists(st.lists(st.integers(-1, 4), min_size=2, max_size=2), max_size=5), st.lists(st.integers(0, 4)))
-def test_holds(near: list[list[int]], ids: list[int]) -> None:
-    got = holds(torch.tensor(near, dtype=torch.int64).view(-1, 2), torch.tensor(ids, dtype=torch.int64))
-    assert got.tolist() == [[i in row for i in ids] for row in near]
+def test_where_neighbours_turn_up(near: list[list[int]], ids: list[int]) -> None:
+    row, place = turns_up(torch.tensor(near, dtype=torch.int64).view(-1, 2), torch.tensor(ids, dtype=torch.int64))
+    want = {(i, j) for i, line in enumerate(near) for j, one in enumerate(ids) if one in line}
+    assert set(zip(row.tolist(), place.tolist(), strict=True)) == want
 
 
 def made(
