@@ -23,6 +23,8 @@ class Bank(Mining):
     later joins the nearest one.
     """
 
+    remembers = True
+
     def __init__(self, config: MiningConfig, directions: Collection[Direction]) -> None:
         super().__init__(config, directions)
         for space in self.spaces:

@@ -114,16 +114,19 @@ class Mining(nn.Module):
         directions: what the tasks ask for.
     """
 
+    remembers: ClassVar[bool] = False
+    """Whether :meth:`remember` is to be told of every step's vectors."""
+
     epoch: Tensor
-    clicked: Tensor
 
     def __init__(self, config: MiningConfig, directions: Collection[Direction]) -> None:
         super().__init__()
         self.config, self.directions = config, tuple(d for d in SPACES if d in directions)
         self.spaces = tuple(dict.fromkeys(space for d in self.directions for space in SPACES[d]))
         self.register_buffer("epoch", torch.tensor(-1))
-        self.register_buffer("clicked", torch.zeros(0, dtype=torch.int64), persistent=False)
-        self.n_items = 0
+        for direction in ("ui", "iu"):
+            self.register_buffer(f"clicked_{direction}", torch.zeros(0, dtype=torch.int64), persistent=False)
+        self.partners = {"ui": 0, "iu": 0}
         for space in self.spaces:
             self.register_buffer(f"{space}_id", torch.zeros(0, dtype=torch.int64))
             self.register_buffer(f"{space}_vectors", torch.zeros(0, 1))
@@ -145,9 +148,11 @@ class Mining(nn.Module):
             seed: of the run.
             resumed: the epoch goes on from a checkpoint, which has what was mined, but not the clicks.
         """
-        self.n_items = clicks.n_cols
         if {"ui", "iu"} & set(self.directions):
-            self.clicked = torch.unique(clicks.row_index() * self.n_items + clicks.col)
+            user, item = clicks.row_index(), clicks.col.long()
+            self.partners = {"ui": clicks.n_cols, "iu": clicks.n_rows}
+            self.clicked_ui = torch.unique(user * clicks.n_cols + item)
+            self.clicked_iu = torch.unique(item * clicks.n_rows + user)
         if resumed:
             return
         self.epoch.fill_(epoch)
@@ -178,12 +183,12 @@ class Mining(nn.Module):
 
     def _unclicked(self, direction: Direction, anchor_id: Tensor, hard: Tensor, pool: Pool) -> Tensor:
         """The rows of the pool, -1 instead of items that an anchor has clicked and of users who have clicked it."""
-        if direction not in ("ui", "iu") or not len(self.clicked):
+        clicked: Tensor | None = getattr(self, f"clicked_{direction}", None)  # by anchor: each one's lie side by side
+        if clicked is None or not len(clicked):
             return hard
-        found, anchor = pool.id[hard.clamp(min=0)], anchor_id[:, None]
-        pair = anchor * self.n_items + found if direction == "ui" else found * self.n_items + anchor
-        at = torch.searchsorted(self.clicked, pair).clamp(max=len(self.clicked) - 1)
-        return torch.where(self.clicked[at] == pair, -1, hard)
+        pair = anchor_id[:, None] * self.partners[direction] + pool.id[hard.clamp(min=0)]
+        at = torch.searchsorted(clicked, pair).clamp(max=len(clicked) - 1)
+        return torch.where(clicked[at] == pair, -1, hard)
 
     def remember(self, vectors: dict[str, tuple[Tensor, Tensor]]) -> None:
         """Take note of a step's vectors, by space: ids int64 [A] and float [A, d]. Tables need none."""
@@ -250,7 +255,9 @@ def _found(pool: Pool, near: Tensor, hard: Tensor, partner_id: Tensor, weight: f
     no neighbour is a negative."""
     number = torch.cat([pool.id, pool.id.new_full((1,), -1)])
     near_id, hard_id = number[near], number[hard]
-    twice = (hard_id[:, :, None] == near_id[:, None, :]).any(2)
+    twice = torch.zeros_like(hard, dtype=torch.bool)
+    for one in near_id.unbind(1):
+        twice |= hard_id == one[:, None]
     valid = (near_id >= 0) & (near_id != partner_id[:, None])
     fair = (hard_id >= 0) & (hard_id != partner_id[:, None]) & ~twice
     near, hard = near.clamp(min=0), hard.clamp(min=0)  # any row for -1: it is not valid

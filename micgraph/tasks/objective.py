@@ -57,7 +57,7 @@ class Objective(nn.Module):
         """The weighted sum of all losses, and each one without its weight (detached)."""
         reps = self.encode(batch)
         losses = {name: task(batch, reps) for name, task in self.tasks.items()}
-        if self.mining is not None and self.training:
+        if self.mining is not None and self.mining.remembers and self.training:
             self.mining.remember(_seen(batch, reps))
         total = torch.stack([self.tasks[name].weight * loss for name, loss in losses.items()]).sum()
         return total, {name: loss.detach() for name, loss in losses.items()}
