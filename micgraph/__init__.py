@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from micgraph.graph.events import Log, read_log
     from micgraph.graph.recgraph import RecGraph
     from micgraph.graph.split import Holdout, Split, split
+    from micgraph.inspection import inspect
     from micgraph.pipeline import evaluate, train
     from micgraph.retrieval.recommender import Recommender
     from micgraph.run import Run, load_run
@@ -50,6 +51,7 @@ __all__ = [
     "UnknownIdError",
     "build",
     "evaluate",
+    "inspect",
     "load_run",
     "read_log",
     "split",
@@ -62,6 +64,7 @@ _HOMES = {
     "graph.events": ("Log", "read_log"),
     "graph.recgraph": ("RecGraph",),
     "graph.split": ("Holdout", "Split", "split"),
+    "inspection": ("inspect",),
     "pipeline": ("evaluate", "train"),
     "retrieval.recommender": ("Recommender",),
     "run": ("Run", "load_run"),

@@ -18,13 +18,13 @@ REPOSITORY = PACKAGE.parent
 # From the bottom to the top. Names of one set never import each other; an inner tuple is one unit and may.
 LAYERS: list[set[str | tuple[str, ...]]] = [
     {"schema"},
-    {"artifact", "config", "rng"},
+    {"artifact", "config", "drawing", "rng"},
     {"ids", "knn"},
     {"graph"},
     {"sampling", "nn", "datasets"},
     {"tasks"},
     {"training", "retrieval", "metrics"},
-    {("evaluation", "baselines", "significance")},
+    {("evaluation", "baselines", "significance"), "inspection"},
     {("pipeline", "presets", "run", "tuning", "experiments")},
     {"report", "cli"},
     {"__main__"},

@@ -72,11 +72,33 @@ def build(
 
 
 @app.command()
-def inspect(graph: GraphPath) -> None:
-    """Show what is in a graph: nodes, edges, degrees, refused rows."""
+def inspect(
+    graph: GraphPath,
+    user: Annotated[str | None, typer.Option(metavar="ID", help="A user to look at instead.")] = None,
+    item: Annotated[str | None, typer.Option(metavar="ID", help="An item to look at instead.")] = None,
+    holdout: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="Held-out part, such as GRAPH-test: what does the graph know of it?"),
+    ] = None,
+    html: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Also write all there is, with figures, as one page.")
+    ] = None,
+) -> None:
+    """Show what is in a graph and what of it is held out: schema, degrees, sessions, overlaps; or one user or item."""
+    from micgraph import inspection
+    from micgraph.cli import ids
     from micgraph.graph.recgraph import RecGraph
 
-    typer.echo(str(RecGraph.load(graph).summary()))
+    loaded = RecGraph.load(graph)
+    given = {
+        name: ids.typed([text], known, f"--{name}")[0].as_py()
+        for name, text, known in (("user", user, loaded.users), ("item", item, loaded.items))
+        if text is not None and known is not None
+    }
+    found = inspection.inspect(loaded, holdout=holdout, **given)
+    typer.echo(str(found))
+    if html is not None:
+        typer.echo(f"\npage: {found.save_page(html)}")
 
 
 @app.command()

@@ -10,6 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from micgraph.graph.leakage import among_clicks
 from micgraph.graph.split import Holdout
 from micgraph.ids import IdMap
 from micgraph.knn import Ragged
@@ -205,17 +206,8 @@ def _refuse_leakage(
     graph: RecGraph, user: NDArray[np.int64], item: NDArray[np.int64], micros: NDArray[np.int64]
 ) -> None:
     """Look for targets (user, item, whole second) among the graph's clicks."""
-    clicks = graph.relation(CLICKS)
-    can_be = np.flatnonzero((user >= 0) & (item < graph.n_items))
-    pairs, place = np.unique(user[can_be] * graph.n_items + item[can_be], return_inverse=True)
-    if not len(pairs) or not clicks.n_edges or clicks.time is None:
-        return
-    edge = (clicks.row_index() * graph.n_items + clicks.col).cpu().numpy()
-    at = np.searchsorted(pairs, edge).clip(max=len(pairs) - 1)
-    shared = pairs[at] == edge
-    span = 2**33  # seconds since the epoch and numbers of pairs share one integer
-    edge_keys = at[shared] * span + clicks.time.cpu().numpy()[shared].astype(np.int64)
-    overlap = int(np.isin(place * span + micros[can_be] // 1_000_000 - graph.epoch, edge_keys).sum())
+    leaked, _ = among_clicks(graph.relation(CLICKS), user, item, micros // 1_000_000 - graph.epoch)
+    overlap = int(leaked.sum())
     if overlap:
         remedy = "build the graph from split.train, and evaluate on the test part of the same split"
         raise LeakageError("holdout", "no target among the graph's clicks", f"{overlap:,} of {len(user):,}", remedy)

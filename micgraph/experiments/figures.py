@@ -5,15 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
+from micgraph.drawing import GREY, INK, MUTED, PALETTE, canvas, save
 from micgraph.experiments.report import Report
-from micgraph.schema import MissingExtraError
-
-INK, MUTED, GREY, GRID = "#1b2430", "#5b6673", "#9aa5b1", "#e6e9ed"
-PALETTE = ("#2f6fde", "#d9822b", "#2a9d6f", "#8a4fbf", "#c2495b", "#5b8c85")
 
 
 @dataclass(frozen=True)
@@ -60,7 +56,7 @@ def lines(report: Report, metric: str, path: Path) -> Path:
         path: the picture's file.
     """
     shown = [line for line in report.lines if line.values.get(metric)][::-1]
-    figure, axes = _figure(1, 1, (8, 1.2 + 0.32 * max(len(shown), 1)))
+    figure, axes = canvas(1, 1, (8, 1.2 + 0.32 * max(len(shown), 1)))
     axis = axes[0][0]
     for place, line in enumerate(shown):
         values = line.values[metric]
@@ -74,7 +70,7 @@ def lines(report: Report, metric: str, path: Path) -> Path:
     names = f"{metric} (blue: here, mean ± std over seeds; grey: reference rows; rings: the paper)"
     paper = any(metric in figures for figures in report.printed.values())
     axis.set_xlabel(names if paper else f"{metric}, mean ± std over seeds", color=MUTED, fontsize=9)
-    return _save(figure, path)
+    return save(figure, path)
 
 
 def by_popularity(report: Report, path: Path) -> Path:
@@ -84,7 +80,7 @@ def by_popularity(report: Report, path: Path) -> Path:
         report: a table with :attr:`Report.gains`.
         path: the picture's file.
     """
-    figure, axes = _figure(1, 1, (11, 4.5))
+    figure, axes = canvas(1, 1, (11, 4.5))
     axis, count = axes[0][0], len(report.gains)
     for at, (gain, colour) in enumerate(zip(report.gains, PALETTE * count, strict=False)):
         shift = 0.6 * ((at + 0.5) / count - 0.5)  # side by side within a decile
@@ -101,7 +97,7 @@ def by_popularity(report: Report, path: Path) -> Path:
     axis.set_xlabel("decile of the item's training clicks (1: rarest items)", color=MUTED, fontsize=9)
     axis.set_ylabel(f"gain in {report.gains[0].metric}", color=MUTED, fontsize=9)
     axis.legend(loc="upper left", bbox_to_anchor=(1.0, 1.0), frameon=False, fontsize=7, labelcolor=INK)
-    return _save(figure, path)
+    return save(figure, path)
 
 
 def curves(given: Sequence[Curve], x_name: str, y_name: str, path: Path) -> Path:
@@ -112,7 +108,7 @@ def curves(given: Sequence[Curve], x_name: str, y_name: str, path: Path) -> Path
         x_name, y_name: of the axes.
         path: the picture's file.
     """
-    figure, axes = _figure(1, 1, (7, 4.5))
+    figure, axes = canvas(1, 1, (7, 4.5))
     axis = axes[0][0]
     for curve, colour in zip(given, PALETTE * len(given), strict=False):
         axis.plot(curve.x, curve.y, "o-", color=colour, label=curve.label, zorder=3)
@@ -121,7 +117,7 @@ def curves(given: Sequence[Curve], x_name: str, y_name: str, path: Path) -> Path
     axis.set_xlabel(x_name, color=MUTED, fontsize=9)
     axis.set_ylabel(y_name, color=MUTED, fontsize=9)
     axis.legend(frameon=False, fontsize=8, labelcolor=INK)
-    return _save(figure, path)
+    return save(figure, path)
 
 
 def panels(given: Sequence[Sequence[Panel]], path: Path) -> Path:
@@ -132,7 +128,7 @@ def panels(given: Sequence[Sequence[Panel]], path: Path) -> Path:
         path: the picture's file.
     """
     rows, columns = len(given), max(map(len, given))
-    figure, axes = _figure(rows, columns, (4.4 * columns, 3.4 * rows))
+    figure, axes = canvas(rows, columns, (4.4 * columns, 3.4 * rows))
     for row, line in enumerate(given):
         for column, panel in enumerate(line):
             axis = axes[row][column]
@@ -143,33 +139,4 @@ def panels(given: Sequence[Sequence[Panel]], path: Path) -> Path:
             axis.set_title(panel.title, fontsize=9, color=INK)
             axis.set_xlabel(panel.x_name, fontsize=8, color=MUTED)
             axis.set_ylabel(panel.y_name, fontsize=8, color=MUTED)
-    return _save(figure, path)
-
-
-def _figure(rows: int, columns: int, size: tuple[float, float]) -> tuple[Any, Any]:
-    try:
-        import matplotlib
-    except ModuleNotFoundError as error:
-        remedy = 'pip install "micgraph[report]"'
-        raise MissingExtraError("figure", "the package matplotlib", "no such package", remedy) from error
-    matplotlib.use("Agg")
-    from matplotlib import pyplot
-
-    figure, axes = pyplot.subplots(rows, columns, figsize=size, dpi=150, squeeze=False)
-    for axis in axes.flat:
-        axis.grid(color=GRID, zorder=0)
-        axis.margins(0.12)
-        axis.tick_params(labelsize=8)
-        for side in ("top", "right"):
-            axis.spines[side].set_visible(False)
-    return figure, axes
-
-
-def _save(figure: Any, path: Path) -> Path:
-    from matplotlib import pyplot
-
-    path.parent.mkdir(parents=True, exist_ok=True)
-    figure.tight_layout()
-    figure.savefig(path, facecolor="white")
-    pyplot.close(figure)
-    return path
+    return save(figure, path)
