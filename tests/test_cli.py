@@ -79,7 +79,7 @@ def test_from_log_to_recalls(here: Path) -> None:
     assert graph.manifest is not None
     assert graph.manifest["split"] == test.manifest["split"]
     assert (graph.config["semantic_k"], test.manifest["part"]) == (3, "test")
-    assert _run("inspect", "graph") == str(graph.summary()).splitlines()
+    assert _run("inspect", "graph") == str(micgraph.inspect(graph)).splitlines()
 
     lines = _run("train", "graph", "--config", "x.yaml", "--set", "training.epochs=1", "--device", "cpu")
     assert lines[0].startswith("epoch 1: loss ")
@@ -106,6 +106,23 @@ def test_from_log_to_recalls(here: Path) -> None:
     near = _run("similar", str(run.directory), "--items", "i7", "--k", "4")
     assert _columns(near) == ["item_id", "similar_id", "title", "rank", "score"]
     assert [row.split()[1] for row in near[1:]] == list(micgraph.Recommender(run).similar_items("i7", 4)["similar_id"])
+
+
+def test_inspect_a_user_and_a_held_out_part_and_write_a_page(here: Path) -> None:
+    _run("build", "--config", "x.yaml", "--out", "graph")
+    lines = _run("inspect", "graph", "--user", "u3", "--holdout", "graph-test")
+    assert lines == str(micgraph.inspect("graph", user="u3", holdout="graph-test")).splitlines()
+    assert lines[0].startswith("user u3 ") and lines[-1] == "No leak."
+    pytest.importorskip("matplotlib", reason="the page needs matplotlib (the extra report)")
+    lines = _run("inspect", "graph", "--item", "i7", "--html", "pages/i7.html")
+    assert lines[0].startswith("item i7 (") and lines[-2:] == ["", "page: pages/i7.html"]
+    assert Path("pages/i7.html").read_text(encoding="utf-8").count("<svg") == 9
+
+
+def test_inspect_reads_ids_in_the_type_of_the_graph(trained: Path) -> None:
+    assert _run("inspect", str(trained / "graph"), "--user", "3")[0].startswith("user 3 ")
+    lines = _run("inspect", str(trained / "graph"), "--holdout", str(trained / "leak"))
+    assert "The graph has clicks that the split keeps out of it." in lines
 
 
 def test_without_a_split_there_is_nothing_held_out(here: Path) -> None:
@@ -242,6 +259,12 @@ def test_seen_items_are_left_out_unless_kept(trained: Path) -> None:
         ("build clicks.parquet --out g --set log.columns.item_id=article", "a column 'article'"),
         ("inspect nothing", "nothing: expected a directory saved by micgraph"),
         ("inspect .", "without the file 'current'"),
+        ("inspect GRAPH --user 77", "got 77; take an id of graph.users.values"),
+        ("inspect GRAPH --user u7", "--user: expected integers such as 0, as in the log, got 'u7'"),
+        ("inspect GRAPH --item 99", "item: expected integers such as 100"),
+        ("inspect GRAPH --user 1 --item 100", "user, item: expected one of the two, got both"),
+        ("inspect GRAPH --holdout nothing", "nothing: expected a directory"),
+        ("inspect GRAPH --holdout GRAPH", "a saved holdout, got a saved graph"),
         ("train nothing --model gru4rec", "nothing: expected a directory"),
         ("train GRAPH --model gru4rec --config x.yaml", "without the task 'ui', the task 'uu', the task 'ii' of the"),
         ("train GRAPH --model ican+mic --config x.yaml", "the encoder 'gru4rec' of the config; leave model out"),

@@ -114,7 +114,7 @@ def _times(found: Times, held_out: Leaks | None) -> Any:
         counts, edges = np.histogram(held_out.seconds, bins, (low, max(high, low + 1)))
         axis.stairs(counts, _dates(edges), color=PALETTE[1], linewidth=1.4, label=held_out.part, zorder=4)
         axis.legend(frameon=False, fontsize=8, labelcolor=INK)
-    locator = AutoDateLocator(maxticks=6)
+    locator = AutoDateLocator(minticks=3, maxticks=8)
     axis.margins(x=0.02)
     axis.xaxis.set_major_locator(locator)
     axis.xaxis.set_major_formatter(ConciseDateFormatter(locator))
@@ -169,8 +169,8 @@ def _network(found: Ego) -> Any:
 
 def _node(axis: Any, node: Node, label: str, place: Any, centre: bool) -> None:
     mark = "o" if node[0] == ITEM else "s"
-    edge = INK if centre else "none"
-    axis.plot(*place, mark, color=_NODES[node[0]], ms=11 if centre else 7, mec=edge, mew=1.5, zorder=4)
+    fill = _NODES[node[0]]
+    axis.plot(*place, mark, color=fill, ms=11 if centre else 7, mec=INK if centre else fill, mew=1.5, zorder=4)
     # parse_math: a dollar in a title is no formula
     axis.annotate(
         label,

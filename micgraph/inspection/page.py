@@ -29,7 +29,10 @@ td { white-space: pre; }
 .n { text-align: right; font-variant-numeric: tabular-nums; }
 .figures { display: grid; gap: 1.2rem; margin: 1rem 0;
   grid-template-columns: repeat(auto-fit, minmax(min(100%, 20rem), 1fr)); }
-figure { margin: 0; max-width: 40rem; overflow-x: auto; }
+.tables { columns: 24rem; column-gap: 2rem; }
+section { break-inside: avoid; }
+section:first-child h2 { margin-top: .4rem; }
+figure { margin: 0; max-width: 40rem; min-width: 0; }
 svg { display: block; width: 100%; height: auto; }
 #ego svg { min-width: 30rem; }
 svg text { fill: var(--ink); }
@@ -48,7 +51,8 @@ def page(title: str, parts: Sequence[tuple[Sequence[Table], Sequence[Picture]]])
     """
     body = ""
     for tables, pictures in parts:
-        body += "\n".join(map(_table, tables))
+        if tables:
+            body += '\n<div class="tables">\n' + "\n".join(map(_table, tables)) + "\n</div>\n"
         if pictures:
             body += '\n<div class="figures">\n' + "\n".join(map(_figure, pictures)) + "\n</div>\n"
     name = escape(title)
@@ -67,4 +71,6 @@ def _table(table: Table) -> str:
 
 def _figure(picture: Picture) -> str:
     drawn, caption = svg(picture.figure, picture.name), escape(picture.caption)
-    return f'<figure id="{picture.name}">\n{drawn}\n<figcaption>{caption}</figcaption>\n</figure>'
+    return (
+        f'<figure id="{picture.name}">\n<div class="wide">{drawn}</div>\n<figcaption>{caption}</figcaption>\n</figure>'
+    )
