@@ -17,6 +17,8 @@ from micgraph.schema import CLICKS, CO_OCCURS, ITEM, SIMILAR, USER
 
 SIZE = (3.6, 2.7)
 """Inches; narrower than a phone, so that a page there need not shrink the words."""
+POINTS = 200
+"""Points of one colour at most, so that a page stays small."""
 _NODES = {USER: PALETTE[0], ITEM: PALETTE[1]}
 _EDGES = {CLICKS: PALETTE[0], CO_OCCURS: PALETTE[2], SIMILAR: PALETTE[3]}
 
@@ -67,8 +69,8 @@ def _degrees(ends: dict[str, Spread]) -> Any:
     figure, axis = _panel("edges", "nodes with at least as many")
     for (name, (degree, count)), colour, mark in zip(ends.items(), PALETTE, "os", strict=False):
         some = degree > 0  # a logarithm has no place for none: the caption says how many there are
-        left = count[some][::-1].cumsum()[::-1]
-        axis.plot(degree[some], left, mark, color=colour, ms=3.5, label=name, alpha=0.8, zorder=3)
+        degree, left = _thinned(degree[some], count[some][::-1].cumsum()[::-1])
+        axis.plot(degree, left, mark, color=colour, ms=3.5, label=name, alpha=0.8, zorder=3)
     _logarithmic(
         axis,
         max(int(degree.max(initial=1)) for degree, _ in ends.values()),
@@ -76,6 +78,14 @@ def _degrees(ends: dict[str, Spread]) -> Any:
     )
     axis.legend(frameon=False, fontsize=8, labelcolor=INK)
     return figure
+
+
+def _thinned(x: Any, y: Any) -> tuple[Any, Any]:
+    """Points apart enough to be told from each other on a logarithmic axis; ``x`` rises."""
+    if len(x) <= POINTS:
+        return x, y
+    kept = np.unique(np.searchsorted(x, np.geomspace(x[0], x[-1], POINTS)).clip(max=len(x) - 1))
+    return x[kept], y[kept]
 
 
 def _degree_caption(name: str, ends: dict[str, Spread]) -> str:

@@ -60,9 +60,16 @@ def _overlap(graph: RecGraph, first: str, second: str) -> Overlap:
     for begin, end, (mine, theirs) in _blocks(rels, f"{first} and {second}"):
         counts = [np.bincount(keys // rels[0].n_cols - begin, minlength=end - begin) for keys in (mine, theirs)]
         edges += [len(mine), len(theirs)]
-        shared += len(np.intersect1d(mine, theirs, assume_unique=True))
+        shared += _common(mine, theirs)
         chance += float((counts[0].astype(np.float64) * counts[1]).sum()) / max(possible, 1)
     return Overlap(first, second, (int(edges[0]), int(edges[1])), shared, chance)
+
+
+def _common(mine: NDArray[np.int64], theirs: NDArray[np.int64]) -> int:
+    """How many numbers are in both, each sorted and distinct."""
+    few, many = sorted((mine, theirs), key=len)
+    at = np.searchsorted(many, few).clip(max=max(len(many) - 1, 0))
+    return int((many[at] == few).sum()) if len(many) else 0
 
 
 def _blocks(rels: list[Relation], title: str) -> Iterator[tuple[int, int, list[NDArray[np.int64]]]]:
@@ -91,4 +98,5 @@ def _ranges(rels: list[Relation]) -> Iterator[tuple[int, int]]:
 def _keys(rel: Relation, begin: int, end: int) -> NDArray[np.int64]:
     start, stop = int(rel.indptr[begin]), int(rel.indptr[end])
     row = torch.repeat_interleave(torch.arange(begin, end, device=rel.device), rel.indptr[begin : end + 1].diff())
-    return np.unique((row * rel.n_cols + rel.col[start:stop]).cpu().numpy())
+    keys: NDArray[np.int64] = (row * rel.n_cols + rel.col[start:stop]).cpu().numpy()
+    return keys if rel.time is None else np.unique(keys)  # rows without times are strictly ordered by column

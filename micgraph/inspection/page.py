@@ -29,7 +29,7 @@ td { white-space: pre; }
 .n { text-align: right; font-variant-numeric: tabular-nums; }
 .figures { display: grid; gap: 1.2rem; margin: 1rem 0;
   grid-template-columns: repeat(auto-fit, minmax(min(100%, 20rem), 1fr)); }
-.tables { columns: 24rem; column-gap: 2rem; }
+.tables { columns: 24rem; column-gap: 2rem; margin-bottom: 1.5rem; }
 section { break-inside: avoid; }
 section:first-child h2 { margin-top: .4rem; }
 figure { margin: 0; max-width: 40rem; min-width: 0; }

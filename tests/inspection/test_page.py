@@ -9,11 +9,12 @@ from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pytest
 
 import micgraph as mg
-from micgraph.inspection import Inspection
+from micgraph.inspection import Inspection, figures
 from micgraph.inspection.ego import ego_of
 from micgraph.inspection.sections import of_facts, of_leaks
 from micgraph.schema import InputError
@@ -176,6 +177,17 @@ def test_a_page_is_the_same_each_time(graph: mg.RecGraph, tmp_path: Path) -> Non
     pytest.importorskip("matplotlib", reason="figures need matplotlib (the extra report)")
     first, second = (mg.inspect(graph, user="u1").save_page(tmp_path / f"{n}.html") for n in (1, 2))
     assert first.read_bytes() == second.read_bytes()
+
+
+def test_many_degrees_are_thinned_to_points_of_the_same_curve() -> None:
+    x = np.unique(np.random.default_rng(0).integers(1, 100_000, 5_000))
+    shown, y = figures._thinned(x, 2 * x)
+    assert len(shown) <= figures.POINTS and (y == 2 * shown).all() and set(shown) <= set(x)
+    assert (shown[0], shown[-1]) == (x[0], x[-1])
+    gaps = np.diff(np.log(shown))
+    assert gaps.max() < 0.5, "no stretch of the axis is left empty"
+    few = np.arange(1, 50)
+    assert figures._thinned(few, few)[0] is few
 
 
 def test_a_directory_is_no_page(graph: mg.RecGraph, tmp_path: Path) -> None:
