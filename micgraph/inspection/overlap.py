@@ -26,7 +26,8 @@ class Overlap:
         first, second: the relations.
         edges: of the first and of the second.
         shared: edges of both.
-        chance: edges expected in both if every node kept how many it has of each, and all else were drawn uniformly.
+        chance: edges expected in both if every node kept how many go from it and to it in each, and all else were
+            random: two relations that both prefer popular items share some edges for that alone.
     """
 
     first: str
@@ -54,15 +55,33 @@ def distinct_edges(rel: Relation) -> int:
 
 def _overlap(graph: RecGraph, first: str, second: str) -> Overlap:
     rels = [graph.relation(first), graph.relation(second)]
-    source, _, target = EDGE_TYPES[first]
-    possible = rels[0].n_cols - (source == target)  # nothing is a neighbour of itself
-    edges, shared, chance = np.zeros(2, dtype=np.int64), 0, 0.0
-    for begin, end, (mine, theirs) in _blocks(rels, f"{first} and {second}"):
-        counts = [np.bincount(keys // rels[0].n_cols - begin, minlength=end - begin) for keys in (mine, theirs)]
-        edges += [len(mine), len(theirs)]
-        shared += _common(mine, theirs)
-        chance += float((counts[0].astype(np.float64) * counts[1]).sum()) / max(possible, 1)
-    return Overlap(first, second, (int(edges[0]), int(edges[1])), shared, chance)
+    n_rows, n_cols = rels[0].n_rows, rels[0].n_cols
+    begins, ends, shared = np.zeros((2, n_rows)), np.zeros((2, n_cols)), 0
+    for begin, end, both in _blocks(rels, f"{first} and {second}"):
+        for side, keys in enumerate(both):
+            begins[side, begin:end] = np.bincount(keys // n_cols - begin, minlength=end - begin)
+            ends[side] += np.bincount(keys % n_cols, minlength=n_cols)
+        shared += _common(*both)
+    loops = EDGE_TYPES[first][0] != EDGE_TYPES[first][2]
+    edges = (int(begins[0].sum()), int(begins[1].sum()))
+    return Overlap(first, second, edges, shared, _chance(begins, ends, loops))
+
+
+def _chance(begins: NDArray[np.float64], ends: NDArray[np.float64], loops: bool) -> float:
+    """Edges expected in both of two relations that are independent but for the degrees of the nodes.
+
+    Relation r has the edge from i to j with a chance in proportion to begins[r, i] ends[r, j], such that it has as many
+    edges as it has; the sum of the products of both chances over all pairs needs no loop over pairs.
+
+    Args:
+        begins, ends: [2, rows] and [2, columns], edges from and to each node.
+        loops: whether a pair may be a node and itself; where not, these pairs are left out of all sums.
+    """
+    pairs = [begins[0] * begins[1], ends[0] * ends[1]]
+    products = pairs[0].sum() * pairs[1].sum() - (0 if loops else pairs[0] @ pairs[1])
+    edges = begins.sum(1)
+    possible = edges**2 - (0 if loops else (begins * ends).sum(1))
+    return float(products * np.prod(edges / possible)) if (possible > 0).all() else 0.0
 
 
 def _common(mine: NDArray[np.int64], theirs: NDArray[np.int64]) -> int:

@@ -79,7 +79,7 @@ def _overlaps(facts: Facts) -> list[Table]:
                     f"{found.lift:.1f}" if found.chance else "-",
                 )
             )
-    note = "by chance: every node keeps its number of neighbours, and these are drawn uniformly"
+    note = "by chance: every node keeps how many edges go from it and to it, all else is random"
     heads = ("edges of both", "of", "share", "by chance", "lift")
     return [Table("overlap", heads, tuple(rows), note)] if rows else []
 

@@ -6,6 +6,7 @@ from collections import Counter
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given
@@ -111,30 +112,40 @@ def test_overlap_is_a_comparison_of_sets(first: set[tuple[int, int]], second: se
     assert found.edges == (len(first), len(second))
     assert found.shared == len(first & second)
     chance = 0.0
-    for a in range(N_ITEMS):  # each edge of a's first relation meets one of the second with the share these make up
-        others = sum(1 for source, _ in second if source == a)
-        chance += sum(others / (N_ITEMS - 1) for source, _ in first if source == a)
+    likely = [_likely(pairs) for pairs in (first, second)]
+    for pair in likely[0]:
+        chance += likely[0][pair] * likely[1].get(pair, 0.0)
     assert found.chance == pytest.approx(chance)
     assert found.lift == pytest.approx(found.shared / chance) if chance else found.lift != found.lift
 
 
-def test_chance_is_what_shuffled_neighbours_give() -> None:
-    """Over many graphs with the same number of neighbours a node, drawn uniformly, the mean is the chance."""
-    random, degrees = torch.Generator().manual_seed(0), [(3, 1), (0, 4), (5, 5), (1, 2), (2, 0), (4, 3)]
-    total, tries = 0, 3_000
-    for _ in range(tries):
-        sides: list[set[tuple[int, int]]] = [set(), set()]
-        for node, counts in enumerate(degrees):
-            for side, count in zip(sides, counts, strict=True):
-                drawn = torch.randperm(N_ITEMS - 1, generator=random)[:count].tolist()
-                side |= {(node, other + (other >= node)) for other in drawn}
-        total += len(sides[0] & sides[1])
-    graph = _with(
-        toy_graph([[]], N_ITEMS),
-        co_occurs=weighted(dict.fromkeys(sides[0], 1), N_ITEMS),
-        similar=weighted(dict.fromkeys(sides[1], 1), N_ITEMS, score=True),
+def _likely(pairs: set[tuple[int, int]]) -> dict[tuple[int, int], float]:
+    """The chance of each pair, in proportion to the edges that its ends have; as many edges in all."""
+    begins, ends = Counter(a for a, _ in pairs), Counter(b for _, b in pairs)
+    mass = {(a, b): begins[a] * ends[b] for a in begins for b in ends if a != b}
+    return {pair: len(pairs) * m / sum(mass.values()) for pair, m in mass.items()}
+
+
+def test_what_popularity_alone_brings_about_is_chance() -> None:
+    """Two relations are drawn independently, both towards the same popular items: the lift is about 1."""
+    random, n = np.random.default_rng(0), 1_000
+    sides = []
+    for _ in range(2):
+        drawn = zip(random.integers(0, n, 40_000).tolist(), (n * random.random(40_000) ** 2).astype(int), strict=True)
+        sides.append({(a, int(b)) for a, b in drawn if a != b})
+    graph = toy_graph([[]], N_ITEMS)
+    graph = replace(
+        graph, relations={name: _weighted(side, n) for name, side in zip(("co_occurs", "similar"), sides, strict=True)}
     )
-    assert overlap.overlaps(graph)[0].chance == pytest.approx(total / tries, rel=0.03)
+    (found,) = overlap.overlaps(graph)
+    assert found.lift == pytest.approx(1.0, abs=0.08)
+    assert found.shared > 1.4 * len(sides[0]) * len(sides[1]) / (n * (n - 1)), "more than uniform draws share"
+
+
+def _weighted(pairs: set[tuple[int, int]], n: int) -> Relation:
+    source, target = np.array(sorted(pairs)).T
+    indptr = np.concatenate([[0], np.cumsum(np.bincount(source, minlength=n))])
+    return Relation(torch.from_numpy(indptr), torch.from_numpy(target.astype(np.int32)), n)
 
 
 @given(ROWS, PAIRS, PAIRS)

@@ -184,8 +184,7 @@ def test_many_degrees_are_thinned_to_points_of_the_same_curve() -> None:
     shown, y = figures._thinned(x, 2 * x)
     assert len(shown) <= figures.POINTS and (y == 2 * shown).all() and set(shown) <= set(x)
     assert (shown[0], shown[-1]) == (x[0], x[-1])
-    gaps = np.diff(np.log(shown))
-    assert gaps.max() < 0.5, "no stretch of the axis is left empty"
+    assert np.diff(np.log(shown[shown > 1_000])).max() < 0.2, "no stretch that has values is left empty"
     few = np.arange(1, 50)
     assert figures._thinned(few, few)[0] is few
 
