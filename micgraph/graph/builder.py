@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from micgraph.config import parse
 from micgraph.graph import sessions
+from micgraph.graph.baskets import distinct_baskets
 from micgraph.graph.catalog import Encoded, encode_fields
 from micgraph.graph.cooccurrence import co_occurrences
 from micgraph.graph.events import Log, read_log
@@ -154,7 +155,7 @@ def _graph(log: Log, config: BuildConfig) -> RecGraph:
     events = _events(log, item_sql)
     users, items = _ids(log, _USERS, USER_ID), _ids(log, item_sql, ITEM_ID)
     relations, epoch = _interactions(events, len(users), len(items), config)
-    relations[CO_OCCURS] = co_occurrences(relations[CONTAINS], config.co_occurs_top_k)
+    relations[CO_OCCURS] = co_occurrences(distinct_baskets(relations[CONTAINS]), config.co_occurs_top_k)
     clicked = np.bincount(relations[CLICKS].col.numpy(), minlength=len(items)) > 0
     catalogue = encode_fields(_table(log, "items"), items, ITEM_ID, clicked)
     people = encode_fields(_table(log, "users"), users, USER_ID)

@@ -13,7 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import sparse as sp
 
-from micgraph.graph import cooccurrence, sparse
+from micgraph.graph import baskets, cooccurrence, sparse
+from micgraph.graph.baskets import distinct_baskets
 from micgraph.graph.cooccurrence import co_occurrences
 from micgraph.graph.relation import Relation
 
@@ -33,8 +34,8 @@ def as_dict(rel: Relation) -> dict[tuple[int, int], int]:
 @given(sessions, st.sampled_from([None, 1, 2, 3]), st.sampled_from([1, 5, 1 << 24]))
 def test_counts_are_pairs_in_sessions(lists: list[list[int]], top_k: int | None, block: int) -> None:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(sparse, "BLOCK", block)
-        rel = co_occurrences(contains(lists), top_k)
+        patch.setattr(cooccurrence, "WORK", block)
+        rel = co_occurrences(distinct_baskets(contains(lists)), top_k)
     counts = Counter(pair for s in lists for pair in permutations(set(s), 2))
     expected = {}
     for item in range(N_ITEMS):
@@ -47,7 +48,7 @@ def test_counts_are_pairs_in_sessions(lists: list[list[int]], top_k: int | None,
 
 @given(sessions)
 def test_without_a_cut_it_is_symmetric(lists: list[list[int]]) -> None:
-    rel = co_occurrences(contains(lists))
+    rel = co_occurrences(distinct_baskets(contains(lists)))
     assert as_dict(rel.reverse()) == as_dict(rel)
 
 
@@ -55,9 +56,9 @@ def test_without_a_cut_it_is_symmetric(lists: list[list[int]]) -> None:
 def test_a_very_long_session_is_named_with_its_size_and_a_remedy(
     size: int, warnings: int, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(cooccurrence, "LONG_SESSION", 4)
+    monkeypatch.setattr(baskets, "LONG_SESSION", 4)
     with caplog.at_level(logging.WARNING):
-        rel = co_occurrences(contains([[0, 1], [*range(size), *range(size)]]))
+        rel = co_occurrences(distinct_baskets(contains([[0, 1], [*range(size), *range(size)]])))
     assert rel.n_edges == size * (size - 1), "no cap"
     assert len(caplog.messages) == warnings
     for message in caplog.messages:

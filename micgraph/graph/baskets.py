@@ -1,0 +1,133 @@
+"""The distinct items of sessions, seen from the items: which slices of items each of them meets."""
+
+from __future__ import annotations
+
+import logging
+import math
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from micgraph.graph.buffers import Buffers
+from micgraph.graph.relation import Relation
+
+logger = logging.getLogger(__name__)
+
+LONG_SESSION = 2_000
+"""Distinct items of a session above which a warning is logged: n items make n (n - 1) edges, here 4 million from one
+session. People do not look at so much at a time; robots, imports and session ids that repeat do."""
+
+Ints = NDArray[Any]
+
+
+@dataclass(frozen=True)
+class Baskets:
+    """Spans: slices of items that are together. A session is one, or one an item where it is cut to neighbours.
+
+    Attributes:
+        col: uint32 [E], the distinct items of the sessions in the order of their first click.
+        start, end: int64 [K], the slice of ``col`` that a span is.
+        ptr: int64 [n_items + 1], where each item's spans begin and end in ``spans``.
+        spans: int32 or int64 [E], the spans in which each item meets others.
+        cuts: what was cut -> how much of it.
+    """
+
+    col: Ints
+    start: Ints
+    end: Ints
+    ptr: Ints
+    spans: Ints
+    cuts: dict[str, int] = field(default_factory=dict)
+
+    @property
+    def n_items(self) -> int:
+        """Number of items."""
+        return len(self.ptr) - 1
+
+
+def distinct_baskets(contains: Relation, max_pairs: int | None = None, buffers: Buffers | None = None) -> Baskets:
+    """Prepare sessions for counting; an item that is several times in a session counts once.
+
+    Args:
+        contains: session -> item.
+        max_pairs: a session with more ordered pairs of distinct items only has those of neighbours in time (of the
+            items' first clicks): as far apart as the number of pairs allows, at the most this many.
+        buffers: where the large arrays lie; in memory by default.
+
+    Returns:
+        The spans. Cut sessions and the pairs that they lose are counted in ``cuts`` and logged.
+    """
+    from micgraph.graph import pair_kernel as kernel
+
+    buffers = buffers or Buffers()
+    indptr, col = contains.indptr.numpy(), contains.col.numpy().view(np.uint32)
+    size = np.zeros(contains.n_rows, np.int64)
+    kernel.distinct_sizes(indptr, col, np.full(contains.n_cols, -1), size)
+    if (edges := int(size.sum())) < len(col):
+        items = buffers.room("baskets.col", edges, np.uint32)
+        kernel.distinct_items(indptr, col, np.full(contains.n_cols, -1), items)
+        col, indptr = items, _offsets(size)
+    reach, cuts = _reaches(size, max_pairs)
+    counts = np.bincount(col.view(np.int32), minlength=contains.n_cols)
+    ptr = _offsets(counts)
+    start, end = indptr[:-1], indptr[1:]
+    if cuts:
+        n_spans = int(np.where(reach < 0, 1, size).sum())
+        start, end = np.empty(n_spans, np.int64), np.empty(n_spans, np.int64)
+        kernel.lay_spans(indptr, reach, start, end)
+    spans = buffers.room("baskets.spans", edges, np.int32 if len(start) < 2**31 else np.int64)
+    kernel.spans_of_items(indptr, col, reach, ptr[:-1].copy(), spans)
+    return Baskets(col, start, end, ptr, spans, cuts)
+
+
+def _offsets(size: Ints) -> Ints:
+    return np.concatenate([[0], np.cumsum(size, dtype=np.int64)])
+
+
+def _reaches(size: Ints, max_pairs: int | None) -> tuple[Ints, dict[str, int]]:
+    """How far apart two items of each session may be, -1 where they may be anywhere; and what that cuts."""
+    reach = np.full(len(size), -1)
+    long = np.flatnonzero(size * (size - 1) > max_pairs) if max_pairs is not None else np.zeros(0, np.int64)
+    left_out = 0
+    for n in np.unique(size[long]).tolist():
+        distance = _reach(n, max_pairs or 0)
+        same = long[size[long] == n]
+        reach[same] = distance
+        left_out += len(same) * (n * (n - 1) - _pairs_within(n, distance))
+    _warn_of_long_sessions(size[reach < 0])
+    if not len(long):
+        return reach, {}
+    cuts = {"session cut: more pairs than max_pairs_per_session": len(long)}
+    cuts["pair of items of a cut session, too far apart"] = left_out
+    logger.warning("%d sessions have more than %d pairs: %d pairs left out", len(long), max_pairs, left_out)
+    return reach, cuts
+
+
+def _pairs_within(n: int, distance: int) -> int:
+    """Ordered pairs of n things in a row that are at most ``distance`` apart."""
+    return distance * (2 * n - 1 - distance)
+
+
+def _reach(n: int, max_pairs: int) -> int:
+    """The largest distance with at most ``max_pairs`` pairs: below the smaller root of a quadratic."""
+    b = 2 * n - 1
+    distance = (b - math.isqrt(b * b - 4 * max_pairs)) // 2
+    return distance if _pairs_within(n, distance) <= max_pairs else distance - 1
+
+
+def _warn_of_long_sessions(sizes: Ints) -> None:
+    """Name the size of the longest session, where it is too long, and what to do about it."""
+    longest = int(sizes.max(initial=0))
+    if longest > LONG_SESSION:
+        logger.warning(
+            "%d of %d sessions have more than %d distinct items, the longest %d, which alone makes %d co-occurrence "
+            "edges; set max_pairs_per_session, lower session_gap or session_span (where the log gives session ids: "
+            "check them), or leave out the users who made these sessions",
+            np.count_nonzero(sizes > LONG_SESSION),
+            len(sizes),
+            LONG_SESSION,
+            longest,
+            longest * (longest - 1),
+        )

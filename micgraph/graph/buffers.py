@@ -1,0 +1,75 @@
+"""Tensors that grow by appending, in memory or as files that are mapped once they are whole."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+import torch
+from numpy.typing import DTypeLike, NDArray
+from torch import Tensor
+
+Array = NDArray[Any]
+
+
+class Buffers:
+    """Named one-dimensional tensors whose length is known only at the end.
+
+    Args:
+        folder: where the values go, a file a tensor, so that they take no memory that the system could not take back.
+            The file of a finished tensor is unlinked as soon as it is mapped, so it is gone with the tensor. Without a
+            folder the values stay in memory.
+    """
+
+    def __init__(self, folder: Path | None = None) -> None:
+        self._folder = folder
+        self._parts: dict[str, list[Array]] = {}
+        self._files: dict[str, BinaryIO] = {}
+
+    def append(self, name: str, values: Array) -> None:
+        """Add ``values`` [n] at the end of a tensor; its type is that of the first ones."""
+        if self._folder is None:
+            self._parts.setdefault(name, []).append(values)
+            return
+        if name not in self._files:
+            self._files[name] = (self._folder / name).open("wb")
+            self._parts[name] = [values[:0]]  # remembers the type
+        self._files[name].write(np.ascontiguousarray(values).data)
+
+    def finish(self, name: str) -> Tensor:
+        """Everything that was appended under this name, as one tensor; the name is free again."""
+        parts = self._parts.pop(name)
+        if self._folder is None:
+            return torch.from_numpy(np.concatenate(parts))
+        self._files.pop(name).close()
+        path, kind = self._folder / name, parts[0].dtype
+        size = path.stat().st_size // kind.itemsize
+        if not size:
+            return torch.from_numpy(parts[0])
+        found = torch.from_file(str(path), shared=False, size=size, dtype=torch.from_numpy(parts[0]).dtype)
+        _forget(path)
+        return found
+
+    def room(self, name: str, size: int, kind: DTypeLike) -> Array:
+        """An array [size] to be written in any order, in a file of its own where there is a folder."""
+        if self._folder is None or not size:
+            return np.empty(size, kind)
+        path = self._folder / name
+        array = np.memmap(path, kind, "w+", shape=(size,))
+        _forget(path)
+        return array
+
+    def close(self) -> None:
+        """Close what was begun and not finished."""
+        for file in self._files.values():
+            file.close()
+        self._files.clear()
+        self._parts.clear()
+
+
+def _forget(path: Path) -> None:
+    """Unlink a mapped file. A system that refuses it keeps the file for as long as its folder."""
+    with suppress(PermissionError):
+        path.unlink()

@@ -1,0 +1,198 @@
+"""The compiled loops of co-occurrence. Only :mod:`micgraph.graph.cooccurrence` imports this, when it counts.
+
+Item numbers come as unsigned integers: an index that cannot be negative costs no test for it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numba
+import numpy as np
+from numpy.typing import NDArray
+
+Ints = NDArray[Any]
+
+
+def _compiled(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Compile without the GIL; kept on disk where that can be written, else compiled again in every process."""
+    try:
+        return numba.njit(nogil=True, cache=True)(function)
+    except RuntimeError:
+        return numba.njit(nogil=True)(function)
+
+
+@_compiled
+def distinct_sizes(indptr: Ints, col: Ints, seen: Ints, size: Ints) -> None:
+    """Count the distinct items of each session into ``size`` [S]; ``seen`` [n items] holds -1s."""
+    for session in range(len(size)):
+        for edge in range(indptr[session], indptr[session + 1]):
+            if seen[col[edge]] != session:
+                seen[col[edge]] = session
+                size[session] += 1
+
+
+@_compiled
+def distinct_items(indptr: Ints, col: Ints, seen: Ints, out: Ints) -> None:
+    """Write the distinct items of each session one after the other, in the order in which they first come."""
+    place = 0
+    for session in range(len(indptr) - 1):
+        for edge in range(indptr[session], indptr[session + 1]):
+            if seen[col[edge]] != session:
+                seen[col[edge]] = session
+                out[place] = col[edge]
+                place += 1
+
+
+@_compiled
+def lay_spans(indptr: Ints, reach: Ints, start: Ints, end: Ints) -> None:
+    """The slice of items that each span stands for: a whole session where ``reach`` is negative, else one span an item
+    with ``reach`` neighbours on either side."""
+    span = 0
+    for session in range(len(reach)):
+        low, high = indptr[session], indptr[session + 1]
+        if reach[session] < 0:
+            start[span], end[span] = low, high
+            span += 1
+            continue
+        for place in range(low, high):
+            start[span], end[span] = max(low, place - reach[session]), min(high, place + reach[session] + 1)
+            span += 1
+
+
+@_compiled
+def spans_of_items(indptr: Ints, col: Ints, reach: Ints, place: Ints, out: Ints) -> None:
+    """Write the spans of each item side by side; ``place`` [n items] says where each item's begin, and is changed."""
+    span = 0
+    for session in range(len(reach)):
+        for edge in range(indptr[session], indptr[session + 1]):
+            item = col[edge]
+            out[place[item]] = span
+            place[item] += 1
+            if reach[session] >= 0:
+                span += 1
+        if reach[session] < 0:
+            span += 1
+
+
+@_compiled
+def work_of_items(ptr: Ints, spans: Ints, start: Ints, end: Ints, work: Ints) -> None:
+    """How many partners each item meets, with repetitions, into ``work`` [n items]."""
+    for item in range(len(work)):
+        for at in range(ptr[item], ptr[item + 1]):
+            work[item] += end[spans[at]] - start[spans[at]] - 1
+
+
+@_compiled
+def _swap_worst(heap: Ints, size: int, key: int) -> None:
+    """Replace the smallest key of a binary heap."""
+    place = 0
+    while True:
+        child = 2 * place + 1
+        if child >= size:
+            break
+        if child + 1 < size and heap[child + 1] < heap[child]:
+            child += 1
+        if heap[child] >= key:
+            break
+        heap[place] = heap[child]
+        place = child
+    heap[place] = key
+
+
+@_compiled
+def _best(count: Ints, touched: Ints, met: int, heap: Ints) -> None:
+    """Put the largest counts into ``heap`` [k], k <= met, as ``count << 32 | (2**32 - 1 - item)``, so that among equal
+    counts the smaller item is the better one; ``count`` is zero afterwards."""
+    k, limit = len(heap), np.int64(0xFFFFFFFF)
+    for at in range(k):
+        item = touched[at]
+        heap[at] = (np.int64(count[item]) << 32) | (limit - np.int64(item))
+        count[item] = 0
+    heap.sort()  # a sorted array is a heap
+    for at in range(k, met):
+        item = touched[at]
+        key = (np.int64(count[item]) << 32) | (limit - np.int64(item))
+        count[item] = 0
+        if key > heap[0]:
+            _swap_worst(heap, k, key)
+
+
+@_compiled
+def _meet(item: int, ptr: Ints, spans: Ints, start: Ints, end: Ints, col: Ints, count: Ints, touched: Ints) -> int:
+    """Count the partners of an item, and list them; returns how many they are."""
+    met = 0
+    for at in range(ptr[item], ptr[item + 1]):
+        for edge in range(start[spans[at]], end[spans[at]]):
+            other = col[edge]
+            if count[other] == 0:
+                touched[met] = other
+                met += 1
+            count[other] += 1
+    if met == 0:
+        return 0
+    count[item] = 0  # it met itself in each of its spans
+    for at in range(met):
+        if touched[at] == item:
+            met -= 1
+            touched[at] = touched[met]
+            break
+    return met
+
+
+@_compiled
+def count_block(
+    first: int,
+    last: int,
+    top_k: int,
+    ptr: Ints,
+    spans: Ints,
+    start: Ints,
+    end: Ints,
+    col: Ints,
+    count: Ints,
+    touched: Ints,
+    out_col: Ints,
+    out_cum: Ints,
+    out_size: Ints,
+) -> np.int64:
+    """Rows of the items ``first`` up to ``last``: partners in their order, prefix sums of the counts, lengths of rows.
+
+    Args:
+        top_k: the largest counts to keep of each item, ties to the smaller item; all where it is 0.
+        ptr, spans: the spans of each item.
+        start, end, col: the items of each span.
+        count: zeros [n items]; zeros again afterwards.
+        touched: [n items], of no meaning before and after.
+        out_col, out_cum, out_size: written.
+
+    Returns:
+        The largest sum of counts of a row: a caller refuses what int32 does not hold.
+    """
+    written, largest = 0, np.int64(0)
+    heap = np.empty(max(top_k, 1), np.int64)
+    for item in range(first, last):
+        met = _meet(item, ptr, spans, start, end, col, count, touched)
+        kept = min(met, top_k) if top_k > 0 else met
+        total = np.int64(0)
+        if kept < met:
+            best = heap[:kept]
+            _best(count, touched, met, best)
+            for at in range(kept):  # ordered by item from here
+                best[at] = ((np.int64(0xFFFFFFFF) - (best[at] & 0xFFFFFFFF)) << 32) | (best[at] >> 32)
+            best.sort()
+            for at in range(kept):
+                total += best[at] & 0xFFFFFFFF
+                out_col[written + at], out_cum[written + at] = best[at] >> 32, total
+        else:
+            partners = touched[:met]
+            partners.sort()
+            for at in range(met):
+                total += count[partners[at]]
+                count[partners[at]] = 0
+                out_col[written + at], out_cum[written + at] = partners[at], total
+        largest = max(largest, total)
+        out_size[item - first] = kept
+        written += kept
+    return largest
