@@ -70,7 +70,8 @@ def distinct_baskets(contains: Relation, max_pairs: int | None = None, buffers: 
         kernel.distinct_items(indptr, col, np.full(contains.n_cols, -1), items)
         col, indptr = items, _offsets(size)
     reach, cuts = _reaches(size, max_pairs)
-    counts = np.bincount(col.view(np.int32), minlength=contains.n_cols)
+    counts = np.zeros(contains.n_cols, np.int64)
+    kernel.count_items(col, counts)
     ptr = _offsets(counts)
     start, end = indptr[:-1], indptr[1:]
     if cuts:

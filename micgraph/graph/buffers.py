@@ -35,7 +35,7 @@ class Buffers:
             return
         if name not in self._files:
             self._files[name] = (self._folder / name).open("wb")
-            self._parts[name] = [values[:0]]  # remembers the type
+            self._parts[name] = [np.empty(0, values.dtype)]  # remembers the type
         self._files[name].write(np.ascontiguousarray(values).data)
 
     def finish(self, name: str) -> Tensor:

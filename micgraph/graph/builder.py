@@ -3,35 +3,35 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import closing
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from tempfile import gettempdir
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
-import torch
-from numpy.typing import NDArray
 
 from micgraph.config import parse
-from micgraph.graph import sessions
+from micgraph.graph import storage
 from micgraph.graph.baskets import distinct_baskets
+from micgraph.graph.buffers import Buffers
 from micgraph.graph.catalog import Encoded, encode_fields
 from micgraph.graph.cooccurrence import co_occurrences
 from micgraph.graph.events import Log, read_log
+from micgraph.graph.interactions import interactions
+from micgraph.graph.memory import memory, part_rows
+from micgraph.graph.numbering import numbered
 from micgraph.graph.recgraph import RecGraph
-from micgraph.graph.relation import Relation
+from micgraph.graph.scratch import Scratch
 from micgraph.graph.semantic import SOURCES, similar
 from micgraph.graph.split import Split
 from micgraph.graph.times import duration
 from micgraph.graph.titles import check_encoder
-from micgraph.ids import IdMap
 from micgraph.schema import (
     CATEGORY,
-    CLICKS,
     CO_OCCURS,
     CONTAINS,
-    HAS,
     ITEM_ID,
-    SESSION_ID,
     SIMILAR,
     TAGS,
     TITLE,
@@ -44,21 +44,6 @@ from micgraph.schema import (
 
 if TYPE_CHECKING:
     import pyarrow as pa
-
-MICROS = 1_000_000
-
-_USERS = "SELECT DISTINCT user_id FROM {events}"
-_CLICKED = "SELECT DISTINCT item_id FROM {events}"
-_CATALOGUE = "SELECT item_id FROM {events} UNION SELECT item_id FROM {items}"
-_EVENTS = """
-WITH u AS (SELECT user_id, row_number() OVER (ORDER BY user_id) - 1 AS n
-           FROM ({users})),
-     i AS (SELECT item_id, row_number() OVER (ORDER BY item_id) - 1 AS n
-           FROM ({items}))
-SELECT u.n AS user_index, i.n AS item_index, e.timestamp AS micros {session}
-FROM {{events}} AS e JOIN u ON e.user_id = u.user_id JOIN i ON e.item_id = i.item_id
-ORDER BY u.n, e.timestamp, e.ordinal, i.n
-"""
 
 
 @dataclass(frozen=True)
@@ -81,6 +66,11 @@ class BuildConfig:
             id's code is 0, "never seen". Neither drawn negatives nor a softmax over the catalogue have them, since
             nobody is known to have passed them by.
             A split that drops rare items drops their clicks, not their rows.
+        max_pairs_per_session: a session with more ordered pairs of distinct items only counts those of neighbours in
+            time, as far apart as this number allows. What is cut is counted in ``refused``. All by default.
+        memory_limit: such as "4GB": no more than this, and what Python and the libraries take themselves, some 500 MB,
+            is in memory; the rest lies in temporary files beside ``out``. It covers what grows with the number of
+            events, not features and semantic edges. The graph is the same with and without.
     """
 
     __pydantic_config__: ClassVar[dict[str, str]] = {"extra": "forbid"}
@@ -93,14 +83,19 @@ class BuildConfig:
     checkpoint: str | None = None
     semantic_k: int = 10
     keep_unclicked: bool = False
+    max_pairs_per_session: int | None = None
+    memory_limit: str | None = None
 
     def __post_init__(self) -> None:
         duration(self.session_gap, "session_gap")
         duration(self.session_span, "session_span")
-        check_range(vars(self), "co_occurs_top_k semantic_k", at_least=1)
+        check_range(vars(self), "co_occurs_top_k semantic_k max_pairs_per_session", at_least=1)
         check_whole("semantic_k", self.semantic_k)
-        if self.co_occurs_top_k is not None:
-            check_whole("co_occurs_top_k", self.co_occurs_top_k)
+        for name in ("co_occurs_top_k", "max_pairs_per_session"):
+            if getattr(self, name) is not None:
+                check_whole(name, getattr(self, name))
+        if self.memory_limit is not None:
+            memory(self.memory_limit)
         named = isinstance(self.semantic, (list, tuple, dict)) and all(source in SOURCES for source in self.semantic)
         if self.semantic != "auto" and not named:
             expected = f"'auto' or a list of {SOURCES}, or a mapping of them to weights"
@@ -115,7 +110,8 @@ def build(log: Any, config: BuildConfig | Mapping[str, Any] | None = None, out: 
 
     Args:
         log: a :class:`Log`, or what :func:`read_log` takes: a path or a table. Split first, and build from
-            ``split.train``: whatever is in the log is in the graph.
+            ``split.train``: whatever is in the log is in the graph. To bound the memory, read it with the same
+            ``memory_limit`` as it is built with.
         config: settings, or those that differ from the defaults as a mapping: ``{"session_gap": "30m"}``.
         out: a directory to save the graph to, once it is whole.
 
@@ -132,10 +128,23 @@ def build(log: Any, config: BuildConfig | Mapping[str, Any] | None = None, out: 
     settings = _as_config(config)
     if isinstance(log, Split):
         raise InputError("log", "one log", "a whole split", "pass split.train")
-    log = log if isinstance(log, Log) else read_log(log)
-    graph = _graph(log, settings)
+    log = log if isinstance(log, Log) else read_log(log, memory_limit=settings.memory_limit)
+    if settings.memory_limit is not None:
+        return _bounded(log, settings, None if out is None else Path(out))
+    graph = _graph(log, settings, None)
     if out is not None:
         graph.save(out)
+    return graph
+
+
+def _bounded(log: Log, config: BuildConfig, out: Path | None) -> RecGraph:
+    """A graph whose edges lie in files: those of ``out``, or unlinked ones that are gone with it."""
+    parent = next(folder for folder in out.absolute().parents if folder.is_dir()) if out else Path(gettempdir())
+    with Scratch(parent, f"{out.name}-building" if out else "micgraph-building") as folder:
+        graph = _graph(log, config, folder)
+        if out is not None:
+            saved = storage.save(graph, out)
+            graph.relations = storage.map_relations(saved, {name: rel.n_cols for name, rel in graph.relations.items()})
     return graph
 
 
@@ -148,17 +157,18 @@ def _as_config(config: Any) -> BuildConfig:
     return parse(BuildConfig, config)
 
 
-def _graph(log: Log, config: BuildConfig) -> RecGraph:
+def _graph(log: Log, config: BuildConfig, folder: Path | None) -> RecGraph:
+    """The graph; with a folder, its edges lie in files that are unlinked there."""
     if config.keep_unclicked and log.items is None:
         raise InputError("log", "a table of items with keep_unclicked", "none", "read the log with items=")
-    item_sql = _CATALOGUE if config.keep_unclicked else _CLICKED
-    events = _events(log, item_sql)
-    users, items = _ids(log, _USERS, USER_ID), _ids(log, item_sql, ITEM_ID)
-    relations, epoch = _interactions(events, len(users), len(items), config)
-    relations[CO_OCCURS] = co_occurrences(distinct_baskets(relations[CONTAINS]), config.co_occurs_top_k)
-    clicked = np.bincount(relations[CLICKS].col.numpy(), minlength=len(items)) > 0
-    catalogue = encode_fields(_table(log, "items"), items, ITEM_ID, clicked)
-    people = encode_fields(_table(log, "users"), users, USER_ID)
+    buffers = Buffers(folder)
+    with closing(buffers), numbered(log, config.keep_unclicked) as events:
+        rows, gap, span = part_rows(config.memory_limit), duration(config.session_gap), duration(config.session_span)
+        relations = interactions(events, rows, gap, span, buffers)
+    baskets = distinct_baskets(relations[CONTAINS], config.max_pairs_per_session, buffers)
+    relations[CO_OCCURS] = co_occurrences(baskets, config.co_occurs_top_k, buffers)
+    catalogue = encode_fields(_table(log, "items"), events.items, ITEM_ID, np.diff(baskets.ptr) > 0)
+    people = encode_fields(_table(log, "users"), events.users, USER_ID)
     if sources := _sources(catalogue, config):
         titles, k = _titles(catalogue), config.semantic_k
         relations[SIMILAR] = similar(catalogue.fields, titles, sources, config.encode, k, config.checkpoint)
@@ -166,52 +176,16 @@ def _graph(log: Log, config: BuildConfig) -> RecGraph:
         relations=relations,
         item_fields=catalogue.fields,
         user_fields=people.fields,
-        users=users,
-        items=items,
+        users=events.users,
+        items=events.items,
         item_vocab=catalogue.vocab,
         user_vocab=people.vocab,
         items_table=catalogue.table,
-        epoch=epoch,
-        refused=dict(log.refused) | _notes("item", catalogue) | _notes("user", people),
+        epoch=events.epoch,
+        refused=dict(log.refused) | _notes("item", catalogue) | _notes("user", people) | baskets.cuts,
         config=_settings(config),
         manifest=log.manifest,
     )
-
-
-def _ids(log: Log, query: str, key: str) -> IdMap:
-    return IdMap(log.sql(f"{query} ORDER BY {key}")[key].combine_chunks())
-
-
-def _events(log: Log, item_sql: str) -> pa.Table:
-    session = ", e.session_id" if SESSION_ID in log.columns else ""
-    events = log.sql(_EVENTS.format(session=session, users=_USERS, items=item_sql))
-    if not len(events):
-        got = f"none ({', '.join(f'{n:,} {reason}' for reason, n in log.refused.items()) or 'an empty source'})"
-        raise InputError("log", "at least one event", got, "check the source, positive_events and the split")
-    return events
-
-
-def _interactions(events: pa.Table, n_users: int, n_items: int, config: BuildConfig) -> tuple[dict[str, Relation], int]:
-    """clicks, has and contains, and the epoch in seconds."""
-    user, item, micros = (_numpy(events, name) for name in ("user_index", "item_index", "micros"))
-    second = micros // MICROS
-    epoch = int(second.min())
-    if int(second.max()) - epoch >= 2**31:
-        raise InputError("timestamp", "times within 68 years", "a longer span", "check time_unit, or filter the log")
-    time = torch.from_numpy((second - epoch).astype(np.int32))
-    col = torch.from_numpy(item.astype(np.int32))
-    given = events[SESSION_ID] if SESSION_ID in events.column_names else None
-    gap, span = duration(config.session_gap), duration(config.session_span)
-    session = sessions.assign(user, micros, given, gap, span)
-    order = np.argsort(session, kind="stable")
-    first = order[np.flatnonzero(np.diff(session[order], prepend=-1))]
-    count, by_session = len(first), torch.from_numpy(order)
-    has_col = torch.arange(count, dtype=torch.int32)
-    return {
-        CLICKS: Relation(_indptr(user, n_users), col, n_items, time=time),
-        HAS: Relation(_indptr(user[first], n_users), has_col, count, time=time[torch.from_numpy(first)]),
-        CONTAINS: Relation(_indptr(session, count), col[by_session], n_items, time=time[by_session]),
-    }, epoch
 
 
 def _sources(catalogue: Encoded, config: BuildConfig) -> tuple[str, ...] | dict[str, float]:
@@ -251,11 +225,3 @@ def _settings(config: BuildConfig) -> dict[str, Any]:
 
 def _table(log: Log, name: str) -> pa.Table | None:
     return None if getattr(log, name) is None else log.sql(f"SELECT * FROM {{{name}}}")
-
-
-def _numpy(table: pa.Table, name: str) -> NDArray[np.int64]:
-    return np.asarray(table[name].to_numpy(), dtype=np.int64)
-
-
-def _indptr(rows: NDArray[np.int64], n: int) -> torch.Tensor:
-    return torch.from_numpy(np.concatenate([[0], np.cumsum(np.bincount(rows, minlength=n))]))

@@ -16,6 +16,7 @@ import duckdb
 import pyarrow as pa
 
 from micgraph.graph import ingest, naming
+from micgraph.graph.duplicates import first_of_each_second
 from micgraph.graph.ingest import Opened, Source
 from micgraph.graph.moments import TimeUnit, time_sql
 from micgraph.graph.naming import EVENT_COLUMNS, LOG_COLUMNS
@@ -31,9 +32,6 @@ from micgraph.schema import (
     InputError,
     SchemaError,
 )
-
-SECOND_SQL = "CAST(FLOOR(timestamp / 1000000.0) AS BIGINT)"
-"""The whole second of an event: what a graph keeps of its time."""
 
 DUPLICATE = "duplicate (same user, item and second)"
 SHOWN = 8  # values of a column that an error names
@@ -140,6 +138,7 @@ def read_log(
     positive_events: Iterable[Any] | None = None,
     time_unit: TimeUnit = "auto",
     time_format: str | None = None,
+    memory_limit: str | None = None,
 ) -> Log:
     """Read and validate an interaction log.
 
@@ -159,13 +158,16 @@ def read_log(
         time_unit: of numeric timestamps; ``"auto"`` tells it from their magnitude.
         time_format: of timestamps that are text, as for strptime, such as ``"%d/%m/%Y %H:%M"``. Without it they are
             read year first (ISO), and no other order of day and month is guessed.
+        memory_limit: such as ``"4GB"``: the events lie in a file of the system's temporary folder (``TMPDIR``), gone
+            with the log, and DuckDB takes half of the limit; see ``memory_limit`` of :class:`micgraph.BuildConfig`.
 
     Raises:
+        ConfigError: ``memory_limit`` is no size, or too small.
         InputError: a source cannot be read, nothing usable is in it, or no event is positive.
         SchemaError: a column is missing, has a type that cannot mean what it should, or mixes units of time; an entry
             of ``columns`` is misspelt or reversed.
     """
-    con, columns = ingest.connect(), dict(columns or {})
+    con, columns = ingest.connect(memory_limit), dict(columns or {})
     ids = {"log": (USER_ID, ITEM_ID, SESSION_ID, TIMESTAMP), "items": (ITEM_ID,), "users": (USER_ID,)}
     given = {"log": source} | {name: value for name, value in (("items", items), ("users", users)) if value is not None}
     with ExitStack() as stack:
@@ -193,7 +195,7 @@ def _read_events(
     with ingest.readable("log"):
         staged = _stage(con, source.view, types, positive, times)
     refused = _count_reasons(con, staged)
-    return Log(con, _first_of_each_second(con, staged, refused), refused=refused, source_kind=source.kind)
+    return Log(con, _kept(con, staged, refused), refused=refused, source_kind=source.kind)
 
 
 def _stage(
@@ -252,19 +254,15 @@ def _count_reasons(con: duckdb.DuckDBPyConnection, staged: str) -> dict[str, int
     return dict(con.execute(query).fetchall())
 
 
-def _first_of_each_second(con: duckdb.DuckDBPyConnection, staged: str, refused: dict[str, int]) -> str:
-    """Keep the first event of each (user, item, second); the second is what a graph keeps, so a held-out event
-    then is an edge of the graph exactly if its (user, item, second) is."""
-    columns = [name for name in ingest.types(con, staged) if name != "reason"]
-    ties = ", ".join(name for name in columns if name not in (USER_ID, ITEM_ID))
-    table = ingest.fresh("events")
-    con.execute(
-        f"CREATE TABLE {table} AS SELECT {', '.join(columns)} FROM (SELECT *, row_number() OVER "
-        f"(PARTITION BY user_id, item_id, {SECOND_SQL} ORDER BY {ties}) AS place FROM {staged} WHERE reason IS NULL) "
-        "WHERE place = 1"
-    )
-    read, kept = (len(Log(con, name)) for name in (staged, table))
-    con.execute(f"DROP TABLE {staged}")
+def _kept(con: duckdb.DuckDBPyConnection, staged: str, refused: dict[str, int]) -> str:
+    """The table of usable events; adds the duplicates to ``refused``.
+
+    Raises:
+        InputError: there is none.
+    """
+    read = len(Log(con, staged))
+    table = first_of_each_second(con, staged)
+    kept = len(Log(con, table))
     if duplicates := read - kept - sum(refused.values()):
         refused[DUPLICATE] = duplicates
     if not kept:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import glob
 import itertools
+import tempfile
+import weakref
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -13,6 +15,8 @@ from typing import Any, Literal
 import duckdb
 import pyarrow as pa
 
+from micgraph.graph.memory import DATABASE, memory
+from micgraph.graph.scratch import Scratch
 from micgraph.schema import InputError, SchemaError
 
 SourceKind = Literal["pandas", "polars", "arrow", "path"]
@@ -27,9 +31,25 @@ NULLS = {"NULL", '"NULL"'}
 _names = itertools.count()
 
 
-def connect() -> duckdb.DuckDBPyConnection:
-    """A private in-memory database; times without a zone are UTC, UUIDs come back as UUIDs."""
-    con = duckdb.connect(config={"preserve_insertion_order": False, "autoinstall_known_extensions": False})
+def connect(memory_limit: str | None = None) -> duckdb.DuckDBPyConnection:
+    """A private database; times without a zone are UTC, UUIDs come back as UUIDs.
+
+    Args:
+        memory_limit: how much memory a build may take. The database then takes its share of it, and lies in a
+            temporary folder that is gone when the connection is; else it lies in memory.
+
+    Raises:
+        ConfigError: ``memory_limit`` is no size, or too small.
+    """
+    config: dict[str, Any] = {"preserve_insertion_order": False, "autoinstall_known_extensions": False}
+    if memory_limit is None:
+        con = duckdb.connect(config=config)
+    else:
+        share = round(memory(memory_limit) * DATABASE)
+        scratch = Scratch(Path(tempfile.gettempdir()), "micgraph-log")
+        limits = {"memory_limit": f"{share}B", "temp_directory": str(scratch.path / "spill")}
+        con = duckdb.connect(scratch.path / "log.duckdb", config=config | limits)
+        weakref.finalize(con, scratch.remove)
     con.execute("SET TimeZone = 'UTC'; SET arrow_lossless_conversion = true; SET enable_progress_bar = false")
     return con
 

@@ -62,6 +62,13 @@ def lay_spans(indptr: Ints, reach: Ints, start: Ints, end: Ints) -> None:
 
 
 @_compiled
+def count_items(col: Ints, count: Ints) -> None:
+    """How often each item is in ``col``, into ``count`` [n items]."""
+    for edge in range(len(col)):
+        count[col[edge]] += 1
+
+
+@_compiled
 def spans_of_items(indptr: Ints, col: Ints, reach: Ints, place: Ints, out: Ints) -> None:
     """Write the spans of each item side by side; ``place`` [n items] says where each item's begin, and is changed."""
     span = 0

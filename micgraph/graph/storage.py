@@ -7,44 +7,42 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch import Tensor
 
 from micgraph import artifact
 from micgraph.graph.fields import Field, Fields
 from micgraph.graph.recgraph import RecGraph
 from micgraph.graph.relation import Relation
+from micgraph.graph.tensor_file import write_tensors
 from micgraph.schema import ITEM, USER
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
 KIND, FORMAT = "graph", 1
+RELATIONS = "relations.safetensors"
 
 
-def save(graph: RecGraph, path: str | Path) -> None:
-    """Publish ``graph`` at ``path``; see :meth:`RecGraph.save`."""
+def save(graph: RecGraph, path: str | Path) -> Path:
+    """Publish ``graph`` at ``path``; see :meth:`RecGraph.save`. Returns the folder of the new version."""
 
     def write(folder: Path) -> None:
         tensors = {f"{n}.{part}": t for n, rel in graph.relations.items() for part, t in rel.tensors().items()}
-        _save_tensors(tensors, folder / "relations.safetensors")
+        write_tensors(tensors, folder / RELATIONS)
         for kind, fields in ((ITEM, graph.item_fields), (USER, graph.user_fields)):
-            _save_tensors(_field_tensors(fields), folder / f"{kind}_fields.safetensors")
+            write_tensors(_field_tensors(fields), folder / f"{kind}_fields.safetensors")
         _save_tables(graph, folder)
         (folder / "graph.json").write_text(json.dumps(_describe(graph), indent=1), encoding="utf-8")
 
-    artifact.publish(path, KIND, FORMAT, write)
+    return artifact.publish(path, KIND, FORMAT, write)
 
 
 def load(path: str | Path) -> RecGraph:
     """Read what :func:`save` wrote; without pyarrow the graph has no ids, vocabularies and names."""
     folder = artifact.resolve(path, KIND, FORMAT)
     about = json.loads((folder / "graph.json").read_text(encoding="utf-8"))
-    tensors = load_file(folder / "relations.safetensors")
-    relations = {}
-    for name, n_cols in about["relations"].items():
-        parts = {key.split(".")[1]: value for key, value in tensors.items() if key.split(".")[0] == name}
-        relations[name] = Relation(n_cols=n_cols, **parts)
+    relations = map_relations(folder, about["relations"])
     fields = {k: _load_fields(about["fields"][k], folder / f"{k}_fields.safetensors") for k in (ITEM, USER)}
     graph = RecGraph(relations, fields[ITEM], fields[USER])
     graph.epoch, graph.refused = about["epoch"], about["refused"]
@@ -52,6 +50,19 @@ def load(path: str | Path) -> RecGraph:
     if find_spec("pyarrow") is not None:
         _load_tables(graph, folder)
     return graph
+
+
+def map_relations(folder: Path, n_cols: dict[str, int]) -> dict[str, Relation]:
+    """The relations of a saved version; their tensors take memory only where they are read.
+
+    Args:
+        n_cols: name -> number of destination nodes.
+    """
+    parts: dict[str, dict[str, Tensor]] = {name: {} for name in n_cols}
+    for key, values in load_file(folder / RELATIONS).items():
+        name, part = key.split(".")
+        parts[name][part] = values
+    return {name: Relation(n_cols=n_cols[name], **found) for name, found in parts.items()}
 
 
 def _describe(graph: RecGraph) -> dict[str, Any]:
@@ -66,10 +77,6 @@ def _describe(graph: RecGraph) -> dict[str, Any]:
         "config": graph.config,
         "manifest": graph.manifest,
     }
-
-
-def _save_tensors(tensors: dict[str, Tensor], path: Path) -> None:
-    save_file({name: tensor.cpu().contiguous() for name, tensor in tensors.items()}, path)
 
 
 def _field_tensors(fields: Fields) -> dict[str, Tensor]:

@@ -214,7 +214,7 @@ def test_events_do_not_depend_on_the_order_of_rows_files_or_threads(
         pq.write_table(quarter_seconds(part), folder / name)
     connect = ingest.connect
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(ingest, "connect", lambda: connect_with(connect, threads))
+        patch.setattr(ingest, "connect", lambda limit: connect_with(connect, threads))
         log = read_log(str(folder / "*.parquet"))
     events = log.arrow()
     found = zip(*(events[name].to_pylist() for name in ("user_id", "item_id", "timestamp", "ordinal")), strict=True)

@@ -1,0 +1,45 @@
+"""The first event of each user, item and second."""
+
+from __future__ import annotations
+
+import duckdb
+
+from micgraph.graph import ingest
+from micgraph.schema import ITEM_ID, USER_ID
+
+SECOND_SQL = "CAST(FLOOR(timestamp / 1000000.0) AS BIGINT)"
+"""The whole second of an event: what a graph keeps of its time."""
+
+_KEY = f"{USER_ID}, {ITEM_ID}, {SECOND_SQL}"
+
+
+def first_of_each_second(con: duckdb.DuckDBPyConnection, staged: str) -> str:
+    """Make ``staged``, without its rows that have a ``reason``, a table of the first event of each user, item, second.
+
+    The second is what a graph keeps, so a held-out event then is an edge of the graph exactly if its (user, item,
+    second) is. Hashes of the three tell which rows may have a double; only those are ordered, so that a log without
+    doubles is neither sorted nor copied.
+
+    Returns:
+        The table; ``staged`` is gone.
+    """
+    columns = [name for name in ingest.types(con, staged) if name != "reason"]
+    doubles, table = ingest.fresh("doubles"), ingest.fresh("events")
+    usable = f"FROM {staged} WHERE reason IS NULL"
+    con.execute(f"CREATE TABLE {doubles} AS SELECT hash({_KEY}) AS h {usable} GROUP BY h HAVING count(*) > 1")
+    query = f"SELECT (SELECT count(*) FROM {doubles}), count(reason) FROM {staged}"
+    if con.execute(query).fetchall()[0] == (0, 0):
+        con.execute(f"ALTER TABLE {staged} DROP COLUMN reason; ALTER TABLE {staged} RENAME TO {table}")
+    else:
+        names, ties = ", ".join(columns), ", ".join(name for name in columns if name not in (USER_ID, ITEM_ID))
+        ranked = (
+            f"SELECT *, row_number() OVER (PARTITION BY {_KEY} ORDER BY {ties}) AS place {usable} "
+            f"AND hash({_KEY}) IN (FROM {doubles})"
+        )
+        con.execute(
+            f"CREATE TABLE {table} AS SELECT {names} {usable} AND hash({_KEY}) NOT IN (FROM {doubles}) "
+            f"UNION ALL SELECT {names} FROM ({ranked}) WHERE place = 1"
+        )
+        con.execute(f"DROP TABLE {staged}")
+    con.execute(f"DROP TABLE {doubles}")
+    return table
