@@ -46,9 +46,9 @@ class Buffers:
         self._files.pop(name).close()
         path, kind = self._folder / name, parts[0].dtype
         size = path.stat().st_size // kind.itemsize
-        if not size:
-            return torch.from_numpy(parts[0])
-        found = torch.from_file(str(path), shared=False, size=size, dtype=torch.from_numpy(parts[0]).dtype)
+        found = torch.from_numpy(parts[0])
+        if size:
+            found = torch.from_file(str(path), shared=False, size=size, dtype=found.dtype)
         _forget(path)
         return found
 

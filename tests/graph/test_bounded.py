@@ -101,7 +101,7 @@ def tensors(graph: mg.RecGraph) -> dict[str, tuple[torch.dtype, bytes]]:
     }
 
 
-@settings(max_examples=25)
+@settings(max_examples=15)
 @given(
     st.lists(event, min_size=1, max_size=25),
     st.sampled_from([None, 1, 2]),
