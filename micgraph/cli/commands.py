@@ -55,7 +55,7 @@ def build(
     given = {name: value for name, value in (("source", log), ("items", items), ("users", users)) if value}
     plan = experiment.experiment(merge(experiment.settings_of(config, override or ()), {"log": given}))
     with working("reading the log"):
-        events = experiment.read(plan.log)
+        events = experiment.read(plan.log, plan.build.memory_limit)
     parts = None
     if plan.split is not None:
         with working("splitting the log"):

@@ -13,15 +13,16 @@ import numpy as np
 
 from micgraph.config import parse
 from micgraph.graph import storage
-from micgraph.graph.baskets import distinct_baskets
+from micgraph.graph.baskets import Baskets, distinct_baskets
 from micgraph.graph.buffers import Buffers
 from micgraph.graph.catalog import Encoded, encode_fields
 from micgraph.graph.cooccurrence import co_occurrences
 from micgraph.graph.events import Log, read_log
 from micgraph.graph.interactions import interactions
 from micgraph.graph.memory import memory, part_rows
-from micgraph.graph.numbering import numbered
+from micgraph.graph.numbering import Numbered, numbered
 from micgraph.graph.recgraph import RecGraph
+from micgraph.graph.relation import Relation
 from micgraph.graph.scratch import Scratch
 from micgraph.graph.semantic import SOURCES, similar
 from micgraph.graph.split import Split
@@ -161,12 +162,7 @@ def _graph(log: Log, config: BuildConfig, folder: Path | None) -> RecGraph:
     """The graph; with a folder, its edges lie in files that are unlinked there."""
     if config.keep_unclicked and log.items is None:
         raise InputError("log", "a table of items with keep_unclicked", "none", "read the log with items=")
-    buffers = Buffers(folder)
-    with closing(buffers), numbered(log, config.keep_unclicked) as events:
-        rows, gap, span = part_rows(config.memory_limit), duration(config.session_gap), duration(config.session_span)
-        relations = interactions(events, rows, gap, span, buffers)
-    baskets = distinct_baskets(relations[CONTAINS], config.max_pairs_per_session, buffers)
-    relations[CO_OCCURS] = co_occurrences(baskets, config.co_occurs_top_k, buffers)
+    events, relations, baskets = _edges(log, config, folder)
     catalogue = encode_fields(_table(log, "items"), events.items, ITEM_ID, np.diff(baskets.ptr) > 0)
     people = encode_fields(_table(log, "users"), events.users, USER_ID)
     if sources := _sources(catalogue, config):
@@ -186,6 +182,17 @@ def _graph(log: Log, config: BuildConfig, folder: Path | None) -> RecGraph:
         config=_settings(config),
         manifest=log.manifest,
     )
+
+
+def _edges(log: Log, config: BuildConfig, folder: Path | None) -> tuple[Numbered, dict[str, Relation], Baskets]:
+    """What clicks make: numbers of users and items, ``clicks``, ``has``, ``contains`` and ``co_occurs``."""
+    gap, span = duration(config.session_gap), duration(config.session_span)
+    with closing(Buffers(folder)) as buffers:
+        with numbered(log, config.keep_unclicked) as events:
+            relations = interactions(events, part_rows(config.memory_limit), gap, span, buffers)
+        baskets = distinct_baskets(relations[CONTAINS], config.max_pairs_per_session, buffers)
+        relations[CO_OCCURS] = co_occurrences(baskets, config.co_occurs_top_k, buffers)
+    return events, relations, baskets
 
 
 def _sources(catalogue: Encoded, config: BuildConfig) -> tuple[str, ...] | dict[str, float]:

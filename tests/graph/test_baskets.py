@@ -11,12 +11,14 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy import sparse
 
 from micgraph.graph import cooccurrence, pair_kernel
 from micgraph.graph.baskets import distinct_baskets
 from micgraph.graph.buffers import Buffers
 from micgraph.graph.cooccurrence import co_occurrences
 from micgraph.graph.relation import Relation
+from micgraph.graph.sparse import gram
 from micgraph.schema import InputError
 
 N_ITEMS = 9
@@ -84,6 +86,19 @@ def test_arrays_in_files_make_the_same_relation(tmp_path: Path, max_pairs: int |
     expected = co_occurrences(distinct_baskets(contains(lists, 40), max_pairs), 7)
     for name, values in expected.tensors().items():
         assert torch.equal(mapped.tensors()[name], values) and mapped.tensors()[name].dtype == values.dtype
+
+
+@pytest.mark.parametrize("top_k", [None, 1, 5, 100])
+def test_many_items_as_by_the_sparse_product(top_k: int | None) -> None:
+    rng = np.random.default_rng(2)
+    share = 1 / np.arange(1, 201)
+    lists = [rng.choice(200, size, p=share / share.sum()).tolist() for size in rng.integers(2, 31, 400)]
+    ones = np.zeros((len(lists), 200), np.int32)
+    for session, items in zip(ones, lists, strict=True):
+        session[items] = 1
+    row, col, count = gram(sparse.csr_matrix(ones.T), top_k)
+    rel = co_occurrences(distinct_baskets(contains(lists, 200)), top_k)
+    assert np.array_equal(rel.row_index(), row) and np.array_equal(rel.col, col) and np.array_equal(rel.weight(), count)
 
 
 def test_no_session_at_all(tmp_path: Path) -> None:

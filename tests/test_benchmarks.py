@@ -1,0 +1,34 @@
+"""The benchmark of building runs in both forms on a small log."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+pytest.importorskip("resource", reason="measures memory as Unix does")
+REPOSITORY = Path(__file__).resolve().parents[1]
+
+
+def last_line(folder: Path, *arguments: str) -> dict[str, Any]:
+    command = [sys.executable, "benchmarks/build.py", "--folder", str(folder), *arguments]
+    done = subprocess.run(command, cwd=REPOSITORY, check=True, stdout=subprocess.PIPE, text=True, timeout=300)
+    assert not list(folder.iterdir()), "temporary files are gone"
+    return dict(json.loads(done.stdout.splitlines()[-1]))
+
+
+def test_time_and_memory(tmp_path: Path) -> None:
+    found = last_line(tmp_path, "--events", "20000", "--memory-limit", "500MB")
+    assert set(found) == {"seconds", "events_per_s", "peak_rss_gb", "pairs"}
+    assert found["seconds"] > 0 and found["events_per_s"] > 0 and found["pairs"] > 5_000
+    assert 0.1 < found["peak_rss_gb"] < 1.5
+
+
+def test_compared_with_pandas_and_scipy(tmp_path: Path) -> None:
+    found = last_line(tmp_path, "--compare", "--events", "20000")
+    names = {"build_speedup_vs_pandas", "cooc_speedup_vs_scipy", "cooc_time_vs_implicit", "equal_counts"}
+    assert set(found) == names and found["equal_counts"] is True
