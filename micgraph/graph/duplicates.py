@@ -5,6 +5,7 @@ from __future__ import annotations
 import duckdb
 
 from micgraph.graph import ingest
+from micgraph.graph.watched import watched
 from micgraph.schema import ITEM_ID, USER_ID
 
 SECOND_SQL = "CAST(FLOOR(timestamp / 1000000.0) AS BIGINT)"
@@ -26,7 +27,8 @@ def first_of_each_second(con: duckdb.DuckDBPyConnection, staged: str) -> str:
     columns = [name for name in ingest.types(con, staged) if name != "reason"]
     doubles, table = ingest.fresh("doubles"), ingest.fresh("events")
     usable = f"FROM {staged} WHERE reason IS NULL"
-    con.execute(f"CREATE TABLE {doubles} AS SELECT hash({_KEY}) AS h {usable} GROUP BY h HAVING count(*) > 1")
+    with watched(con, "looking for duplicates"):
+        con.execute(f"CREATE TABLE {doubles} AS SELECT hash({_KEY}) AS h {usable} GROUP BY h HAVING count(*) > 1")
     query = f"SELECT (SELECT count(*) FROM {doubles}), count(reason) FROM {staged}"
     if con.execute(query).fetchall()[0] == (0, 0):
         con.execute(f"ALTER TABLE {staged} DROP COLUMN reason; ALTER TABLE {staged} RENAME TO {table}")
@@ -36,10 +38,11 @@ def first_of_each_second(con: duckdb.DuckDBPyConnection, staged: str) -> str:
             f"SELECT *, row_number() OVER (PARTITION BY {_KEY} ORDER BY {ties}) AS place {usable} "
             f"AND hash({_KEY}) IN (FROM {doubles})"
         )
-        con.execute(
-            f"CREATE TABLE {table} AS SELECT {names} {usable} AND hash({_KEY}) NOT IN (FROM {doubles}) "
-            f"UNION ALL SELECT {names} FROM ({ranked}) WHERE place = 1"
-        )
+        with watched(con, "leaving out duplicates"):
+            con.execute(
+                f"CREATE TABLE {table} AS SELECT {names} {usable} AND hash({_KEY}) NOT IN (FROM {doubles}) "
+                f"UNION ALL SELECT {names} FROM ({ranked}) WHERE place = 1"
+            )
         con.execute(f"DROP TABLE {staged}")
     con.execute(f"DROP TABLE {doubles}")
     return table

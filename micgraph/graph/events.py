@@ -20,6 +20,7 @@ from micgraph.graph.duplicates import first_of_each_second
 from micgraph.graph.ingest import Opened, Source
 from micgraph.graph.moments import TimeUnit, time_sql
 from micgraph.graph.naming import EVENT_COLUMNS, LOG_COLUMNS
+from micgraph.graph.watched import watched
 from micgraph.schema import (
     DURATION,
     EVENT,
@@ -225,7 +226,8 @@ def _stage(
         cases.append(f"WHEN {value[WEIGHT]} IS NULL OR NOT {value[WEIGHT]} > 0 THEN 'weight <= 0'")
     select = ", ".join(f"{sql} AS {name}" for name, sql in value.items())
     staged = ingest.fresh("staged")
-    con.execute(f"CREATE TABLE {staged} AS SELECT {select}, CASE {' '.join(cases)} END AS reason FROM {view}")
+    with watched(con, "reading the log"):
+        con.execute(f"CREATE TABLE {staged} AS SELECT {select}, CASE {' '.join(cases)} END AS reason FROM {view}")
     return staged
 
 

@@ -50,7 +50,8 @@ def connect(memory_limit: str | None = None) -> duckdb.DuckDBPyConnection:
         limits = {"memory_limit": f"{share}B", "temp_directory": str(scratch.path / "spill")}
         con = duckdb.connect(scratch.path / "log.duckdb", config=config | limits)
         weakref.finalize(con, scratch.remove)
-    con.execute("SET TimeZone = 'UTC'; SET arrow_lossless_conversion = true; SET enable_progress_bar = false")
+    con.execute("SET TimeZone = 'UTC'; SET arrow_lossless_conversion = true")
+    con.execute("SET enable_progress_bar = true; SET enable_progress_bar_print = false")
     return con
 
 

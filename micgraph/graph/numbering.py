@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from micgraph.graph import ingest
 from micgraph.graph.events import Log
+from micgraph.graph.watched import watched
 from micgraph.ids import IdMap
 from micgraph.schema import ITEM_ID, SESSION_ID, USER_ID, InputError
 
@@ -72,11 +73,12 @@ def numbered(log: Log, keep_unclicked: bool = False) -> Iterator[Numbered]:
     try:
         _number(log, user, USER_ID, _USERS)
         _number(log, item, ITEM_ID, _CATALOGUE if keep_unclicked else _CLICKED)
-        log.con.execute(
-            f"CREATE TABLE {table} AS SELECT u.n AS user_index, i.n AS item_index, e.timestamp AS micros, e.ordinal"
-            f"{session} FROM {log.table} AS e JOIN {user} AS u ON e.user_id = u.user_id "
-            f"JOIN {item} AS i ON e.item_id = i.item_id"
-        )
+        with watched(log.con, "numbering events"):
+            log.con.execute(
+                f"CREATE TABLE {table} AS SELECT u.n AS user_index, i.n AS item_index, e.timestamp AS micros, e.ordinal"
+                f"{session} FROM {log.table} AS e JOIN {user} AS u ON e.user_id = u.user_id "
+                f"JOIN {item} AS i ON e.item_id = i.item_id"
+            )
         users, items = (log.sql(f"SELECT * FROM {name} ORDER BY n") for name in (user, item))
         indptr = np.concatenate([[0], np.cumsum(users["events"].to_numpy(), dtype=np.int64)])
         user_ids, item_ids = (IdMap(ids.combine_chunks()) for ids in (users[USER_ID], items[ITEM_ID]))
