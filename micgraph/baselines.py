@@ -19,7 +19,7 @@ from micgraph import metrics
 from micgraph.graph.sparse import gram
 from micgraph.graph.times import SECOND, duration
 from micgraph.knn import Ragged
-from micgraph.retrieval.autoencoder import Autoencoder, check_size
+from micgraph.retrieval.autoencoder import Autoencoder, check_size, clicked
 from micgraph.schema import CLICKS, ConfigError
 
 if TYPE_CHECKING:
@@ -82,7 +82,7 @@ class ItemKNN:
         """Count common users of items, in blocks: memory grows with ``n_items * k``, not with all pairs."""
         self._order = _by_popularity(graph)
         self._place = np.argsort(self._order)
-        x = _clicks(graph).T.tocsr()
+        x = clicked(graph.relation(CLICKS)).T.tocsr()
         fans = np.maximum(np.diff(x.indptr), 1).astype(np.float32)
         row, col, cosine = gram(x, self.k, lambda i, j, common: common / np.sqrt(fans[i] * fans[j]))
         self._weights = sp.csr_matrix((cosine, (row, col)), (x.shape[0], x.shape[0]))
@@ -130,7 +130,7 @@ class EASE:
         self._place = np.argsort(self._order)
         check_size(graph.n_users, graph.n_items)
         self._model = Autoencoder(
-            _clicks(graph)[:, self._order], self.l2
+            clicked(graph.relation(CLICKS))[:, self._order], self.l2
         )  # columns by popularity, so that ties are too
         return self
 
@@ -157,12 +157,6 @@ class EASE:
             best = _first(scores, min(k, len(items)))
             top[begin:end, : best.shape[1]] = torch.where(best >= 0, items[best], -1)
         return top
-
-
-def _clicks(graph: RecGraph) -> sp.csr_matrix:
-    """Who clicked what, as ones: float32 [n_users, n_items]."""
-    rel = graph.relation(CLICKS)
-    return _binary(Ragged(rel.indptr.cpu(), rel.col.cpu().long()), rel.n_cols)
 
 
 def _binary(rows: Ragged, n_items: int) -> sp.csr_matrix:

@@ -111,6 +111,12 @@ class NeighborTable:
     def __len__(self) -> int:
         return len(self.col)
 
+    @classmethod
+    def positive(cls, score: Tensor, col: Tensor) -> NeighborTable:
+        """Of neighbours int64 [N, k], best first, those whose ``score`` float [N, k] is above 0."""
+        col = torch.where(score > 0, col, -1)
+        return cls(col.to(torch.int32), score.clamp(min=0).to(torch.float16))
+
 
 def neighbors(vectors: Tensor, k: int, metric: Metric = "cosine", exclude_self: bool = True) -> NeighborTable:
     """The ``k`` nearest of ``vectors`` float [N, d] for each of them, without itself unless ``exclude_self=False``."""

@@ -76,16 +76,20 @@ def announced(clicks: Relation, k: int, l2: float = RIDGE) -> NeighborTable:
         InputError: see :func:`check_size`.
     """
     check_size(clicks.n_rows, clicks.n_cols)
-    pairs = (clicks.row_index().cpu().numpy(), clicks.col.cpu().numpy())
-    x = sp.csr_matrix((np.ones(len(pairs[0]), np.float32), pairs), (clicks.n_rows, clicks.n_cols))
-    x.data[:] = 1  # building it summed what was there twice
-    model, size = Autoencoder(x, l2), clicks.n_cols
+    model, size = Autoencoder(clicked(clicks), l2), clicks.n_cols
     step = max(BLOCK // size, 1)
     blocks = (model.rows(start, min(start + step, size)) for start in range(0, size, step))
     parts = [torch.from_numpy(block).topk(min(k, size)) for block in blocks]
     score, col = (torch.cat([part[at] for part in parts]) for at in (0, 1))
-    col = torch.where(score > 0, col, -1)
-    return NeighborTable(col.to(clicks.device, torch.int32), score.clamp(min=0).to(clicks.device, torch.float16))
+    return NeighborTable.positive(score.to(clicks.device), col.to(clicks.device))
+
+
+def clicked(clicks: Relation) -> sp.csr_matrix:
+    """Who clicked what, as ones: float32 [n_users, n_items]."""
+    pairs = (clicks.row_index().cpu().numpy(), clicks.col.cpu().numpy())
+    matrix = sp.csr_matrix((np.ones(clicks.n_edges, np.float32), pairs), (clicks.n_rows, clicks.n_cols))
+    matrix.data[:] = 1  # building it summed what was there twice
+    return matrix
 
 
 def check_size(n_users: int, n_items: int) -> None:

@@ -42,8 +42,7 @@ def following(clicks: Relation, window: int, decay: float, k: int) -> NeighborTa
     weights = scipy.linalg.solve(gram, cross, assume_a="pos", overwrite_a=True, overwrite_b=True, check_finite=False)
     np.fill_diagonal(weights, 0)
     score, col = torch.from_numpy(weights).topk(min(k, len(weights)), dim=1)
-    col = torch.where(score > 0, col, -1)
-    return NeighborTable(col.to(clicks.device, torch.int32), score.clamp(min=0).to(clicks.device, torch.float16))
+    return NeighborTable.positive(score.to(clicks.device), col.to(clicks.device))
 
 
 def _products(clicks: Relation, window: int, decay: float) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
