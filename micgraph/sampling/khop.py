@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, field
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch_geometric.sampler import HeteroSamplerOutput
 
 from micgraph import rng
 from micgraph.graph.relation import Relation, draw, locate, spans
+from micgraph.sampling.nodes import Nodes, OwnNodes, SharedNodes
 from micgraph.schema import InputError
 
 EdgeType = tuple[str, str, str]
@@ -30,11 +31,26 @@ def choose(rel: Relation, rows: Tensor, stop: Tensor, k: int, key: int, sample: 
         owner int64 [S], places in ``rows``, ascending; and eid int64 [S].
     """
     start = rel.indptr[rows]
+    by = _choose_compiled if rel.device.type == "cpu" else _choose_by_tensors
+    return by(start, stop, k, key, sample)
+
+
+def _choose_by_tensors(start: Tensor, stop: Tensor, k: int, key: int, sample: Tensor) -> tuple[Tensor, Tensor]:
     degree = (stop - start).clamp(min=0)
     owner, eid = spans(start, degree.clamp(max=k))
     many = degree > k  # the others, most of them where k is large, need no lots
     if bool(many.any()):
         eid[many[owner]] = (start[many][:, None] + _floyd(degree[many], k, key, sample[many])).flatten()
+    return owner, eid
+
+
+def _choose_compiled(start: Tensor, stop: Tensor, k: int, key: int, sample: Tensor) -> tuple[Tensor, Tensor]:
+    from micgraph.sampling import hop_kernel
+
+    begin, end = start.numpy(), stop.numpy()
+    found = hop_kernel.total(begin, end, k)
+    owner, eid = torch.empty(found, dtype=torch.int64), torch.empty(found, dtype=torch.int64)
+    hop_kernel.choose(begin, end, k, np.uint64(key), sample.numpy(), owner.numpy(), eid.numpy())
     return owner, eid
 
 
@@ -47,35 +63,6 @@ def _floyd(degree: Tensor, k: int, key: int, sample: Tensor) -> Tensor:
         taken = (chosen[:, :i] == lot[:, i : i + 1]).any(1)
         chosen[:, i] = torch.where(taken, top[:, i], lot[:, i])
     return chosen
-
-
-@dataclass
-class _Nodes:
-    """Nodes of one type found so far, in order; a node is (tree, id), and all share tree 0 without times."""
-
-    node: Tensor
-    tree: Tensor
-    width: int
-    counts: list[int] = field(default_factory=list)
-
-    def __post_init__(self) -> None:
-        self.counts.append(len(self.node))
-
-    def add(self, node: Tensor, tree: Tensor) -> Tensor:
-        """Local places of these nodes, new ones appended: int64, as many as given."""
-        known = self.tree * self.width + self.node
-        wanted = tree * self.width + node
-        distinct, place = torch.unique(wanted, return_inverse=True)
-        order = torch.argsort(known)
-        at = torch.searchsorted(known[order], distinct).clamp(max=max(len(known) - 1, 0))
-        old = (known[order][at] == distinct) if len(known) else torch.zeros_like(distinct, dtype=torch.bool)
-        local = torch.empty_like(distinct)
-        local[old] = order[at[old]]
-        fresh = distinct[~old]
-        local[~old] = len(known) + torch.arange(len(fresh), device=fresh.device)
-        self.node = torch.cat([self.node, fresh % self.width])
-        self.tree = torch.cat([self.tree, torch.div(fresh, self.width, rounding_mode="floor")])
-        return local[place]
 
 
 def khop(
@@ -127,20 +114,17 @@ def khop(
             rel, target = relations[kind], nodes[kind[2]]
             local = torch.arange(done[kind[2]], ends[kind[2]], device=rel.device)
             rows, tree = target.node[local], target.tree[local]
-            stop = rel.indptr[rows + 1]
-            if bound is not None and rel.time is not None:
-                stop = locate(rel, rows, bound[tree])
-            if limit and kind[2] in limit and rel.time is not None:
-                stop = torch.minimum(stop, locate(rel, rows, limit[kind[2]][rows]))
-            sample, lot_key = tree * rel.n_rows + rows, rng.make_key(key, *kind, hop)
+            lots = (rng.make_key(key, *kind, hop), tree * rel.n_rows + rows)
             if kind in weighted:
-                _, drawn, there = draw(rel, rows, sizes[hop], lot_key, sample, weighted=True)
+                _, drawn, there = draw(rel, rows, sizes[hop], *lots, weighted=True)
                 owner, eid = there.nonzero()[:, 0], drawn[there]
             else:
-                owner, eid = choose(rel, rows, stop, sizes[hop], lot_key, sample)
-            told = ~_excluded(rel, rows[owner], eid, (exclude or {}).get(kind)) & _early(rel, eid, kind[0], limit)
-            owner, eid = owner[told], eid[told]
-            source = nodes[kind[0]].add(rel.col[eid].long(), tree[owner])
+                stop = _stop(rel, rows, None if bound is None else bound[tree], (limit or {}).get(kind[2]))
+                owner, eid = choose(rel, rows, stop, sizes[hop], *lots)
+            told = _told(rel, rows, (owner, eid), (exclude or {}).get(kind), (limit or {}).get(kind[0]))
+            if told is not None:
+                owner, eid = owner[told], eid[told]
+            source = nodes[kind[0]].add(rel.col, eid, tree[owner])
             parts[kind].append((source, local[owner], eid))
         for kind_name, found in nodes.items():
             found.counts.append(len(found.node) - sum(found.counts))
@@ -150,38 +134,56 @@ def khop(
 
 def _start(
     relations: Mapping[EdgeType, Relation], seeds: Mapping[str, Tensor], before: Mapping[str, Tensor] | None
-) -> tuple[dict[str, _Nodes], Tensor | None]:
+) -> tuple[dict[str, Nodes], Tensor | None]:
     """The seeds as nodes, each in a tree of its own where there are times, and the trees' times."""
     widths: dict[str, int] = {}
     for (source, _, target), rel in relations.items():
         widths |= {source: rel.n_cols, target: rel.n_rows}
     device = next(iter(relations.values())).device
-    nodes, times, trees = {}, [], 0
+    none = torch.zeros(0, dtype=torch.int64, device=device)
+    seed = {kind: seeds.get(kind, none).long() for kind in widths}
+    if before is None:
+        return {kind: SharedNodes(seed[kind], width) for kind, width in widths.items()}, None
+    nodes: dict[str, Nodes] = {}
+    times, trees = [], 0
     for kind, width in widths.items():
-        seed = seeds.get(kind, torch.zeros(0, dtype=torch.int64, device=device)).long()
-        tree = torch.zeros_like(seed)
-        if before is not None:
-            tree = torch.arange(trees, trees + len(seed), device=device)
-            times.append(before[kind].long() if len(seed) else seed)
-            trees += len(seed)
-        nodes[kind] = _Nodes(seed, tree, width)
-    return nodes, torch.cat(times) if before is not None else None
+        tree = torch.arange(trees, trees + len(seed[kind]), device=device)
+        nodes[kind] = OwnNodes(seed[kind], width, tree)
+        times.append(before[kind].long() if len(tree) else none)
+        trees += len(tree)
+    return nodes, torch.cat(times)
 
 
-def _excluded(rel: Relation, rows: Tensor, eid: Tensor, pairs: tuple[Tensor, Tensor] | None) -> Tensor:
-    if pairs is None:
-        return torch.zeros_like(eid, dtype=torch.bool)
-    return torch.isin(rows * rel.n_cols + rel.col[eid], pairs[0].long() * rel.n_cols + pairs[1].long())
+def _stop(rel: Relation, rows: Tensor, bound: Tensor | None, limit: Tensor | None) -> Tensor:
+    """Where each row ends: at a time for each of them, and at a time for each node, where the relation has times."""
+    stop = rel.indptr[rows + 1]
+    if bound is not None and rel.time is not None:
+        stop = locate(rel, rows, bound)
+    if limit is not None and rel.time is not None:
+        stop = torch.minimum(stop, locate(rel, rows, limit[rows]))
+    return stop
 
 
-def _early(rel: Relation, eid: Tensor, source: str, limit: Mapping[str, Tensor] | None) -> Tensor:
-    if not limit or source not in limit or rel.time is None:
-        return torch.ones_like(eid, dtype=torch.bool)
-    return rel.time[eid] < limit[source][rel.col[eid].long()]
+def _told(
+    rel: Relation,
+    rows: Tensor,
+    edges: tuple[Tensor, Tensor],
+    pairs: tuple[Tensor, Tensor] | None,
+    limit: Tensor | None,
+) -> Tensor | None:
+    """Which of the drawn edges carry a message: bool [S], or None where all do."""
+    (owner, eid), told = edges, None
+    if pairs is not None:
+        supervised = pairs[0].long() * rel.n_cols + pairs[1].long()
+        told = ~torch.isin(rows[owner] * rel.n_cols + rel.col[eid], supervised)
+    if limit is not None and rel.time is not None:
+        early = rel.time[eid] < limit[rel.col[eid].long()]
+        told = early if told is None else told & early
+    return told
 
 
 def _output(
-    nodes: dict[str, _Nodes], parts: dict[EdgeType, list[tuple[Tensor, Tensor, Tensor]]], disjoint: bool
+    nodes: dict[str, Nodes], parts: dict[EdgeType, list[tuple[Tensor, Tensor, Tensor]]], disjoint: bool
 ) -> HeteroSamplerOutput:
     row, col, edge = ({kind: torch.cat([p[i] for p in found]) for kind, found in parts.items()} for i in range(3))
     return HeteroSamplerOutput(

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from micgraph import rng
 from micgraph.graph.relation import Relation
-from micgraph.sampling.khop import choose, khop
+from micgraph.sampling.khop import _choose_by_tensors, choose, khop
+from micgraph.sampling.nodes import SharedNodes
 from micgraph.schema import InputError
 
 CLICKS, CLICKED_BY, TOGETHER = ("item", "rev_clicks", "user"), ("user", "clicks", "item"), ("item", "co_occurs", "item")
@@ -116,11 +117,47 @@ def test_rows_with_few_edges_give_all_and_draw_no_lots(monkeypatch: pytest.Monke
     monkeypatch.setattr(
         rng, "integers", lambda key, sample, k, high: drawn.append(sample) or real(key, sample, k, high)
     )
-    owner, eid = choose(rel, rows, rel.indptr[rows + 1], 2, 3, rows * 10)
+    owner, eid = _choose_by_tensors(rel.indptr[rows], rel.indptr[rows + 1], 2, 3, rows * 10)
     assert owner.tolist() == [0, 0, 2, 2, 3, 4, 4]
     assert eid[:2].tolist() == [0, 1] and eid[4] == 7
     assert all(len(set(pair)) == 2 for pair in (eid[2:4].tolist(), eid[5:].tolist()))
     assert (rel.row_index()[eid] == owner).all() and [one.tolist() for one in drawn] == [[20, 40]]
+
+
+@given(
+    st.lists(st.integers(0, 9), min_size=1, max_size=8),
+    st.integers(1, 5),
+    st.integers(0, 2**63 - 1),
+    st.lists(st.integers(0, 2**40), min_size=8, max_size=8),
+)
+def test_compiled_choices_are_those_of_the_tensor_program(
+    degrees: list[int], k: int, key: int, samples: list[int]
+) -> None:
+    rel = timed([[(0, c) for c in range(n)] for n in degrees], 10)
+    rows = torch.arange(len(degrees))
+    stop, sample = rel.indptr[rows + 1] - (rows % 2), torch.tensor(samples[: len(degrees)])
+    ours = choose(rel, rows, stop, k, key, sample)
+    theirs = _choose_by_tensors(rel.indptr[rows], stop, k, key, sample)
+    assert [x.tolist() for x in ours] == [x.tolist() for x in theirs]
+
+
+@given(st.lists(st.lists(st.integers(0, 299), max_size=12), max_size=4), st.sets(st.integers(0, 299), max_size=5))
+def test_places_are_dealt_in_order_whichever_program_deals_them(found: list[list[int]], seeds: set[int]) -> None:
+    compiled, tensors = (SharedNodes(torch.tensor(sorted(seeds), dtype=torch.int64), 300) for _ in range(2))
+    known = sorted(seeds)
+    for nodes in found:
+        col, eid = torch.tensor([7, *nodes], dtype=torch.int32), torch.arange(1, len(nodes) + 1)
+        known += sorted(set(nodes) - set(known))
+        assert compiled._compiled(col, eid).tolist() == [known.index(n) for n in nodes]
+        assert tensors._by_tensors(col, eid).tolist() == [known.index(n) for n in nodes]
+    assert compiled.node.tolist() == tensors.node.tolist() == known
+
+
+def test_many_new_nodes_are_dealt_in_order_too() -> None:
+    lots = torch.randint(0, 500, (400,), generator=torch.Generator().manual_seed(0))
+    nodes = SharedNodes(torch.tensor([499]), 500)  # so many of them that the table is read instead of sorting
+    nodes.add(lots.int(), torch.arange(400), lots)
+    assert nodes.node.tolist() == [499, *sorted(set(lots.tolist()) - {499})]
 
 
 def test_no_timed_relation_is_drawn_by_weights() -> None:

@@ -1,0 +1,113 @@
+"""The compiled loops of :mod:`micgraph.sampling.khop` on the CPU, imported when they are first needed.
+
+They give what the tensor programs give, number for number: the random numbers are those of :mod:`micgraph.rng`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numba
+import numpy as np
+from numpy.typing import NDArray
+
+Ints = NDArray[Any]
+
+_GOLDEN = np.uint64(0x9E3779B97F4A7C15)
+_MIX1 = np.uint64(0xBF58476D1CE4E5B9)
+_MIX2 = np.uint64(0x94D049BB133111EB)
+_SAMPLE = np.uint64(0xD6E8FEB86659FDC3)
+_LOW32 = np.uint64(0xFFFFFFFF)
+_S27, _S30, _S31, _S32 = (np.uint64(shift) for shift in (27, 30, 31, 32))
+
+MARKED = -2
+"""In a table of places: this node is new, and has no place yet."""
+
+
+def _compiled(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Compile without the GIL; kept on disk where that can be written, else compiled again in every process."""
+    try:
+        return numba.njit(nogil=True, cache=True)(function)
+    except RuntimeError:
+        return numba.njit(nogil=True)(function)
+
+
+@_compiled
+def mixed(z: Any) -> Any:
+    """SplitMix64's finaliser."""
+    z = (z ^ (z >> _S30)) * _MIX1
+    z = (z ^ (z >> _S27)) * _MIX2
+    return z ^ (z >> _S31)
+
+
+@_compiled
+def total(start: Ints, stop: Ints, k: int) -> int:
+    """How many edges the rows give, at most ``k`` each."""
+    found = 0
+    for row in range(len(start)):
+        found += min(max(stop[row] - start[row], 0), k)
+    return found
+
+
+@_compiled
+def choose(start: Ints, stop: Ints, k: int, key: Any, sample: Ints, owner: Ints, eid: Ints) -> None:
+    """Write the edges of each row: all of at most ``k``, else ``k`` distinct ones by Floyd's algorithm."""
+    place = 0
+    for row in range(len(start)):
+        degree = stop[row] - start[row]
+        if degree <= k:
+            for edge in range(start[row], stop[row]):
+                owner[place], eid[place] = row, edge
+                place += 1
+            continue
+        state = mixed(np.uint64(sample[row]) * _SAMPLE + key)
+        first = place
+        for slot in range(k):
+            top = degree - k + slot
+            lot = mixed(state + np.uint64(slot + 1) * _GOLDEN) & _LOW32
+            edge = start[row] + np.int64((lot * np.uint64(top + 1)) >> _S32)
+            for earlier in range(first, place):
+                if eid[earlier] == edge:
+                    edge = start[row] + top
+                    break
+            owner[place], eid[place] = row, edge
+            place += 1
+
+
+@_compiled
+def relabel(col: Ints, eid: Ints, slot: Ints, known: int, fresh: Ints, local: Ints) -> int:
+    """Give the nodes that edges lead to a place each; new ones come next, ascending.
+
+    Args:
+        col: destinations of all edges.
+        eid: int64 [S], edges.
+        slot: int32 [n nodes], each node's place or -1; filled in.
+        known: how many have a place.
+        fresh: room for the new nodes, int64 [min(S, n nodes)].
+        local: int64 [S], receives the places.
+
+    Returns:
+        The number of new nodes.
+    """
+    count = 0
+    for place in range(len(eid)):
+        node = col[eid[place]]
+        local[place] = node
+        if slot[node] == -1:
+            slot[node] = MARKED
+            fresh[count] = node
+            count += 1
+    if len(slot) > 64 * count:
+        fresh[:count].sort()
+    else:  # reading the whole table is faster than sorting
+        count = 0
+        for node in range(len(slot)):
+            if slot[node] == MARKED:
+                fresh[count] = node
+                count += 1
+    for place in range(count):
+        slot[fresh[place]] = known + place
+    for place in range(len(eid)):
+        local[place] = slot[local[place]]
+    return count
