@@ -1,6 +1,6 @@
 """What the tasks cost: steps of MicRec on ICAN and of MIC on GRU4Rec beside steps of the same base without tasks.
 
-    python benchmarks/tasks.py --raw PATH [--steps 15]
+    python benchmarks/tasks.py [--raw PATH] [--steps 15]
 
 Both on MovieLens-1M (``user_holdout``), with a sampled softmax: ICAN on batches of 4,096 clicks with MicRec's printed
 settings and 50 negatives, GRU4Rec on batches of 1,024 users, one random cut each, with MIC's and one perturbed view. A
@@ -17,6 +17,7 @@ import platform
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -30,6 +31,7 @@ from micgraph.sampling.batch import BatchSampler
 from micgraph.schema import CLICKS
 from micgraph.tasks.objective import Objective
 
+DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
 WARM_UP = 3
 EPOCH = 1  # counted from 0: the first that uses what was mined
 PARTS = ("batch", "forward", "backward", "update", "mining")
@@ -117,7 +119,7 @@ def _take_turns(pair: list[Contestant], steps: int) -> list[float]:
 
 def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--raw", required=True, help="folder with ratings.dat, movies.dat and users.dat")
+    parser.add_argument("--raw", default=DATA / "ml-1m", help="folder with ratings.dat, movies.dat and users.dat")
     parser.add_argument("--steps", type=int, default=15, help="timed steps of each model")
     return parser.parse_args(argv)
 

@@ -1,7 +1,8 @@
-"""The benchmark of building runs in both forms on a small log."""
+"""Benchmarks run on small logs, and what they compare is equal."""
 
 from __future__ import annotations
 
+import importlib
 import json
 import subprocess
 import sys
@@ -9,6 +10,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
+from tests.toy import random_rows, toy_graph
 
 pytest.importorskip("resource", reason="measures memory as Unix does")
 REPOSITORY = Path(__file__).resolve().parents[1]
@@ -32,3 +35,19 @@ def test_compared_with_pandas_and_scipy(tmp_path: Path) -> None:
     found = last_line(tmp_path, "--compare", "--events", "20000")
     names = {"build_speedup_vs_pandas", "cooc_speedup_vs_scipy", "cooc_time_vs_implicit", "equal_counts"}
     assert set(found) == names and found["equal_counts"] is True
+
+
+def test_both_samplers_give_whole_batches(monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("torch_sparse", reason="PyG's NeighborLoader needs torch-sparse")
+    monkeypatch.syspath_prepend(str(REPOSITORY / "benchmarks"))
+    sampler = importlib.import_module("sampler")
+    monkeypatch.setattr(sampler, "BATCH", 64)
+    monkeypatch.setattr(sampler, "FANOUT", [3, 3])
+    graph = toy_graph(random_rows(90, 20), 20)
+    assert sampler.compare("toy", graph, 1) > 0
+    sides = sampler.Sides(graph)
+    nodes, edges, features = next(sides.ours())
+    for kind in edges:
+        short = edges | {kind: edges[kind][:, 1:]}
+        with pytest.raises(AssertionError):
+            sides.check((nodes, short, features), 0)

@@ -32,7 +32,7 @@ LAYERS: list[set[str | tuple[str, ...]]] = [
 # What runs on a machine that has only these beside the standard library, their own imports included.
 GRAPH_PARTS = ("graph.relation", "graph.product", "graph.context", "graph.fields")
 BARE = ("rng", "sampling", "nn", "tasks", "training", "metrics", "graph.recgraph", *GRAPH_PARTS)
-BARE_ALLOWED = {"torch", "torch_geometric", "numpy", "scipy", "safetensors"}
+BARE_ALLOWED = {"torch", "torch_geometric", "numpy", "numba", "scipy", "safetensors"}
 PICKLERS = {"pickle", "cPickle", "_pickle", "cloudpickle", "dill", "joblib", "shelve", "marshal"}
 PICKLING_CALLS = {"torch.load", "torch.save", "read_pickle", "to_pickle"}
 
