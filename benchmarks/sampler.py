@@ -78,17 +78,16 @@ class Sides:
         nodes, edges, features = made
         seeds = self.seeds[step * BATCH : (step + 1) * BATCH]
         assert torch.equal(nodes[USER][: len(seeds)], seeds)
-        for kind, found in nodes.items():
-            assert len(torch.unique(found)) == len(found) and torch.equal(features[kind], self.features[kind][found])
+        for node, found in nodes.items():
+            assert len(torch.unique(found)) == len(found) and torch.equal(features[node], self.features[node][found])
         for kind, rel in self.relations.items():
             source, target = edges[kind]
             given = torch.bincount(target, minlength=len(nodes[kind[2]]))
             due = rel.degree(nodes[kind[2]]).clamp(max=FANOUT[0])
-            assert bool(((given == due) | (given == 0)).all()) and (
-                kind[2] != USER or bool((given[: len(seeds)] == due[: len(seeds)]).all())
-            )
-            rows, cols = nodes[kind[2]][target], nodes[kind[0]][source]
-            assert bool(torch.isin(rows * rel.n_cols + cols, rel.row_index() * rel.n_cols + rel.col.long()).all())
+            first = len(seeds) if kind[2] == USER else 0
+            assert torch.equal(given[:first], due[:first]) and bool(((given == due) | (given == 0)).all())
+            pair = nodes[kind[2]][target] * rel.n_cols + nodes[kind[0]][source]
+            assert bool(torch.isin(pair, rel.row_index() * rel.n_cols + rel.col.long()).all())
 
 
 def _loader(graph: mg.RecGraph, features: dict[str, Tensor], seeds: Tensor) -> Any:
@@ -98,8 +97,8 @@ def _loader(graph: mg.RecGraph, features: dict[str, Tensor], seeds: Tensor) -> A
     for kind in data.edge_types:
         for name in set(data[kind].keys()) - {"edge_index"}:
             del data[kind][name]
-    for kind, x in features.items():
-        data[kind].x = x
+    for node, x in features.items():
+        data[node].x = x
     sizes = dict.fromkeys(data.edge_types, FANOUT)
     return NeighborLoader(data, sizes, input_nodes=(USER, seeds), batch_size=BATCH, num_workers=0)
 

@@ -12,13 +12,16 @@ class Nodes(Protocol):
     """Nodes found so far, in the order of their places.
 
     Attributes:
-        node: int64 [n], and ``tree`` int64 [n], the seed that each belongs to; one tree 0 where all share them.
+        node: int64 [n].
         counts: nodes added at each hop, the seeds first.
     """
 
     node: Tensor
-    tree: Tensor
     counts: list[int]
+
+    @property
+    def tree(self) -> Tensor:
+        """The seed that each node belongs to, int64 [n]; 0 where all share them."""
 
     def add(self, col: Tensor, eid: Tensor, tree: Tensor) -> Tensor:
         """Places int64 [S] of the nodes ``col[eid]`` of trees [S]; new ones come last, ascending."""
@@ -64,11 +67,16 @@ class OwnNodes:
     """Nodes of trees: the same node in two trees has two places."""
 
     def __init__(self, seed: Tensor, width: int, tree: Tensor) -> None:
-        self.node, self.tree, self.width, self.counts = seed, tree, width, [len(seed)]
+        self.node, self._tree, self.width, self.counts = seed, tree, width, [len(seed)]
+
+    @property
+    def tree(self) -> Tensor:
+        """See :class:`Nodes`."""
+        return self._tree
 
     def add(self, col: Tensor, eid: Tensor, tree: Tensor) -> Tensor:
         """See :class:`Nodes`."""
-        known = self.tree * self.width + self.node
+        known = self._tree * self.width + self.node
         distinct, place = torch.unique(tree * self.width + col[eid].long(), return_inverse=True)
         order = torch.argsort(known)
         at = torch.searchsorted(known[order], distinct).clamp(max=max(len(known) - 1, 0))
@@ -78,5 +86,5 @@ class OwnNodes:
         fresh = distinct[~old]
         local[~old] = len(known) + torch.arange(len(fresh), device=fresh.device)
         self.node = torch.cat([self.node, fresh % self.width])
-        self.tree = torch.cat([self.tree, torch.div(fresh, self.width, rounding_mode="floor")])
+        self._tree = torch.cat([self._tree, torch.div(fresh, self.width, rounding_mode="floor")])
         return local[place]
