@@ -84,13 +84,16 @@ class Relation:
         named = {name: getattr(self, name) for name in ("indptr", "col", "time", "cum", "score")}
         return {name: value for name, value in named.items() if value is not None}
 
-    def reverse(self) -> Relation:
-        """Edges turned round. Timed rows stay ordered by time (ties by source node), others by column."""
-        row = self.row_index()
-        order = torch.argsort(row, stable=True)
+    def turned(self) -> Tensor:
+        """The edges in the order in which :meth:`reverse` has them: int64 [E]."""
+        order = torch.arange(self.n_edges, device=self.device)
         if self.time is not None:
             order = torch.argsort(self.time, stable=True)
-        order = order[torch.argsort(self.col[order], stable=True)]
+        return order[torch.argsort(self.col[order], stable=True)]
+
+    def reverse(self) -> Relation:
+        """Edges turned round. Timed rows stay ordered by time (ties by source node), others by column."""
+        row, order = self.row_index(), self.turned()
         counts = torch.bincount(self.col.long(), minlength=self.n_cols)
         indptr = torch.zeros(self.n_cols + 1, dtype=torch.int64, device=self.device)
         torch.cumsum(counts, 0, out=indptr[1:])

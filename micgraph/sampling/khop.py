@@ -136,9 +136,10 @@ def _start(
     relations: Mapping[EdgeType, Relation], seeds: Mapping[str, Tensor], before: Mapping[str, Tensor] | None
 ) -> tuple[dict[str, Nodes], Tensor | None]:
     """The seeds as nodes, each in a tree of its own where there are times, and the trees' times."""
-    widths: dict[str, int] = {}
+    size: dict[str, int] = {}
     for (source, _, target), rel in relations.items():
-        widths |= {source: rel.n_cols, target: rel.n_rows}
+        size |= {source: rel.n_cols, target: rel.n_rows}
+    widths = {kind: size[kind] for kind in dict.fromkeys([*seeds, *size])}  # trees are numbered as the seeds come
     device = next(iter(relations.values())).device
     none = torch.zeros(0, dtype=torch.int64, device=device)
     seed = {kind: seeds.get(kind, none).long() for kind in widths}
