@@ -24,8 +24,8 @@ import numpy as np
 import torch
 
 import micgraph as mg
+from micgraph.assembly import make_objective, make_towers
 from micgraph.datasets import movielens_1m
-from micgraph.pipeline import make_objective, make_towers
 from micgraph.presets import resolve
 from micgraph.sampling.batch import BatchSampler
 from micgraph.schema import CLICKS

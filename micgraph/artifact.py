@@ -95,6 +95,15 @@ def exists(path: str | Path) -> bool:
     return (Path(path) / POINTER).is_file()
 
 
+def checksum(path: str | Path) -> str:
+    """The checksum of the live version's manifest, hence of all its files: equal for equal content.
+
+    Raises:
+        ArtifactError: nothing there.
+    """
+    return str(_pointer(Path(path))["manifest"])
+
+
 def resolve(path: str | Path, kind: str, version: int) -> Path:
     """The verified folder of the live version.
 

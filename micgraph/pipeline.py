@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import shutil
 import sys
-import tempfile
-import weakref
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,19 +10,15 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import torch
 
-from micgraph import rng
+from micgraph import warm
+from micgraph.assembly import assemble
 from micgraph.baselines import EASE, ItemKNN, Popularity
 from micgraph.evaluation import EvalData, Ranker, Result, evaluate_ranker, prepared, table
-from micgraph.nn.towers import TwoTower
 from micgraph.presets import RunConfig, resolve, tell_ties
 from micgraph.retrieval.rankers import FusedRanker, U2IRanker
 from micgraph.retrieval.recommender import TRAIN_FIRST, Recommender
 from micgraph.run import Run, load_learned, load_run, prepare_directory
-from micgraph.sampling.batch import BatchSampler
-from micgraph.sampling.context import surroundings
 from micgraph.schema import ConfigError, InputError, did_you_mean
-from micgraph.tasks.objective import Objective
-from micgraph.tasks.registry import TASKS, make_mining
 from micgraph.training import Progress, Trainer
 
 if TYPE_CHECKING:
@@ -53,6 +46,7 @@ def train(
     filter_seen: bool = True,
     on_epoch: Callable[[dict[str, Any]], None] | None = None,
     progress: bool = True,
+    warm_start: Run | str | Path | None = None,
 ) -> Run:
     """Train two towers on a graph. The caller's random numbers of torch stay as they are.
 
@@ -71,21 +65,31 @@ def train(
         filter_seen: whether validation leaves out what users have already clicked.
         on_epoch: receives each epoch's row of metrics.
         progress: show a progress bar, and say on stderr where a run found in ``out`` goes on.
+        warm_start: an earlier run, or its path, such as yesterday's for a graph that has today as well: training
+            begins with its best weights, matched by external ids and values; what is new begins as the seed has it.
+            Its settings are the defaults of ``model`` and ``config``, and nothing of the model but the dropout may
+            differ. Epochs, the optimiser's moments and mining begin anew.
 
     Raises:
         ConfigError: an unknown name or setting, a model that contradicts the config, or settings that do not fit the
-            graph, the validation or the run found in ``out``.
-        ArtifactError: ``out`` holds something else than a run.
-        InputError: no graph, or a validation that was prepared for another graph or is a whole split.
+            graph, the validation, the run found in ``out`` or the one of ``warm_start``.
+        ArtifactError: ``out`` holds something else than a run, or there is none where ``warm_start`` says.
+        InputError: no graph, a validation that was prepared for another graph or is a whole split, or a
+            ``warm_start`` whose graph has ids of another kind.
         LeakageError: validation targets are clicks of the graph.
     """
     _require(graph, "graph", "relations", "a RecGraph", "build one first: micgraph.build(log)")
+    earlier = None if warm_start is None else warm.earlier_run(warm_start)
+    config = config if earlier is None else warm.settings(earlier, model, config)
     resolved = resolve(model, config, graph.n_items)
+    if earlier is not None:
+        warm.check_model(earlier.config.model, resolved.model)
     data = None if validation is None else prepared(validation, graph)
     _check(resolved, graph, data)
     target = _device(device)
     with torch.random.fork_rng([target] if target.type == "cuda" else []):
-        run, objective, sampler = _assemble(resolved, graph, target, out)
+        run, objective, sampler = assemble(resolved, graph, target, out)
+        run.origin = None if earlier is None else warm.inherit(objective, earlier, graph)
         tell_ties(resolved, config, graph)
         prepare_directory(run, graph.fingerprint(), None if data is None else _described(data, filter_seen))
         Trainer(
@@ -123,28 +127,6 @@ def _check(config: RunConfig, graph: RecGraph, data: EvalData | None) -> None:
         raise ConfigError("fusion.fusion", "validation data to fit a learned fusion on", "none", remedy)
 
 
-def _assemble(
-    config: RunConfig, graph: RecGraph, device: torch.device, out: str | Path | None
-) -> tuple[Run, Objective, BatchSampler]:
-    """Everything that the loop needs, on its device; writes nothing, but makes the folder of a temporary run."""
-    towers = make_towers(config, graph)
-    local = graph.to(device)
-    objective = make_objective(config, towers, local).to(device)
-    sampler = BatchSampler(
-        local,
-        config.sampling,
-        [task.requires for task in objective.tasks.values()],  # type: ignore[misc]
-        config.model.history,
-        config.training.seed,
-        towers.reads,
-    )
-    if out is not None:
-        return Run(Path(out), config, local, towers), objective, sampler
-    run = Run(Path(tempfile.mkdtemp(prefix="micgraph-")), config, local, towers)
-    weakref.finalize(run, shutil.rmtree, run.directory, ignore_errors=True)
-    return run, objective, sampler
-
-
 def _described(data: EvalData, filter_seen: bool) -> dict[str, Any]:
     """What a run remembers of its validation."""
     return {"split": data.manifest.get("split"), "part": data.manifest.get("part"), "filter_seen": filter_seen}
@@ -155,31 +137,6 @@ def _learn_fusion(run: Run, data: EvalData, filter_seen: bool) -> None:
     run.learned = load_learned(run.directory)
     if run.learned is None:
         run.keep_learned(Recommender(run).fit_fusion(data, filter_seen))
-
-
-def make_towers(config: RunConfig, graph: RecGraph) -> TwoTower:
-    """The towers with the first weights that the seed gives.
-
-    Raises:
-        ConfigError: the encoder cannot score every position but the sampling asks for it, or fields are missing.
-    """
-    torch.manual_seed(rng.make_key(config.training.seed, "weights"))
-    towers = TwoTower(config.model, graph.item_fields, graph.user_fields)
-    if config.sampling.samples == "positions" and not towers.encoder.every_position:
-        raise ConfigError(
-            "sampling.samples",
-            f"'clicks' or 'users' with {config.model.encoder}, which scores a history as a whole",
-            "'positions'",
-            "change sampling.samples, or take gru4rec",
-        )
-    return towers
-
-
-def make_objective(config: RunConfig, towers: TwoTower, graph: RecGraph) -> Objective:
-    """The towers with their tasks."""
-    tasks = {name: TASKS[name].make(config.task_config(name), towers, graph.item_fields) for name in config.tasks}
-    mining = make_mining(config.mining, tasks.values(), graph.n_users + graph.n_items)
-    return Objective(towers, tasks, graph.item_fields, graph.user_fields, config.perturb, mining, surroundings(graph))
 
 
 def validate(run: Run, data: EvalData, filter_seen: bool = True) -> dict[str, float]:

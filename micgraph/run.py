@@ -15,6 +15,7 @@ from micgraph import artifact
 from micgraph.config import parse
 from micgraph.nn.export import BoundModel
 from micgraph.nn.towers import TwoTower
+from micgraph.origin import Origin
 from micgraph.presets import RunConfig
 from micgraph.retrieval.learned import LearnedFusion
 from micgraph.sampling.context import surroundings
@@ -44,6 +45,7 @@ class Run:
         graph: what it was trained on.
         towers: the model with its best weights.
         learned: the fitted fusion, where ``config.fusion`` is a learned one and training has ended.
+        origin: what it began from, where that was the weights of another run.
     """
 
     directory: Path
@@ -51,6 +53,7 @@ class Run:
     graph: RecGraph
     towers: TwoTower
     learned: LearnedFusion | None = None
+    origin: Origin | None = None
 
     def __post_init__(self) -> None:
         fields = self.graph.item_fields, self.graph.user_fields
@@ -113,6 +116,7 @@ class Run:
         rows = self.metrics
         size = sum(p.numel() for p in self.towers.parameters())
         lines = [f"Run {self.name}: {size:,} parameters, {self.directory}"]
+        lines += [] if self.origin is None else [f"  {self.origin}"]
         return "\n".join(lines + (_story(rows, self.config.training) if rows else []))
 
 
@@ -141,8 +145,8 @@ def prepare_directory(run: Run, graph: str, validation: dict[str, Any] | None) -
 
     Raises:
         ArtifactError: the directory holds something else; it stays as it is.
-        ConfigError: a run with other settings, another graph or another validation, or one whose epochs cannot grow; it
-            stays as it is.
+        ConfigError: a run with other settings, another graph, validation or warm start, or one whose epochs cannot
+            grow; it stays as it is.
     """
     directory = run.directory
     setup = _setup(run, graph, validation)
@@ -184,6 +188,7 @@ def _setup(run: Run, graph: str, validation: dict[str, Any] | None) -> dict[str,
         "config": asdict(run.config),
         "graph": graph,
         "validation": validation,
+        "warm_start": None if run.origin is None else asdict(run.origin),
     }
     return dict(json.loads(json.dumps(setup)))
 
@@ -199,7 +204,7 @@ def _save_setup(directory: Path, setup: dict[str, Any]) -> None:
 
 
 def _refuse_differences(directory: Path, saved: dict[str, Any], wanted: dict[str, Any]) -> None:
-    differing = [name for name in ("graph", "validation") if saved.get(name) != wanted[name]]
+    differing = [name for name in ("graph", "validation", "warm_start") if saved.get(name) != wanted[name]]
     for section, settings in wanted["config"].items():
         if section == "fusion":
             continue
@@ -211,7 +216,7 @@ def _refuse_differences(directory: Path, saved: dict[str, Any], wanted: dict[str
     if differing:
         raise ConfigError(
             "out",
-            "a new directory, or a run with the same settings, graph and validation to go on from",
+            "a new directory, or a run with the same settings, graph, validation and warm start to go on from",
             f"{directory}, whose {', '.join(differing)} differ",
             "choose another directory or repeat the settings in its setup folder",
         )
@@ -251,7 +256,8 @@ def load_run(path: str | Path) -> Run:
     towers = TwoTower.from_spec(setup["towers"])
     load_towers(towers, directory / BEST)
     config, graph = parse(RunConfig, setup["config"]), RecGraph.load(directory / GRAPH)
-    return Run(directory, config, graph, towers, load_learned(directory))
+    origin = Origin(**setup["warm_start"]) if setup.get("warm_start") else None
+    return Run(directory, config, graph, towers, load_learned(directory), origin)
 
 
 def load_learned(directory: Path) -> LearnedFusion | None:

@@ -25,7 +25,7 @@ LAYERS: list[set[str | tuple[str, ...]]] = [
     {"tasks"},
     {"training", "retrieval", "metrics"},
     {("evaluation", "baselines", "significance"), "inspection"},
-    {("pipeline", "presets", "run", "tuning", "experiments")},
+    {("pipeline", "presets", "run", "origin", "assembly", "warm", "tuning", "experiments")},
     {"report", "cli"},
     {"__main__"},
 ]

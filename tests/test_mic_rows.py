@@ -7,10 +7,11 @@ from typing import Any
 import pytest
 import torch
 
+from micgraph.assembly import make_objective, make_towers
 from micgraph.graph.builder import build
 from micgraph.graph.events import read_log
 from micgraph.graph.recgraph import RecGraph
-from micgraph.pipeline import make_objective, make_towers, train
+from micgraph.pipeline import train
 from micgraph.presets import resolve
 from micgraph.retrieval.recommender import Recommender
 from micgraph.sampling.batch import BatchSampler

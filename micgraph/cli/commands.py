@@ -118,20 +118,29 @@ def train(
     ] = None,
     device: Annotated[str, typer.Option(help="cpu, cuda, or auto.")] = "auto",
     filter_seen: FilterSeen = True,
+    warm_start: Annotated[
+        Path | None,
+        typer.Option(
+            "--warm-start", metavar="RUN", help="Earlier run whose settings and weights this one begins with."
+        ),
+    ] = None,
 ) -> None:
     """Train two towers on a graph. A run that was interrupted goes on with the same command and its --out."""
-    from micgraph import pipeline, presets
+    from micgraph import pipeline, presets, warm
     from micgraph.cli import experiment
     from micgraph.graph.recgraph import RecGraph
 
     settings = experiment.settings_of(config, override or ())
     loaded = RecGraph.load(graph)
+    earlier = None if warm_start is None else warm.earlier_run(warm_start)
+    settings = settings if earlier is None else warm.settings(earlier, model, settings)
     name = presets.resolve(model, settings, loaded.n_items).name
     validation = _validation(graph, loaded, valid)
     directory = _new_run(name) if out is None else out
     try:
+        shown = _tell_epoch, sys.stderr.isatty()
         run = pipeline.train(
-            loaded, model, validation, settings, directory, device, filter_seen, _tell_epoch, sys.stderr.isatty()
+            loaded, model, validation, settings, directory, device, filter_seen, *shown, warm_start=earlier
         )
     except KeyboardInterrupt as stop:
         typer.echo(_stopped(directory, out is not None), err=True)
@@ -140,6 +149,8 @@ def train(
         if out is None:
             with suppress(OSError):  # where nothing was written into the directory that was taken for the run
                 directory.rmdir()
+    if run.origin is not None:
+        typer.echo(str(run.origin))
     typer.echo(f"run {run.name}: {directory}")
 
 

@@ -9,10 +9,11 @@ from typing import Any
 import pytest
 import torch
 
+from micgraph.assembly import make_objective, make_towers
 from micgraph.graph.builder import build
 from micgraph.graph.events import read_log
 from micgraph.graph.recgraph import RecGraph
-from micgraph.pipeline import load_run, make_objective, make_towers, train
+from micgraph.pipeline import load_run, train
 
 ROWS = {
     "ican": [],

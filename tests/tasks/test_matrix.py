@@ -10,10 +10,11 @@ import pytest
 import torch
 from torch import Tensor
 
+from micgraph.assembly import make_towers
 from micgraph.graph.fields import take
 from micgraph.knn import Ragged
 from micgraph.nn.registry import ENCODERS
-from micgraph.pipeline import make_towers, train
+from micgraph.pipeline import train
 from micgraph.retrieval.rankers import U2IRanker
 from micgraph.run import Run, load_run
 from tests.toy import random_rows, toy_graph

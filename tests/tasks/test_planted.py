@@ -21,11 +21,12 @@ import pytest
 import torch
 
 from micgraph import metrics
+from micgraph.assembly import make_objective
 from micgraph.graph.builder import BuildConfig, build
 from micgraph.graph.events import read_log
 from micgraph.graph.recgraph import RecGraph
 from micgraph.knn import topk
-from micgraph.pipeline import make_objective, train
+from micgraph.pipeline import train
 from micgraph.presets import RunConfig
 from micgraph.run import Run
 from micgraph.sampling.batch import BatchSampler

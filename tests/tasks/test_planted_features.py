@@ -17,10 +17,10 @@ import pytest
 import torch
 from torch.nn import functional as F
 
+from micgraph.assembly import make_objective, make_towers
 from micgraph.graph.builder import BuildConfig, build
 from micgraph.graph.events import read_log
 from micgraph.graph.recgraph import RecGraph
-from micgraph.pipeline import make_objective, make_towers
 from micgraph.presets import resolve
 from micgraph.sampling.batch import BatchSampler
 from micgraph.sampling.samples import SamplingConfig
