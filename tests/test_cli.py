@@ -190,6 +190,16 @@ def test_each_run_gets_a_directory_and_goes_on_in_its_own(trained: Path, here: P
     assert "NaN" not in str(micgraph.load_run("runs/gru4rec-2"))
 
 
+def test_a_warm_start_has_the_settings_and_the_rows_of_its_run(trained: Path, here: Path) -> None:
+    graph, earlier = str(trained / "graph"), str(trained / "run")
+    *_, origin, last = _run("train", graph, "--warm-start", earlier, "--set", "training.lr=0.01", "--device", "cpu")
+    assert origin.startswith("warm start from gru4rec on graph ") and last == "run gru4rec: runs/gru4rec-1"
+    run = micgraph.load_run("runs/gru4rec-1")
+    assert str(run.origin) == origin and (run.config.model.dim, run.config.training.lr) == (8, 0.01)
+    assert "model.dim: expected 8" in _refused("train", graph, "--warm-start", earlier, "--set", "model.dim=4")
+    assert [path.name for path in Path("runs").iterdir()] == ["gru4rec-1"]
+
+
 @pytest.mark.parametrize("out", [["--out", "mine"], []])
 def test_ctrl_c_tells_how_to_go_on(trained: Path, here: Path, monkeypatch: pytest.MonkeyPatch, out: list[str]) -> None:
     def interrupt(row: dict[str, Any]) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from types import ModuleType
 
+import pyarrow.parquet as pq
 import pytest
 
 from micgraph.datasets import groceries
@@ -62,6 +63,22 @@ def test_globo(
     assert set(three) == set(models) and all(0 < hit < 0.5 for hit in three.values()) and len(set(three.values())) > 1
     tested = int((seconds >= GLOBO_CUT).sum())
     assert any(line.startswith(f"{tested:,} clicks from 2017-10-16 12:00 on") for line in lines)
+
+
+@pytest.mark.parametrize("example", ["warm_start"], indirect=True)
+def test_warm_start(
+    example: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    news(tmp_path)
+    clicks = pq.read_table(tmp_path / "clicks.parquet").to_pandas()
+    clicks["click_timestamp"] += clicks.index % 3 * 86_400_000
+    clicks.to_parquet(tmp_path / "clicks.parquet", index=False)
+    monkeypatch.setitem(example.CONFIG, "model", {"dim": 8, "history": 5})
+    small = ["--day", "2017-10-16", "--share", "2", "--seeds", "2", "--epochs", "4"]
+    lines, summary = ran(example, capsys, "--raw", str(tmp_path), *small)
+    assert set(summary) == {"from scratch, 4 epochs", "from scratch, 1 epochs", "warm, 1 epochs"}
+    assert all(value == 1.0 for value in summary.values()), "50 places hold all 30 articles"
+    assert sum("warm start from gru4rec on graph" in line for line in lines) == 2
 
 
 @pytest.mark.parametrize("example", ["compare_titles"], indirect=True)
