@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -12,12 +13,14 @@ import torch
 from numpy.typing import NDArray
 from scipy import sparse
 from torch import Tensor
+from torch.nn.functional import normalize
 
+from micgraph.graph.alike import Groups
 from micgraph.graph.fields import Field, Fields
 from micgraph.graph.relation import Relation, row_cumsum
 from micgraph.graph.sparse import Edges, gram
 from micgraph.graph.titles import Encoder, check_encoder, title_vectors
-from micgraph.knn import Ragged, topk
+from micgraph.graph.vector_search import SEARCHES, Findings, Search, nearest
 from micgraph.schema import CATEGORY, EMBEDDING, TAGS, TITLE, ConfigError
 
 SOURCES = (EMBEDDING, TITLE, TAGS, CATEGORY)
@@ -33,6 +36,8 @@ def similar(
     encode: Encoder = "tfidf",
     k: int = 10,
     checkpoint: str | Path | None = None,
+    search: Search = "auto",
+    findings: Findings | None = None,
 ) -> Relation:
     """The union of each source's neighbours, with the largest score where two sources agree.
 
@@ -44,23 +49,27 @@ def similar(
             neighbour, and a source's neighbours equally often.
         encode, checkpoint: see :func:`by_title`.
         k: neighbours per item and source.
+        search: how vectors are compared, see :func:`micgraph.graph.vector_search.nearest`.
+        findings: is told which items get no edges, and what an approximate search finds.
 
     Returns:
-        item -> item, rows ordered by item, ``score`` in float16, ``cum`` for a mix.
+        item -> item, rows ordered by item, with ``score`` in float16, or for a mix with ``cum`` instead: an edge takes
+        8 bytes at most, and a mix is drawn by its weights.
 
     Raises:
         ConfigError: a source that the items do not have.
     """
     parts: list[Edges] = []
+    findings = findings or Findings()
     for source in sources:
         if source == TITLE and any(titles):
-            parts.append(by_title(titles, encode, k, checkpoint))
+            parts.append(by_title(titles, encode, k, checkpoint, search, findings))
         elif source == EMBEDDING and source in fields:
-            parts.append(by_vectors(fields[source].values, k))
+            parts.append(by_vectors(fields[source].values, k, search, findings))
         elif source == TAGS and source in fields:
-            parts.append(by_tags(fields[source], k))
+            parts.append(by_tags(fields[source], k, findings))
         elif source == CATEGORY and source in fields:
-            parts.append(by_category(fields[source].first().numpy(), k))
+            parts.append(by_category(fields[source].first().numpy(), k, findings))
         else:
             had = [s for s in SOURCES if s in fields] + ([TITLE] if any(titles) else [])
             raise ConfigError("semantic", f"sources that the items have: {had}", source, "drop it or add the column")
@@ -69,13 +78,15 @@ def similar(
     return _mixed(found, parts, list(sources.values())) if isinstance(sources, Mapping) else found
 
 
-def by_category(codes: NDArray[Any], k: int) -> Edges:
+def by_category(codes: NDArray[Any], k: int, findings: Findings | None = None) -> Edges:
     """Up to ``k`` items of the same category (score 1), the next ones in id order, cyclically: so every item of a
     large category is as often a neighbour as any other.
 
     Args:
         codes: int [N]; 0 is no category.
+        findings: see :func:`similar`.
     """
+    _tell(findings, "item without a category: no similar items by it", int((codes == 0).sum()))
     order = np.flatnonzero(codes)[np.argsort(codes[codes > 0], kind="stable")]
     group = codes[order]
     _, start, which, size = np.unique(group, return_index=True, return_inverse=True, return_counts=True)
@@ -86,8 +97,11 @@ def by_category(codes: NDArray[Any], k: int) -> Edges:
     return order[at], col, np.ones(len(col), dtype=np.float32)
 
 
-def by_tags(field: Field, k: int) -> Edges:
-    """The ``k`` items with the largest Jaccard overlap of their tags, among equals the next ones in id order."""
+def by_tags(field: Field, k: int, findings: Findings | None = None) -> Edges:
+    """The ``k`` items with the largest Jaccard overlap of their tags, among equals the next ones in id order.
+
+    Each set of tags is compared once, however many items have it.
+    """
     assert field.offsets is not None
     shape = (len(field), field.size)
     ones = np.ones(len(field.values), dtype=np.float32)
@@ -95,19 +109,34 @@ def by_tags(field: Field, k: int) -> Edges:
     tags.sum_duplicates()  # in place, hence the copy
     tags.data[:] = tags.indices > 0  # code 0 is a missing tag: two of them are nothing in common
     tags.eliminate_zeros()
-    size = np.diff(tags.indptr)
-    return gram(tags, k, lambda row, col, both: both / (size[row] + size[col] - both), near=True)
+    _tell(findings, "item without tags: no similar items by them", int((np.diff(tags.indptr) == 0).sum()))
+    groups = Groups.by_content(tags.indices[a:b] for a, b in pairwise(tags.indptr))
+    distinct = tags[groups.first]
+    size = np.diff(distinct.indptr)
+
+    def jaccard(row: NDArray[Any], col: NDArray[Any], both: NDArray[Any]) -> NDArray[Any]:
+        return both / (size[row] + size[col] - both)
+
+    return gram(distinct, rescale=jaccard, cut=lambda row, col, value: groups.spread(row, col, value, k))
 
 
-def by_title(titles: Sequence[str | None], encode: Encoder, k: int, checkpoint: str | Path | None = None) -> Edges:
+def by_title(
+    titles: Sequence[str | None],
+    encode: Encoder,
+    k: int,
+    checkpoint: str | Path | None = None,
+    search: Search = "auto",
+    findings: Findings | None = None,
+) -> Edges:
     """The ``k`` items with the largest cosine of their titles.
 
     Args:
         titles: N texts.
         encode: ``"tfidf"`` (words that at most :data:`MAX_TITLES` titles have, sub-linear counts), or see
-            :func:`micgraph.graph.titles.title_vectors`.
+            :func:`micgraph.graph.titles.title_vectors`; these get each title once.
         k: neighbours per item.
         checkpoint: the folder of the sentence-transformers model.
+        search, findings: see :func:`similar`.
 
     Raises:
         ConfigError: an encoder nobody knows, or one without its checkpoint.
@@ -116,33 +145,66 @@ def by_title(titles: Sequence[str | None], encode: Encoder, k: int, checkpoint: 
     check_encoder(encode, checkpoint)
     index = np.array([i for i, text in enumerate(titles) if text and text.strip()], dtype=np.int64)
     texts = [str(titles[i]).strip() for i in index]
-    edges = _by_tfidf(texts, k) if encode == "tfidf" else by_vectors(title_vectors(texts, encode, checkpoint), k)
+    _tell(findings, "item without a title: no similar items by it", len(titles) - len(index))
+    if encode == "tfidf":
+        edges = _by_tfidf(texts, k, findings)
+    else:
+        number = {text: place for place, text in enumerate(dict.fromkeys(texts))}
+        vectors = title_vectors(list(number), encode, checkpoint)
+        edges = by_vectors(vectors[[number[text] for text in texts]], k, search, findings, TITLE)
     return index[edges[0]], index[edges[1]], edges[2]
 
 
-def by_vectors(vectors: Tensor, k: int) -> Edges:
-    """The ``k`` rows with the largest cosine, exactly; a zero row has no neighbours and is nobody's.
+def by_vectors(
+    vectors: Tensor, k: int, search: Search = "auto", findings: Findings | None = None, source: str = EMBEDDING
+) -> Edges:
+    """The ``k`` rows with the largest cosine; a row of zeros, or with NaN or infinity, has no neighbours and is nobody's.
+
+    Equal vectors are each other's neighbours first, the next ones in id order, cyclically. Among different ones that
+    are equally near, those of which the first comes first win.
 
     Args:
         vectors: float [N, d].
+        search, findings: see :func:`similar`.
+        source: what the vectors are of, for the findings.
     """
-    index = torch.nonzero(vectors.any(dim=1)).flatten()
-    vectors, n = vectors[index], torch.arange(len(index) + 1)
-    score, col = topk(vectors, vectors, k, metric="cosine", exclude=Ragged(n, n[:-1]))
-    row, slot = torch.nonzero(col >= 0, as_tuple=True)
-    return index[row].numpy(), index[col[row, slot]].numpy(), score[row, slot].float().numpy()
+    known = vectors.any(dim=1) & vectors.isfinite().all(dim=1)
+    index = torch.nonzero(known).flatten().numpy()
+    _tell(findings, f"item without a vector by {source} (or zeros, nan, inf): no similar items by it", int((~known).sum()))
+    if not len(index):
+        return _nothing()
+    unit = normalize(vectors[index].float(), dim=1) + 0.0  # -0.0 becomes 0.0
+    groups = Groups.by_content(unit.numpy())
+    score, near = nearest(unit[groups.first], k, search, findings, source)
+    row, slot = torch.nonzero(near >= 0, as_tuple=True)
+    own = np.arange(len(groups.size))
+    source_, target = np.concatenate([row.numpy(), own]), np.concatenate([near[row, slot].numpy(), own])
+    row_, col, value = groups.spread(source_, target, np.concatenate([score[row, slot].numpy(), np.ones_like(own)]), k)
+    return index[row_], index[col], value
 
 
-def _by_tfidf(texts: list[str], k: int) -> Edges:
+def _nothing() -> Edges:
+    return np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros(0, np.float32)
+
+
+def _tell(findings: Findings | None, reason: str, count: int) -> None:
+    if findings is not None and count:
+        findings.notes[reason] = count
+
+
+def _by_tfidf(texts: list[str], k: int, findings: Findings | None) -> Edges:
     from sklearn.feature_extraction.text import TfidfVectorizer
 
     vectorizer = TfidfVectorizer(sublinear_tf=True, token_pattern=r"(?u)\b\w+\b", dtype=np.float32)
     words = vectorizer.build_analyzer()
+    reason = f"item whose title has no word, or only such as more than {MAX_TITLES:,} titles have: no similar items by it"
     if not any(words(text) for text in texts):  # the vectorizer refuses an empty vocabulary
-        return np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros(0, np.float32)
+        _tell(findings, reason, len(texts))
+        return _nothing()
     weights = vectorizer.fit_transform(texts).tocsc()
     weights = weights[:, np.diff(weights.indptr) <= MAX_TITLES]
     length = np.sqrt(np.asarray(weights.power(2).sum(axis=1))).ravel()
+    _tell(findings, reason, int((length == 0).sum()))
     return gram((sparse.diags(1 / np.maximum(length, 1e-9)) @ weights).astype(np.float32).tocsr(), k, near=True)
 
 
@@ -166,4 +228,4 @@ def _mixed(found: Relation, parts: Sequence[Edges], weights: Sequence[float]) ->
         total[np.searchsorted(key, source * n + target)] += weight / max(weights) / degree[source]
     largest = np.maximum(np.bincount(row, weights=total, minlength=n), 1e-9)[row]
     tickets = torch.from_numpy(np.maximum(np.round(total / largest * _ROW_TICKETS), 1).astype(np.int64))
-    return replace(found, cum=row_cumsum(found.indptr, tickets))
+    return replace(found, cum=row_cumsum(found.indptr, tickets), score=None)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Literal, get_args
 
@@ -17,6 +17,8 @@ from micgraph.schema import InputError
 Metric = Literal["ip", "cosine"]
 Backend = Literal["torch", "faiss"]
 
+Watch = Callable[[int], object]
+
 BLOCK = 1 << 24
 """Scores computed at a time (float32: 64 MiB)."""
 
@@ -30,6 +32,7 @@ def topk(
     among: Tensor | None = None,
     backend: Backend = "torch",
     chunk: int = BLOCK,
+    watch: Watch | None = None,
 ) -> tuple[Tensor, Tensor]:
     """The ``k`` best rows of ``base`` for every query, best first; equal scores by smaller id.
 
@@ -42,6 +45,7 @@ def topk(
         among: int64 [C], the only ids that may be found; all by default.
         backend: ``"torch"`` is exact; ``"faiss"`` as well, but of equal scores at rank k it keeps those it likes.
         chunk: how many scores may be held at a time.
+        watch: told how many queries are done, block by block (torch alone).
 
     Returns:
         scores float32 [B, k] and ids int64 [B, k]; where fewer than ``k`` remain: score -inf, id -1.
@@ -56,7 +60,7 @@ def topk(
     queries, base = prepare(queries, metric), prepare(base, metric)
     if among is not None:
         return Subset.of(base, among).search(queries, k, exclude, backend, chunk)
-    return _search(queries, base, k, exclude, backend, chunk)
+    return _search(queries, base, k, exclude, backend, chunk, watch)
 
 
 @dataclass(frozen=True)
@@ -118,10 +122,14 @@ class NeighborTable:
         return cls(col.to(torch.int32), score.clamp(min=0).to(torch.float16))
 
 
-def neighbors(vectors: Tensor, k: int, metric: Metric = "cosine", exclude_self: bool = True) -> NeighborTable:
-    """The ``k`` nearest of ``vectors`` float [N, d] for each of them, without itself unless ``exclude_self=False``."""
+def neighbors(
+    vectors: Tensor, k: int, metric: Metric = "cosine", exclude_self: bool = True, watch: Watch | None = None
+) -> NeighborTable:
+    """The ``k`` nearest of ``vectors`` float [N, d] for each of them, without itself unless ``exclude_self=False``;
+    for ``watch`` see :func:`topk`."""
     own = torch.arange(len(vectors) + 1, device=vectors.device)
-    score, col = topk(vectors, vectors, k, metric, exclude=Ragged(own, own[:-1]) if exclude_self else None)
+    left_out = Ragged(own, own[:-1]) if exclude_self else None
+    score, col = topk(vectors, vectors, k, metric, exclude=left_out, watch=watch)
     half = torch.finfo(torch.float16)
     score = torch.where(col >= 0, score.clamp(half.min, half.max), 0.0)
     return NeighborTable(col.to(torch.int32), score.to(torch.float16))
@@ -171,7 +179,13 @@ def pad(value: Tensor, ids: Tensor, k: int) -> tuple[Tensor, Tensor]:
 
 
 def _search(
-    queries: Tensor, base: Tensor, k: int, exclude: Ragged | None, backend: Backend, chunk: int
+    queries: Tensor,
+    base: Tensor,
+    k: int,
+    exclude: Ragged | None,
+    backend: Backend,
+    chunk: int,
+    watch: Watch | None = None,
 ) -> tuple[Tensor, Tensor]:
     """The ``k`` best by inner product of what is prepared and checked."""
     if backend == "faiss":
@@ -180,6 +194,8 @@ def _search(
     for start, stop in _blocks(queries, len(base), chunk):
         left_out = None if exclude is None else exclude.rows(start, stop)
         parts.append(pad(*_best(_scores(queries[start:stop], base, left_out), k), k))
+        if watch is not None:
+            watch(stop - start)
     return torch.cat([p[0] for p in parts]), torch.cat([p[1] for p in parts])
 
 
