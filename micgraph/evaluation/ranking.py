@@ -9,6 +9,7 @@ from typing import Any, Literal, Protocol
 import numpy as np
 import torch
 from torch import Tensor
+from tqdm.auto import tqdm
 
 from micgraph import metrics
 from micgraph.evaluation.data import EvalData
@@ -77,7 +78,7 @@ def evaluate_ranker(
     cuts, kinds = _cuts(ks), _kinds(data, diversity)
     parts: dict[str, list[Tensor]] = {}
     shown = torch.zeros(len(cuts), data.n_items, dtype=torch.bool)
-    for begin in range(0, len(data), BLOCK):
+    for begin in tqdm(range(0, len(data), BLOCK), desc=f"lists of {ranker.name}", leave=False, delay=1):
         end = min(begin + BLOCK, len(data))
         seen = data.histories.rows(begin, end)
         exclude = seen if filter_seen else None

@@ -28,6 +28,7 @@ from micgraph.graph.semantic import SOURCES, similar
 from micgraph.graph.split import Split
 from micgraph.graph.times import duration
 from micgraph.graph.titles import check_encoder
+from micgraph.graph.vector_search import SEARCHES, Findings
 from micgraph.schema import (
     CATEGORY,
     CO_OCCURS,
@@ -62,6 +63,9 @@ class BuildConfig:
             texts -> array).
         checkpoint: the local folder of the sentence-transformers model; nothing is downloaded.
         semantic_k: similar items per item and source.
+        semantic_search: how vectors of items are compared: "exact" is every pair; "ivf" is approximate, by FAISS, with
+            the share of the true neighbours that it finds measured and kept in the graph's ``measured``; "auto" takes it
+            for more than 100,000 distinct vectors, where FAISS is installed. Words, tags and categories are exact.
         keep_unclicked: items of the items table that nobody has clicked are nodes too, so that they have vectors and
             can be recommended. They have their features and similarity edges but no id that a tower could learn: the
             id's code is 0, "never seen". Neither drawn negatives nor a softmax over the catalogue have them, since
@@ -83,6 +87,7 @@ class BuildConfig:
     encode: Any = "tfidf"
     checkpoint: str | None = None
     semantic_k: int = 10
+    semantic_search: str = "auto"
     keep_unclicked: bool = False
     max_pairs_per_session: int | None = None
     memory_limit: str | None = None
@@ -104,6 +109,9 @@ class BuildConfig:
         if isinstance(self.semantic, dict):
             check_range({"semantic": list(self.semantic.values())}, "semantic", above=0)
         check_encoder(self.encode, self.checkpoint)
+        if self.semantic_search not in SEARCHES:
+            expected = "one of " + ", ".join(SEARCHES)
+            raise ConfigError("semantic_search", expected, repr(self.semantic_search), "choose one of them")
 
 
 def build(log: Any, config: BuildConfig | Mapping[str, Any] | None = None, out: str | Path | None = None) -> RecGraph:
@@ -165,9 +173,10 @@ def _graph(log: Log, config: BuildConfig, folder: Path | None) -> RecGraph:
     events, relations, baskets = _edges(log, config, folder)
     catalogue = encode_fields(_table(log, "items"), events.items, ITEM_ID, np.diff(baskets.ptr) > 0)
     people = encode_fields(_table(log, "users"), events.users, USER_ID)
+    findings = Findings()
     if sources := _sources(catalogue, config):
-        titles, k = _titles(catalogue), config.semantic_k
-        relations[SIMILAR] = similar(catalogue.fields, titles, sources, config.encode, k, config.checkpoint)
+        titles, how = _titles(catalogue), (config.encode, config.semantic_k, config.checkpoint, config.semantic_search)
+        relations[SIMILAR] = similar(catalogue.fields, titles, sources, *how, findings)
     return RecGraph(
         relations=relations,
         item_fields=catalogue.fields,
@@ -178,7 +187,8 @@ def _graph(log: Log, config: BuildConfig, folder: Path | None) -> RecGraph:
         user_vocab=people.vocab,
         items_table=catalogue.table,
         epoch=events.epoch,
-        refused=dict(log.refused) | _notes("item", catalogue) | _notes("user", people) | baskets.cuts,
+        refused=dict(log.refused) | _notes("item", catalogue) | _notes("user", people) | baskets.cuts | findings.notes,
+        measured={f"recall of similar items by {source}": share for source, share in findings.recall.items()},
         config=_settings(config),
         manifest=log.manifest,
     )

@@ -201,7 +201,8 @@ def _encode(name: str, kind: Kind, values: pa.Array, vocab: pa.Array | None, siz
     if pc.any(pc.not_equal(lengths, size)).as_py():
         raise SchemaError(name, f"vectors of length {size}", "another length", "encode them with the graph's model")
     matrix = np.zeros((len(values), size), dtype=np.float32)
-    matrix[given] = np.nan_to_num(values.flatten().to_numpy(zero_copy_only=False)).reshape(-1, size)
+    vectors = values.flatten().to_numpy(zero_copy_only=False).reshape(-1, size)
+    matrix[given] = np.where(np.isfinite(vectors).all(axis=1, keepdims=True), vectors, 0)  # with a gap it is none
     return Field(name, kind, size, torch.from_numpy(matrix))
 
 

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from micgraph.graph.fields import Field, Fields
-from micgraph.graph.relation import Relation
+from micgraph.graph.relation import EDGE_BYTES, Relation
 from micgraph.schema import CATEGORY, CLICKS, EDGE_TYPES, HAS, ITEM, SESSION, TITLE, USER, ConfigError, InputError
 
 if TYPE_CHECKING:
@@ -34,7 +34,9 @@ class RecGraph:
         item_vocab, user_vocab: how values became codes (see :mod:`micgraph.graph.catalog`).
         items_table: raw item features in internal order, for names in outputs, or None.
         epoch: seconds since 1970 UTC of time 0; all times below are seconds since then.
-        refused: reason -> rows of the log and of the feature tables that are not in the graph.
+        refused: reason -> rows of the log and of the feature tables that are not in the graph, and items that a
+            source of similarity edges says nothing about.
+        measured: what -> the share that was measured of what the build did approximately.
         config: the build's settings.
         manifest: how the split made the log, or None.
     """
@@ -49,6 +51,7 @@ class RecGraph:
     items_table: pa.Table | None = None
     epoch: int = 0
     refused: dict[str, int] = field(default_factory=dict)
+    measured: dict[str, float] = field(default_factory=dict)
     config: dict[str, Any] = field(default_factory=dict)
     manifest: dict[str, Any] | None = None
 
@@ -178,6 +181,7 @@ class RecGraph:
             _check(name, f"columns below {rel.n_cols}", _in_range(rel.col, rel.n_cols))
             _check(name, "rows ordered by time, or strictly by column", _ordered(rel))
             _check(name, "positive weights", bool((rel.weight() > 0).all()))
+            _check(name, f"{EDGE_BYTES} bytes an edge at most", rel.edge_bytes <= EDGE_BYTES)
         for kind, fields, ids in ((ITEM, self.item_fields, self.items), (USER, self.user_fields, self.users)):
             lengths = {len(f) for f in fields.values()} | ({len(ids)} if ids is not None else set())
             _check(f"{kind} fields", f"{self.n_nodes[kind]} nodes", lengths == {self.n_nodes[kind]})

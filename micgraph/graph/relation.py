@@ -17,9 +17,13 @@ from torch import Tensor
 from micgraph import rng
 
 
+EDGE_BYTES = 8
+"""What an edge may take at the most."""
+
+
 @dataclass(frozen=True)
 class Relation:
-    """Edges of one type, grouped by source node.
+    """Edges of one type, grouped by source node. An edge has its ``col`` and at most one of the other three.
 
     Attributes:
         indptr: int64 [N + 1], where each row starts and ends in ``col``.
@@ -47,6 +51,11 @@ class Relation:
     def n_edges(self) -> int:
         """Number of edges E."""
         return self.col.numel()
+
+    @property
+    def edge_bytes(self) -> int:
+        """Bytes of an edge, beside the 8 of every row's offset."""
+        return sum(values.element_size() for name, values in self.tensors().items() if name != "indptr")
 
     @property
     def device(self) -> torch.device:

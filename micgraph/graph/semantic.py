@@ -20,7 +20,7 @@ from micgraph.graph.fields import Field, Fields
 from micgraph.graph.relation import Relation, row_cumsum
 from micgraph.graph.sparse import Edges, gram
 from micgraph.graph.titles import Encoder, check_encoder, title_vectors
-from micgraph.graph.vector_search import SEARCHES, Findings, Search, nearest
+from micgraph.graph.vector_search import Findings, nearest
 from micgraph.schema import CATEGORY, EMBEDDING, TAGS, TITLE, ConfigError
 
 SOURCES = (EMBEDDING, TITLE, TAGS, CATEGORY)
@@ -36,7 +36,7 @@ def similar(
     encode: Encoder = "tfidf",
     k: int = 10,
     checkpoint: str | Path | None = None,
-    search: Search = "auto",
+    search: str = "auto",
     findings: Findings | None = None,
 ) -> Relation:
     """The union of each source's neighbours, with the largest score where two sources agree.
@@ -125,7 +125,7 @@ def by_title(
     encode: Encoder,
     k: int,
     checkpoint: str | Path | None = None,
-    search: Search = "auto",
+    search: str = "auto",
     findings: Findings | None = None,
 ) -> Edges:
     """The ``k`` items with the largest cosine of their titles.
@@ -150,13 +150,13 @@ def by_title(
         edges = _by_tfidf(texts, k, findings)
     else:
         number = {text: place for place, text in enumerate(dict.fromkeys(texts))}
-        vectors = title_vectors(list(number), encode, checkpoint)
-        edges = by_vectors(vectors[[number[text] for text in texts]], k, search, findings, TITLE)
+        places = torch.tensor([number[text] for text in texts], dtype=torch.int64)
+        edges = by_vectors(title_vectors(list(number), encode, checkpoint)[places], k, search, findings, TITLE)
     return index[edges[0]], index[edges[1]], edges[2]
 
 
 def by_vectors(
-    vectors: Tensor, k: int, search: Search = "auto", findings: Findings | None = None, source: str = EMBEDDING
+    vectors: Tensor, k: int, search: str = "auto", findings: Findings | None = None, source: str = EMBEDDING
 ) -> Edges:
     """The ``k`` rows with the largest cosine; a row of zeros, or with NaN or infinity, has no neighbours and is nobody's.
 
@@ -170,21 +170,18 @@ def by_vectors(
     """
     known = vectors.any(dim=1) & vectors.isfinite().all(dim=1)
     index = torch.nonzero(known).flatten().numpy()
-    _tell(findings, f"item without a vector by {source} (or zeros, nan, inf): no similar items by it", int((~known).sum()))
+    reason = f"item whose {source} has no vector, or one of zeros, nan or inf: no similar items by it"
+    _tell(findings, reason, int((~known).sum()))
     if not len(index):
-        return _nothing()
+        return np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros(0, np.float32)
     unit = normalize(vectors[index].float(), dim=1) + 0.0  # -0.0 becomes 0.0
     groups = Groups.by_content(unit.numpy())
-    score, near = nearest(unit[groups.first], k, search, findings, source)
-    row, slot = torch.nonzero(near >= 0, as_tuple=True)
-    own = np.arange(len(groups.size))
-    source_, target = np.concatenate([row.numpy(), own]), np.concatenate([near[row, slot].numpy(), own])
-    row_, col, value = groups.spread(source_, target, np.concatenate([score[row, slot].numpy(), np.ones_like(own)]), k)
-    return index[row_], index[col], value
-
-
-def _nothing() -> Edges:
-    return np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros(0, np.float32)
+    score, near = nearest(unit[torch.from_numpy(groups.first)], k, search, findings, source)
+    own, place = np.arange(len(near)), torch.nonzero(near >= 0, as_tuple=True)
+    row, col = np.concatenate([place[0].numpy(), own]), np.concatenate([near[place].numpy(), own])
+    value = np.concatenate([score[place].numpy(), np.ones(len(own), np.float32)])
+    row, col, value = groups.spread(row, col, value, k)
+    return index[row], index[col], value
 
 
 def _tell(findings: Findings | None, reason: str, count: int) -> None:
@@ -197,10 +194,10 @@ def _by_tfidf(texts: list[str], k: int, findings: Findings | None) -> Edges:
 
     vectorizer = TfidfVectorizer(sublinear_tf=True, token_pattern=r"(?u)\b\w+\b", dtype=np.float32)
     words = vectorizer.build_analyzer()
-    reason = f"item whose title has no word, or only such as more than {MAX_TITLES:,} titles have: no similar items by it"
+    reason = f"item whose title has no word that at most {MAX_TITLES:,} titles have: no similar items by it"
     if not any(words(text) for text in texts):  # the vectorizer refuses an empty vocabulary
         _tell(findings, reason, len(texts))
-        return _nothing()
+        return np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros(0, np.float32)
     weights = vectorizer.fit_transform(texts).tocsc()
     weights = weights[:, np.diff(weights.indptr) <= MAX_TITLES]
     length = np.sqrt(np.asarray(weights.power(2).sum(axis=1))).ravel()

@@ -47,6 +47,7 @@ def load(path: str | Path) -> RecGraph:
     graph = RecGraph(relations, fields[ITEM], fields[USER])
     graph.epoch, graph.refused = about["epoch"], about["refused"]
     graph.config, graph.manifest = about["config"], about["manifest"]
+    graph.measured = about.get("measured", {})  # earlier versions measured nothing
     if find_spec("pyarrow") is not None:
         _load_tables(graph, folder)
     return graph
@@ -74,6 +75,7 @@ def _describe(graph: RecGraph) -> dict[str, Any]:
         },
         "epoch": graph.epoch,
         "refused": graph.refused,
+        "measured": graph.measured,
         "config": graph.config,
         "manifest": graph.manifest,
     }

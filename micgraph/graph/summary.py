@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -27,13 +27,15 @@ class Summary:
         nodes: type -> count.
         edges: relation -> count.
         degrees: "source -> relation" and "target <- relation" -> the degrees at :data:`QUANTILES`.
-        refused: reason -> rows that are not in the graph.
+        refused: reason -> rows that are not in the graph, and items without edges of a source.
+        measured: what was done approximately -> the share that was measured.
     """
 
     nodes: dict[str, int]
     edges: dict[str, int]
     degrees: dict[str, tuple[int, ...]]
     refused: dict[str, int]
+    measured: dict[str, float] = field(default_factory=dict)
 
     def __str__(self) -> str:
         return "\n".join(table.text() for table in self.tables())
@@ -42,16 +44,18 @@ class Summary:
         return "\n".join(table.html() for table in self.tables())
 
     def tables(self) -> list[Table]:
-        """Nodes, edges, degrees and refused rows."""
+        """Nodes, edges, degrees, refused rows, and what was measured, if anything was."""
 
         def counts(of: dict[str, int]) -> tuple[tuple[str, ...], ...]:
             return tuple((name, f"{count:,}") for name, count in of.items())
 
+        shares = tuple((name, f"{100 * share:.1f}%") for name, share in self.measured.items())
         return [
             Table("nodes", ("count",), counts(self.nodes)),
             Table("edges", ("count",), counts(self.edges)),
             Table("degrees", HEADS, tuple((name, *(f"{d:,}" for d in row)) for name, row in self.degrees.items())),
             Table("refused rows", ("count",), counts(self.refused) or (("none", "0"),)),
+            *([Table("measured", ("share",), shares)] if shares else []),
         ]
 
 
@@ -59,7 +63,7 @@ def summarise(graph: RecGraph) -> Summary:
     """Count the nodes and edges of ``graph``."""
     edges = {name: rel.n_edges for name, rel in graph.relations.items()}
     found = {name: quantiles(degree) for name, degree in degrees(graph).items()}
-    return Summary(graph.n_nodes, edges, found, dict(graph.refused))
+    return Summary(graph.n_nodes, edges, found, dict(graph.refused), dict(graph.measured))
 
 
 def degrees(graph: RecGraph) -> dict[str, Tensor]:

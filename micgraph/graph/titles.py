@@ -7,13 +7,16 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
+from tqdm.auto import tqdm
 
 from micgraph.schema import ConfigError, MissingExtraError
 
 Encoder = str | Callable[[list[str]], Any]
 ENCODERS = ("tfidf", "wordllama", "sentence-transformers")
+_PART = 4096
 
 
 def check_encoder(encode: Any, checkpoint: Any) -> None:
@@ -63,7 +66,7 @@ def _wordllama(texts: list[str]) -> Any:
     except ImportError as error:
         raise _missing("wordllama") from error
     model = wordllama.WordLlama.load(cache_dir=os.path.dirname(wordllama.__file__), disable_download=True)
-    return model.embed(texts)
+    return _in_parts(model.embed, texts)
 
 
 def _sentence_transformers(texts: list[str], checkpoint: str) -> Any:
@@ -72,7 +75,21 @@ def _sentence_transformers(texts: list[str], checkpoint: str) -> Any:
     except ImportError as error:
         raise _missing("sentence-transformers") from error
     model = SentenceTransformer(checkpoint, local_files_only=True)
-    return model.encode(texts, batch_size=128, show_progress_bar=False, convert_to_numpy=True)
+
+    def encode(part: list[str]) -> Any:
+        return model.encode(part, batch_size=128, show_progress_bar=False, convert_to_numpy=True)
+
+    return _in_parts(encode, texts)
+
+
+def _in_parts(encode: Callable[[list[str]], Any], texts: list[str]) -> Any:
+    """The vectors of some thousand titles at a time, with a bar."""
+    with tqdm(total=len(texts), desc="titles to vectors", leave=False, delay=1) as bar:
+        parts = []
+        for begin in range(0, len(texts), _PART):
+            parts.append(encode(texts[begin : begin + _PART]))
+            bar.update(len(parts[-1]))
+    return np.concatenate(parts) if parts else np.zeros((0, 1), np.float32)
 
 
 def _missing(package: str) -> MissingExtraError:

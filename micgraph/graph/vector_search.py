@@ -6,16 +6,13 @@ import logging
 import time
 from dataclasses import dataclass, field
 from importlib.util import find_spec
-from typing import Literal
 
 import torch
 from torch import Tensor
 from tqdm.auto import tqdm
 
-from micgraph.knn import Ragged, topk
-from micgraph.knn.inverted import near
+from micgraph.knn import Ragged, near, topk
 
-Search = Literal["auto", "exact", "ivf"]
 SEARCHES = ("auto", "exact", "ivf")
 MANY = 100_000
 """Distinct vectors above which ``"auto"`` searches approximately."""
@@ -40,7 +37,7 @@ class Findings:
 
 
 def nearest(
-    vectors: Tensor, k: int, search: Search, findings: Findings | None = None, source: str = "vectors"
+    vectors: Tensor, k: int, search: str, findings: Findings | None = None, source: str = "vectors"
 ) -> tuple[Tensor, Tensor]:
     """The ``k`` nearest other rows of each row by inner product.
 

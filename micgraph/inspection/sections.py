@@ -16,9 +16,9 @@ from micgraph.schema import EDGE_TYPES
 
 def of_facts(facts: Facts, graph: RecGraph) -> list[Table]:
     """Schema, counts, degrees, sessions, times, overlap and items without edges."""
-    nodes, edges, degrees, refused = facts.summary.tables()
+    nodes, _, degrees, *rest = facts.summary.tables()
     tables = [nodes, _relations(facts), *_fields(facts), degrees]
-    tables += [*_sessions(facts), *_times(facts), *_overlaps(facts), _alone(facts, graph), refused]
+    tables += [*_sessions(facts), *_times(facts), *_overlaps(facts), _alone(facts, graph), *rest]
     return tables
 
 

@@ -9,6 +9,7 @@ from typing import Any, TypeVar, cast
 
 import torch
 from torch import Tensor
+from tqdm.auto import tqdm
 
 from micgraph.graph.elapsed import gaps
 from micgraph.graph.fields import Fields, take
@@ -131,7 +132,8 @@ class Retriever:
             if "col" in self._stored:
                 return NeighborTable(self._stored["col"], self._stored["score"])
             if kind == "near":
-                return neighbors(self.items, size, "cosine")
+                with tqdm(total=len(self.items), desc="neighbours of items", leave=False, delay=1) as bar:
+                    return neighbors(self.items, size, "cosine", watch=bar.update)
             if kind == "follows":
                 return following(self.clicks, ahead, decay, size)
             if kind == "ease":
@@ -153,7 +155,12 @@ class Retriever:
     def _encode_users(self) -> Tensor:
         everyone = torch.arange(self.graph.n_users, device=self.device)
         histories = Ragged(self.clicks.indptr, self.clicks.col.long(), self.clicks.time)
-        return torch.cat([q.own.float() for q in self.encode(histories, everyone)])
+        own = []
+        with tqdm(total=len(everyone), desc="vectors of users", leave=False, delay=1) as bar:
+            for queries in self.encode(histories, everyone):
+                own.append(queries.own.float())
+                bar.update(len(own[-1]))
+        return torch.cat(own)
 
     def allow(self, ids: Tensor) -> Allowed:
         """The items ``ids`` int64 [C] as the only ones that may be recommended: made once for all batches."""

@@ -87,9 +87,10 @@ def test_tags_keep_their_order() -> None:
 
 
 def test_embeddings() -> None:
-    found = encode(("c", "a", "zz"), embedding=[[1.0, 2.0], [3.0, None], [5.0, 6.0]])
-    assert found.fields["embedding"].values.tolist() == [[3.0, 0.0], [0.0, 0.0], [1.0, 2.0]]
-    assert found.fields["embedding"].size == 2
+    for gap in (None, float("nan"), float("inf"), float("-inf")):
+        found = encode(("c", "a", "zz"), embedding=[[1.0, 2.0], [3.0, gap], [5.0, 6.0]])
+        assert found.fields["embedding"].values.tolist() == [[0.0, 0.0], [0.0, 0.0], [1.0, 2.0]]
+        assert found.fields["embedding"].size == 2
     with pytest.raises(SchemaError, match="embedding: expected vectors of one length"):
         encode(embedding=[[1.0, 2.0], [3.0], None])
 
