@@ -3,9 +3,9 @@
     python benchmarks/semantic.py [--items 200000] [--dim 64] [--noise 1.0] [--titles 0] [--hnsw]
 
 Vectors are generated: one direction for every 100 items, and around it normal noise whose length is ``--noise`` times
-the direction's (100 leaves hardly any direction). The exact search is timed on 1,000 of the items and multiplied. Seconds
-are processor time of one thread. ``--titles N`` times tf-idf of N titles of six words by Zipf's law among 50,000
-instead; ``--hnsw`` adds FAISS's graphs at several widths. The last line is JSON.
+the direction's (100 leaves hardly any direction). The exact search is timed on 1,000 of the items and multiplied.
+Seconds are processor time of one thread. ``--titles N`` times tf-idf of N titles of six words by Zipf's law among
+50,000 instead; ``--hnsw`` adds FAISS's graphs at several widths. The last line is JSON.
 """
 
 from __future__ import annotations

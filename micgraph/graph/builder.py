@@ -63,9 +63,10 @@ class BuildConfig:
             texts -> array).
         checkpoint: the local folder of the sentence-transformers model; nothing is downloaded.
         semantic_k: similar items per item and source.
-        semantic_search: how vectors of items are compared: "exact" is every pair; "ivf" is approximate, by FAISS, with
-            the share of the true neighbours that it finds measured and kept in the graph's ``measured``; "auto" takes it
-            for more than 100,000 distinct vectors, where FAISS is installed. Words, tags and categories are exact.
+        semantic_search: how vectors of items (embeddings, encoded titles) are compared: "exact" is every pair; "ivf" is
+            approximate, by FAISS, with the share of the true neighbours that it finds in the graph's ``measured``;
+            "auto" takes it for more than 100,000 distinct vectors, where FAISS is installed. tf-idf, tags and
+            categories are always exact.
         keep_unclicked: items of the items table that nobody has clicked are nodes too, so that they have vectors and
             can be recommended. They have their features and similarity edges but no id that a tower could learn: the
             id's code is 0, "never seen". Neither drawn negatives nor a softmax over the catalogue have them, since

@@ -16,7 +16,6 @@ from torch import Tensor
 
 from micgraph import rng
 
-
 EDGE_BYTES = 8
 """What an edge may take at the most."""
 

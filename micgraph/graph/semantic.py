@@ -158,7 +158,7 @@ def by_title(
 def by_vectors(
     vectors: Tensor, k: int, search: str = "auto", findings: Findings | None = None, source: str = EMBEDDING
 ) -> Edges:
-    """The ``k`` rows with the largest cosine; a row of zeros, or with NaN or infinity, has no neighbours and is nobody's.
+    """The ``k`` rows with the largest cosine; one of zeros, or with NaN or infinity, has none and is nobody's.
 
     Equal vectors are each other's neighbours first, the next ones in id order, cyclically. Among different ones that
     are equally near, those of which the first comes first win.

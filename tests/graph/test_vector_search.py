@@ -1,4 +1,4 @@
-"""Approximate search of many vectors: what it reports, the same edges from any number of threads, and when it is used."""
+"""Approximate search of many vectors: what it reports, the same edges on any number of threads, when it is used."""
 
 from __future__ import annotations
 
