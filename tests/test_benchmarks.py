@@ -51,3 +51,16 @@ def test_both_samplers_give_whole_batches(monkeypatch: pytest.MonkeyPatch) -> No
         short = edges | {kind: edges[kind][:, 1:]}
         with pytest.raises(AssertionError):
             sides.check((nodes, short, features), 0)
+
+
+@pytest.mark.parametrize("arguments", [["--items", "3000", "--hnsw"], ["--titles", "2000"]])
+def test_similar_items(arguments: list[str]) -> None:
+    pytest.importorskip("faiss", reason="the cpu extra is not installed")
+    command = [sys.executable, "benchmarks/semantic.py", *arguments]
+    done = subprocess.run(command, cwd=REPOSITORY, check=True, stdout=subprocess.PIPE, text=True, timeout=300)
+    found = json.loads(done.stdout.splitlines()[-1])
+    if "--titles" in arguments:
+        assert found["titles"] == 2000 and found["edges"] > 10_000 and found["seconds"] > 0
+    else:
+        assert found["items"] == 3000 and found["exact_s"] > 0 and found["approximate_s"] > 0
+        assert 0.9 < found["recall"] <= 1 and abs(found["recall"] - found["reported_recall"]) < 0.05

@@ -45,7 +45,8 @@ def test_the_recall_is_that_of_a_search_by_hand(faiss: Any, monkeypatch: pytest.
         monkeypatch.setattr(inverted, "SAMPLE", sample)
         monkeypatch.setattr(inverted, "AIM", aim)
         found = near(vectors, k, "test")
-        rows = np.random.default_rng(inverted._SEED).permutation(len(vectors))[:sample]
+        rows = inverted.sampled(len(vectors))
+        assert len(set(rows.tolist())) == len(rows) == min(sample, len(vectors))
         hits = [len(brute_force(vectors, row, k) & set(found.ids[row].tolist())) for row in rows.tolist()]
         assert found.recall == pytest.approx(sum(hits) / (k * len(rows)))
         assert aim <= found.recall or found.recall > 0.85  # no more than an eighth of the cells is ever read
@@ -53,6 +54,15 @@ def test_the_recall_is_that_of_a_search_by_hand(faiss: Any, monkeypatch: pytest.
         assert (found.ids != own).all() and (found.ids >= 0).all()
         assert torch.allclose(found.score, (vectors[found.ids] * vectors[:, None]).sum(2), atol=1e-5)
         assert (found.score.diff(dim=1) <= 0).all()
+
+
+def test_the_sample_stands_for_all(faiss: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The first centres are vectors too, which find more than others do: they must not be what is measured."""
+    monkeypatch.setattr(inverted, "MOST_CELLS", 0.0)
+    vectors = noise(8_000, 24)
+    found = near(vectors, 5, "test")
+    true = inverted.true_neighbors(vectors, torch.arange(len(vectors)), 5)
+    assert found.recall == pytest.approx(inverted.recall(found.ids.numpy(), true), abs=0.03)
 
 
 def test_a_search_that_reads_too_little_shows_it(
