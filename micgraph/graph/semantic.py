@@ -60,7 +60,6 @@ def similar(
         ConfigError: a source that the items do not have.
     """
     parts: list[Edges] = []
-    findings = findings or Findings()
     for source in sources:
         if source == TITLE and any(titles):
             parts.append(by_title(titles, encode, k, checkpoint, search, findings))
@@ -146,7 +145,7 @@ def by_title(
     index = np.array([i for i, text in enumerate(titles) if text and text.strip()], dtype=np.int64)
     texts = [str(titles[i]).strip() for i in index]
     _tell(findings, "item without a title: no similar items by it", len(titles) - len(index))
-    if encode == "tfidf":
+    if encode == "tfidf" or not texts:
         edges = _by_tfidf(texts, k, findings)
     else:
         number = {text: place for place, text in enumerate(dict.fromkeys(texts))}

@@ -115,6 +115,7 @@ def test_titles_that_repeat_are_encoded_once_and_go_round() -> None:
     assert asked == [["unknown", "other film"]]
     assert set(as_dict(edges)) == {(0, 2), (2, 4), (4, 0), (3, 4)}
     assert findings.notes == {"item without a title: no similar items by it": 2}
+    assert as_dict(by_title([None, " "], encode, 1)) == {} and len(asked) == 1
 
 
 def test_titles_that_too_many_items_have_are_counted() -> None:
