@@ -29,7 +29,7 @@ POINTER, MANIFEST = "current", "manifest.json"
 _VERSION = re.compile(r"(\d{4,})-[0-9a-f]{8}")
 
 
-def publish(path: str | Path, kind: str, version: int, write: Callable[[Path], None], keep: int = 1) -> Path:
+def publish(path: str | Path, kind: str, version: int, write: Callable[[Path], None], keep: int | None = 1) -> Path:
     """Write a new version of the artifact at ``path`` and make it the live one.
 
     Args:
@@ -39,7 +39,7 @@ def publish(path: str | Path, kind: str, version: int, write: Callable[[Path], N
         version: the format version of this kind.
         write: receives an empty folder and writes the files into it. If it raises, the earlier version
             stays live and nothing is left behind.
-        keep: how many versions stay on disk, the new one included.
+        keep: how many versions stay on disk, the new one included; None: all that have been live.
 
     Returns:
         The folder of the new version.
@@ -50,6 +50,7 @@ def publish(path: str | Path, kind: str, version: int, write: Callable[[Path], N
     root = Path(path)
     _refuse_foreign(root, kind)
     root.mkdir(parents=True, exist_ok=True)
+    before = _serial(live(root)) if exists(root) else 0
     serial = max((_serial(p) for p in root.iterdir()), default=0) + 1
     folder = root / f"{serial:04d}-{uuid.uuid4().hex[:8]}"
     folder.mkdir()
@@ -59,7 +60,7 @@ def publish(path: str | Path, kind: str, version: int, write: Callable[[Path], N
     except BaseException:
         shutil.rmtree(folder, ignore_errors=True)
         raise
-    _sweep(root, serial - keep)
+    _sweep(root, range(before + 1, serial) if keep is None else range(1, serial - keep + 1))
     return folder
 
 
@@ -81,13 +82,43 @@ def _make_live(root: Path, folder: Path, kind: str, version: int) -> None:
     _to_disk(root)
 
 
-def _sweep(root: Path, last: int) -> None:
-    """Remove the versions up to number ``last``, and pointers that a crash has left."""
+def _sweep(root: Path, gone: range) -> None:
+    """Remove the versions with these numbers, and pointers that a crash has left."""
     for old in sorted(root.iterdir()):
         if old.name.startswith(f"{POINTER}."):
             old.unlink(missing_ok=True)
-        elif 0 < _serial(old) <= last:
+        elif _serial(old) in gone:
             shutil.rmtree(old, ignore_errors=True)
+
+
+def versions(path: str | Path) -> list[Path]:
+    """The folders of an artifact's versions on disk, oldest first: the last one is live. :func:`resolve` takes each.
+
+    Raises:
+        ArtifactError: nothing has been published at ``path``.
+    """
+    root = Path(path)
+    last = _serial(live(root))
+    return sorted((p for p in root.iterdir() if 0 < _serial(p) <= last), key=_serial)
+
+
+def drop_old(path: str | Path) -> None:
+    """Remove all versions of an artifact but the live one.
+
+    Raises:
+        ArtifactError: nothing has been published at ``path``.
+    """
+    for old in versions(path)[:-1]:
+        shutil.rmtree(old)
+
+
+def live(path: str | Path) -> Path:
+    """The folder of the live version, which nothing has verified.
+
+    Raises:
+        ArtifactError: nothing has been published at ``path``.
+    """
+    return Path(path) / str(_pointer(Path(path))["folder"])
 
 
 def exists(path: str | Path) -> bool:
@@ -106,6 +137,9 @@ def checksum(path: str | Path) -> str:
 
 def resolve(path: str | Path, kind: str, version: int) -> Path:
     """The verified folder of the live version.
+
+    Args:
+        path: the artifact's directory; or the folder of one of its :func:`versions`, for that version.
 
     Raises:
         ArtifactError: nothing there, another kind, another format version, a file missing or a byte changed.
@@ -143,6 +177,11 @@ def _verify(root: Path, folder: Path, digest: str) -> None:
 
 def _pointer(root: Path) -> dict[str, Any]:
     remedy = "check the path, or make the directory again"
+    if _serial(root) and (root / MANIFEST).is_file():  # one version
+        text = (root / MANIFEST).read_bytes()
+        about = json.loads(text)
+        digest = hashlib.sha256(text).hexdigest()
+        return {"kind": about["kind"], "format": about["format"], "folder": ".", "manifest": digest}
     if not (root / POINTER).is_file():
         got = "a directory without the file 'current'" if root.is_dir() else "no such directory"
         raise ArtifactError(str(root), "a directory saved by micgraph", got, remedy)

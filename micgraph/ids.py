@@ -92,6 +92,12 @@ class IdMap:
         number = np.asarray(index, dtype=np.int64).reshape(-1)
         return self.values.take(pa.array(number, mask=number < 0))
 
+    def order(self) -> np.ndarray:
+        """The numbers in the order of their ids, int64 [n]: 0..n-1 where nothing was added by :meth:`extend`."""
+        import pyarrow.compute as pc
+
+        return np.asarray(pc.array_sort_indices(_storage(self.values))).astype(np.int64)
+
     def extend(self, new_ids: Any) -> IdMap:
         """A map that also knows ``new_ids``: old numbers stay, new ids follow in sorted order.
 

@@ -1,15 +1,18 @@
-"""Tensors that grow by appending, in memory or as files that are mapped once they are whole."""
+"""Tensors and columns of ids that grow by appending, in memory or as files that are mapped once they are whole."""
 
 from __future__ import annotations
 
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
 import torch
 from numpy.typing import DTypeLike, NDArray
 from torch import Tensor
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 Array = NDArray[Any]
 
@@ -27,6 +30,8 @@ class Buffers:
         self._folder = folder
         self._parts: dict[str, list[Array]] = {}
         self._files: dict[str, BinaryIO] = {}
+        self._ids: dict[str, list[pa.RecordBatch]] = {}
+        self._writers: dict[str, tuple[pa.NativeFile, pa.RecordBatchWriter]] = {}
 
     def append(self, name: str, values: Array) -> None:
         """Add ``values`` [n] at the end of a tensor; its type is that of the first ones."""
@@ -52,6 +57,33 @@ class Buffers:
         _forget(path)
         return found
 
+    def append_ids(self, name: str, ids: pa.Array) -> None:
+        """Add ``ids`` [n] at the end of a column; its type is that of the first ones."""
+        import pyarrow as pa
+
+        batch = pa.record_batch({"id": ids})
+        if self._folder is None:
+            self._ids.setdefault(name, []).append(batch)
+            return
+        if name not in self._writers:
+            file = pa.OSFile(str(self._folder / name), "wb")
+            self._writers[name] = file, pa.ipc.new_file(file, batch.schema)
+        self._writers[name][1].write_batch(batch)
+
+    def finish_ids(self, name: str) -> pa.ChunkedArray:
+        """Everything that was appended under this name, as one column; the name is free again."""
+        import pyarrow as pa
+
+        if self._folder is None:
+            return pa.Table.from_batches(self._ids.pop(name))["id"]
+        file, writer = self._writers.pop(name)
+        writer.close()
+        file.close()
+        path = self._folder / name
+        found = pa.ipc.open_file(pa.memory_map(str(path))).read_all()["id"]
+        _forget(path)
+        return found
+
     def room(self, name: str, size: int, kind: DTypeLike) -> Array:
         """An array [size] to be written in any order, in a file of its own where there is a folder."""
         if self._folder is None or not size:
@@ -65,8 +97,12 @@ class Buffers:
         """Close what was begun and not finished."""
         for file in self._files.values():
             file.close()
+        for sink, _ in self._writers.values():
+            sink.close()
         self._files.clear()
         self._parts.clear()
+        self._writers.clear()
+        self._ids.clear()
 
 
 def _forget(path: Path) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from contextlib import closing
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from tempfile import gettempdir
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -23,6 +23,7 @@ from micgraph.graph.memory import memory, part_rows
 from micgraph.graph.numbering import Numbered, numbered
 from micgraph.graph.recgraph import RecGraph
 from micgraph.graph.relation import Relation
+from micgraph.graph.residue import Residue
 from micgraph.graph.scratch import Scratch
 from micgraph.graph.semantic import SOURCES, similar
 from micgraph.graph.split import Split
@@ -33,10 +34,12 @@ from micgraph.schema import (
     CATEGORY,
     CO_OCCURS,
     CONTAINS,
+    ITEM,
     ITEM_ID,
     SIMILAR,
     TAGS,
     TITLE,
+    USER,
     USER_ID,
     ConfigError,
     InputError,
@@ -153,8 +156,7 @@ def _bounded(log: Log, config: BuildConfig, out: Path | None) -> RecGraph:
     with Scratch(parent, f"{out.name}-building" if out else "micgraph-building") as folder:
         graph = _graph(log, config, folder)
         if out is not None:
-            saved = storage.save(graph, out)
-            graph.relations = storage.map_relations(saved, {name: rel.n_cols for name, rel in graph.relations.items()})
+            storage.map_edges(graph, storage.save(graph, out))
     return graph
 
 
@@ -171,15 +173,13 @@ def _graph(log: Log, config: BuildConfig, folder: Path | None) -> RecGraph:
     """The graph; with a folder, its edges lie in files that are unlinked there."""
     if config.keep_unclicked and log.items is None:
         raise InputError("log", "a table of items with keep_unclicked", "none", "read the log with items=")
-    events, relations, baskets = _edges(log, config, folder)
-    catalogue = encode_fields(_table(log, "items"), events.items, ITEM_ID, np.diff(baskets.ptr) > 0)
-    people = encode_fields(_table(log, "users"), events.users, USER_ID)
+    events, relations, baskets, residue = _edges(log, config, folder)
+    catalogue = encode_fields(feature_table(log, "items"), events.items, ITEM_ID, np.diff(baskets.ptr) > 0)
+    people = encode_fields(feature_table(log, "users"), events.users, USER_ID)
     findings = Findings()
-    if sources := _sources(catalogue, config):
-        titles, how = _titles(catalogue), (config.encode, config.semantic_k, config.checkpoint, config.semantic_search)
-        relations[SIMILAR] = similar(catalogue.fields, titles, sources, *how, findings)
+    found = semantic_edges(catalogue, config, findings)
     return RecGraph(
-        relations=relations,
+        relations=relations | ({} if found is None else {SIMILAR: found}),
         item_fields=catalogue.fields,
         user_fields=people.fields,
         users=events.users,
@@ -188,22 +188,33 @@ def _graph(log: Log, config: BuildConfig, folder: Path | None) -> RecGraph:
         user_vocab=people.vocab,
         items_table=catalogue.table,
         epoch=events.epoch,
-        refused=dict(log.refused) | _notes("item", catalogue) | _notes("user", people) | baskets.cuts | findings.notes,
-        measured={f"recall of similar items by {source}": share for source, share in findings.recall.items()},
+        refused=dict(log.refused) | notes("item", catalogue) | notes("user", people) | baskets.cuts | findings.notes,
+        measured=findings.measured,
         config=_settings(config),
         manifest=log.manifest,
+        residue=with_rows(residue, catalogue, people),
     )
 
 
-def _edges(log: Log, config: BuildConfig, folder: Path | None) -> tuple[Numbered, dict[str, Relation], Baskets]:
-    """What clicks make: numbers of users and items, ``clicks``, ``has``, ``contains`` and ``co_occurs``."""
+def _edges(
+    log: Log, config: BuildConfig, folder: Path | None
+) -> tuple[Numbered, dict[str, Relation], Baskets, Residue]:
+    """What clicks make: numbers of users and items, ``clicks``, ``has``, ``contains`` and ``co_occurs``, and a rest."""
     gap, span = duration(config.session_gap), duration(config.session_span)
     with closing(Buffers(folder)) as buffers:
         with numbered(log, config.keep_unclicked) as events:
-            relations = interactions(events, part_rows(config.memory_limit), gap, span, buffers)
+            relations, residue = interactions(events, part_rows(config.memory_limit), gap, span, buffers)
         baskets = distinct_baskets(relations[CONTAINS], config.max_pairs_per_session, buffers)
         relations[CO_OCCURS] = co_occurrences(baskets, config.co_occurs_top_k, buffers)
-    return events, relations, baskets
+    return events, relations, baskets, residue
+
+
+def semantic_edges(catalogue: Encoded, config: BuildConfig, findings: Findings) -> Relation | None:
+    """The relation ``similar`` of items, None where they have nothing to be similar by; ``findings`` is filled in."""
+    if not (sources := _sources(catalogue, config)):
+        return None
+    how = (config.encode, config.semantic_k, config.checkpoint, config.semantic_search)
+    return similar(catalogue.fields, _titles(catalogue), sources, *how, findings)
 
 
 def _sources(catalogue: Encoded, config: BuildConfig) -> tuple[str, ...] | dict[str, float]:
@@ -225,7 +236,8 @@ def _titles(catalogue: Encoded) -> list[str | None]:
     return [None if text is None else str(text) for text in catalogue.table[TITLE].to_pylist()]
 
 
-def _notes(kind: str, encoded: Encoded) -> dict[str, int]:
+def notes(kind: str, encoded: Encoded) -> dict[str, int]:
+    """What a graph says in ``refused`` of the feature table of a node type."""
     if encoded.table is None:
         return {}
     notes = {
@@ -241,5 +253,17 @@ def _settings(config: BuildConfig) -> dict[str, Any]:
     return asdict(config) | {"encode": encode}
 
 
-def _table(log: Log, name: str) -> pa.Table | None:
+def with_rows(residue: Residue, catalogue: Encoded, people: Encoded) -> Residue:
+    """The residue with what the feature tables leave."""
+    both = {ITEM: catalogue, USER: people}
+    return replace(
+        residue,
+        users_table=people.table,
+        waiting={kind: found.waiting for kind, found in both.items() if found.waiting is not None},
+        without_row={kind: found.without_row for kind, found in both.items() if found.without_row is not None},
+    )
+
+
+def feature_table(log: Log, name: str) -> pa.Table | None:
+    """The log's table of ``"items"`` or ``"users"``, None where it has none."""
     return None if getattr(log, name) is None else log.sql(f"SELECT * FROM {{{name}}}")

@@ -34,6 +34,8 @@ class Encoded:
         unknown: rows whose id the graph does not have.
         duplicate: rows whose id came before.
         missing: nodes without a row.
+        waiting: those rows whose id the graph does not have, or None where there are none.
+        without_row: int32 [missing], these nodes; None where there are none, or no table.
     """
 
     fields: Fields
@@ -42,6 +44,8 @@ class Encoded:
     unknown: int = 0
     duplicate: int = 0
     missing: int = 0
+    waiting: pa.Table | None = None
+    without_row: Tensor | None = None
 
 
 def encode_fields(table: pa.Table | None, ids: IdMap, id_name: str, seen: NDArray[np.bool_] | None = None) -> Encoded:
@@ -60,8 +64,6 @@ def encode_fields(table: pa.Table | None, ids: IdMap, id_name: str, seen: NDArra
     Raises:
         SchemaError: the id column is missing, or a column has a type that cannot be a feature.
     """
-    import pyarrow as pa
-
     seen = np.ones(len(ids), dtype=bool) if seen is None else seen
     code = np.where(seen, np.cumsum(seen), 0).astype(np.int32)
     identity = Field(id_name, "categorical", int(seen.sum()) + 1, torch.from_numpy(code))
@@ -69,29 +71,61 @@ def encode_fields(table: pa.Table | None, ids: IdMap, id_name: str, seen: NDArra
         return Encoded({id_name: identity}, missing=len(ids))
     if id_name not in table.column_names:
         raise SchemaError(id_name, f"a column {id_name!r}", table.column_names, "name it through columns={...}")
-    table = _readable(table, id_name)
+    table = readable(table, id_name)
     index = ids.index(table[id_name])
     rows = np.flatnonzero(index >= 0)
     known, first = np.unique(index[rows], return_index=True)
     place = np.full(len(ids), -1, dtype=np.int64)
     place[known] = rows[first]
+    waiting = table.filter(index < 0) if len(rows) < len(index) else None
+    return encode_aligned(identity, table, place, ids, waiting, len(rows) - len(known))
+
+
+def encode_aligned(
+    identity: Field,
+    table: pa.Table,
+    place: NDArray[np.int64],
+    ids: IdMap,
+    waiting: pa.Table | None,
+    duplicate: int = 0,
+    known: Vocab | None = None,
+) -> Encoded:
+    """Encode the rows of a readable table that are the nodes of ``ids``.
+
+    Args:
+        identity: the field of the id.
+        place: int64 [n], each node's row in ``table``, -1 for none.
+        waiting, duplicate: see :class:`Encoded`.
+        known: vocabularies whose codes stay; values that they lack get the next ones.
+    """
+    import pyarrow as pa
+
     aligned = table.take(pa.array(place, mask=place < 0))
-    aligned = aligned.set_column(aligned.column_names.index(id_name), id_name, ids.ids(np.arange(len(ids))))
-    fields, vocab = _learn_fields(aligned, id_name)
-    unknown, duplicate = len(index) - len(rows), len(rows) - len(known)
-    return Encoded({id_name: identity, **fields}, vocab, aligned, unknown, duplicate, len(ids) - len(known))
+    aligned = aligned.set_column(aligned.column_names.index(identity.name), identity.name, ids.values)
+    fields, vocab = _learn_fields(aligned, identity.name, ids.order(), known or {})
+    unknown, absent = 0 if waiting is None else len(waiting), torch.from_numpy(np.flatnonzero(place < 0))
+    return Encoded(
+        fields={identity.name: identity, **fields},
+        vocab=vocab,
+        table=aligned,
+        unknown=unknown,
+        duplicate=duplicate,
+        missing=len(absent),
+        waiting=waiting,
+        without_row=absent.int() if len(absent) else None,
+    )
 
 
-def _learn_fields(aligned: pa.Table, id_name: str) -> tuple[Fields, Vocab]:
-    """The fields of all columns but the id and the title, and their vocabularies."""
+def _learn_fields(aligned: pa.Table, id_name: str, order: NDArray[np.int64], known: Vocab) -> tuple[Fields, Vocab]:
+    """The fields of all columns but the id and the title, and their vocabularies. Numbers are summed in ``order``."""
     fields: Fields = {}
     vocab: Vocab = {}
     for name in (c for c in aligned.column_names if c not in (id_name, TITLE)):
-        kind = _kind(name, aligned[name].type)
+        kind = kind_of(name, aligned[name].type)
         values = _plain(aligned[name], kind)
-        if values.null_count < len(values):
+        if values.null_count < len(values) or name in known:
             if kind != "embedding":
-                vocab[name] = _learn(values, kind)
+                vocab[name] = _learn(values.take(order) if kind == "dense" else values, kind, known.get(name))
             fields[name] = _encode(name, kind, values, vocab.get(name), _width(name, kind, values, vocab))
     return fields, vocab
 
@@ -108,7 +142,7 @@ def encode_rows(table: pa.Table, fields: Fields, vocab: Vocab, ids: IdMap, id_na
     """
     import pyarrow as pa
 
-    table = _readable(table, id_name)
+    table = readable(table, id_name)
     index = ids.index(table[id_name]) if id_name in table.column_names else np.full(len(table), -1)
     codes = torch.cat([fields[id_name].values.cpu(), torch.zeros(1, dtype=torch.int32)])  # -1 reads the last one
     new: Fields = {id_name: replace(fields[id_name], values=codes[torch.from_numpy(index)])}
@@ -118,7 +152,7 @@ def encode_rows(table: pa.Table, fields: Fields, vocab: Vocab, ids: IdMap, id_na
     return new
 
 
-def _readable(table: pa.Table, id_name: str) -> pa.Table:
+def readable(table: pa.Table, id_name: str) -> pa.Table:
     """Tags of items as lists, and booleans as such: DuckDB's are an extension type that few Arrow functions know."""
     import pyarrow as pa
 
@@ -127,7 +161,12 @@ def _readable(table: pa.Table, id_name: str) -> pa.Table:
     return with_tag_lists(table) if id_name == ITEM_ID else table
 
 
-def _kind(name: str, kind: pa.DataType) -> Kind:
+def kind_of(name: str, kind: pa.DataType) -> Kind:
+    """The kind of field that a column of this type becomes.
+
+    Raises:
+        SchemaError: none.
+    """
     import pyarrow.types as t
 
     if t.is_dictionary(kind):
@@ -160,15 +199,18 @@ def _plain(column: Any, kind: Kind) -> pa.Array:
     return values.cast(inner.get(kind, pa.list_(pa.float32())))
 
 
-def _learn(values: pa.Array, kind: Kind) -> pa.Array:
+def _learn(values: pa.Array, kind: Kind, before: pa.Array | None) -> pa.Array:
     import pyarrow as pa
     import pyarrow.compute as pc
 
     if kind == "dense":
-        known = values.drop_null().to_numpy()
-        return pa.array([known.mean(), known.std() or 1.0])
+        numbers = values.drop_null().to_numpy()
+        return pa.array([numbers.mean(), numbers.std() or 1.0]) if len(numbers) else before
     distinct = pc.unique(values.flatten() if kind == "multi" else values).drop_null()
-    return distinct.take(pc.sort_indices(distinct))
+    if before is not None:
+        distinct = distinct.filter(pc.invert(pc.is_in(distinct, value_set=before)))
+    new = distinct.take(pc.sort_indices(distinct))
+    return new if before is None else pa.concat_arrays([before, new])
 
 
 def _width(name: str, kind: Kind, values: pa.Array, vocab: Vocab) -> int:

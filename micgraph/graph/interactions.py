@@ -1,4 +1,4 @@
-"""Clicks and sessions, written part by part: ``clicks``, ``has`` and ``contains``."""
+"""Clicks and sessions, written part by part: ``clicks``, ``has`` and ``contains``, and what they leave out."""
 
 from __future__ import annotations
 
@@ -13,7 +13,8 @@ from micgraph.graph import sessions
 from micgraph.graph.buffers import Buffers
 from micgraph.graph.numbering import MICROS, Numbered
 from micgraph.graph.relation import Relation
-from micgraph.schema import CLICKS, CONTAINS, HAS, SESSION_ID
+from micgraph.graph.residue import Residue
+from micgraph.schema import CLICKS, CONTAINS, HAS, ORDINAL, SESSION_ID
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -23,8 +24,13 @@ Ints = NDArray[Any]
 _TENSORS = tuple(f"{name}.{part}" for name in (CLICKS, HAS, CONTAINS) for part in ("col", "time"))
 
 
-def interactions(events: Numbered, rows: int, gap: int, span: int, buffers: Buffers) -> dict[str, Relation]:
-    """The relations of users, sessions and items.
+_MICROS, _ORDINAL, _SESSIONS = "residue.micros", "residue.ordinal", "residue.sessions"
+
+
+def interactions(
+    events: Numbered, rows: int, gap: int, span: int, buffers: Buffers
+) -> tuple[dict[str, Relation], Residue]:
+    """The relations of users, sessions and items, and what the events have beyond them.
 
     Users are whole in a part, and parts come in the order of users, so what is written one after the other is the rows
     in their order.
@@ -40,23 +46,26 @@ def interactions(events: Numbered, rows: int, gap: int, span: int, buffers: Buff
     total = 0
     with tqdm(total=int(events.indptr[-1]), desc="clicks and sessions", unit_scale=True, leave=False, delay=1) as bar:
         for part in events.parts(rows):
-            size = _write(part, events.epoch, total, (gap, span), of_user, buffers)
+            size = _write(part, events, total, (gap, span), of_user, buffers)
             sizes.append(size)
             total += len(size)
             bar.update(len(part))
     edges = {name: buffers.finish(name) for name in _TENSORS}
     indptr = {CLICKS: events.indptr, HAS: _offsets(of_user), CONTAINS: _offsets(np.concatenate(sizes))}
     n_cols = {CLICKS: len(events.items), HAS: total, CONTAINS: len(events.items)}
-    return {
+    relations = {
         name: Relation(torch.from_numpy(indptr[name]), edges[f"{name}.col"], n_cols[name], time=edges[f"{name}.time"])
         for name in (CLICKS, HAS, CONTAINS)
     }
+    return relations, _residue(events, buffers)
 
 
-def _write(part: pa.Table, epoch: int, n_before: int, cuts: tuple[int, int], of_user: Ints, buffers: Buffers) -> Ints:
+def _write(
+    part: pa.Table, events: Numbered, n_before: int, cuts: tuple[int, int], of_user: Ints, buffers: Buffers
+) -> Ints:
     """Write a part's edges, count its sessions by user into ``of_user``; returns the sizes of the sessions."""
     user, item, micros = (part[name].to_numpy() for name in ("user_index", "item_index", "micros"))
-    time = (micros // MICROS - epoch).astype(np.int32)
+    time = (micros // MICROS - events.epoch).astype(np.int32)
     given = part[SESSION_ID] if SESSION_ID in part.column_names else None
     session = sessions.assign(user.astype(np.int64), micros, given, *cuts)
     order = np.argsort(session, kind="stable")
@@ -71,7 +80,22 @@ def _write(part: pa.Table, epoch: int, n_before: int, cuts: tuple[int, int], of_
     for name, (col, when) in parts.items():
         buffers.append(f"{name}.col", col)
         buffers.append(f"{name}.time", when)
+    if events.fractions:
+        buffers.append(_MICROS, (micros % MICROS).astype(np.int32))
+    if events.ordinals:
+        buffers.append(_ORDINAL, part[ORDINAL].to_numpy())
+    if given is not None:
+        buffers.append_ids(_SESSIONS, given.take(first).combine_chunks())
     return size.astype(np.int32)
+
+
+def _residue(events: Numbered, buffers: Buffers) -> Residue:
+    given = buffers.finish_ids(_SESSIONS) if SESSION_ID in events.log.columns else None
+    return Residue(
+        micros=buffers.finish(_MICROS) if events.fractions else None,
+        ordinal=buffers.finish(_ORDINAL) if events.ordinals else None,
+        sessions=given if given is not None and given.null_count < len(given) else None,
+    )
 
 
 def _offsets(size: Ints) -> Ints:

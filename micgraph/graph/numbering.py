@@ -14,7 +14,7 @@ from micgraph.graph import ingest
 from micgraph.graph.events import Log
 from micgraph.graph.watched import watched
 from micgraph.ids import IdMap
-from micgraph.schema import ITEM_ID, SESSION_ID, USER_ID, InputError
+from micgraph.schema import ITEM_ID, ORDINAL, SESSION_ID, USER_ID, InputError
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -36,6 +36,8 @@ class Numbered:
         users, items: external ids, numbered in their order.
         indptr: int64 [n_users + 1], where each user's events begin, ordered by user.
         epoch: the second of the first event.
+        fractions: whether any time has a fraction of a second.
+        ordinals: whether any ordinal is not 0.
     """
 
     log: Log
@@ -44,11 +46,15 @@ class Numbered:
     items: IdMap
     indptr: NDArray[np.int64]
     epoch: int
+    fractions: bool
+    ordinals: bool
 
     def parts(self, rows: int) -> Iterator[pa.Table]:
         """The events in parts of consecutive users with at most ``rows`` events each (a user that has more is a part):
-        ``user_index, item_index, micros`` and perhaps ``session_id``, ordered by (user, micros, ordinal, item)."""
+        ``user_index, item_index, micros``, ``session_id`` where the log has it and ``ordinal`` where any is not 0,
+        ordered by (user, micros, ordinal, item)."""
         given = [SESSION_ID] if SESSION_ID in self.log.columns else []
+        given += [ORDINAL] if self.ordinals else []
         query = (
             f"SELECT {', '.join(['user_index', 'item_index', 'micros', *given])} FROM {self.table} "
             "WHERE user_index >= $first AND user_index < $last ORDER BY user_index, micros, ordinal, item_index"
@@ -82,7 +88,7 @@ def numbered(log: Log, keep_unclicked: bool = False) -> Iterator[Numbered]:
         users, items = (log.sql(f"SELECT * FROM {name} ORDER BY n") for name in (user, item))
         indptr = np.concatenate([[0], np.cumsum(users["events"].to_numpy(), dtype=np.int64)])
         user_ids, item_ids = (IdMap(ids.combine_chunks()) for ids in (users[USER_ID], items[ITEM_ID]))
-        yield Numbered(log, table, user_ids, item_ids, indptr, epoch)
+        yield Numbered(log, table, user_ids, item_ids, indptr, epoch, *_beyond(log))
     finally:
         for name in (user, item, table):
             log.con.execute(f"DROP TABLE IF EXISTS {name}")
@@ -94,9 +100,25 @@ def _epoch(log: Log) -> int:
         got = f"none ({', '.join(f'{n:,} {reason}' for reason, n in log.refused.items()) or 'an empty source'})"
         raise InputError("log", "at least one event", got, "check the source, positive_events and the split")
     first, last = (int(micros) // MICROS for micros in ends)
+    check_span(first, last)
+    return first
+
+
+def check_span(first: int, last: int) -> None:
+    """Refuse seconds that are too far apart for int32.
+
+    Raises:
+        InputError: by more than 68 years.
+    """
     if last - first >= 2**31:
         raise InputError("timestamp", "times within 68 years", "a longer span", "check time_unit, or filter the log")
-    return first
+
+
+def _beyond(log: Log) -> tuple[bool, bool]:
+    """Whether the log's times have fractions of seconds, and whether it has ordinals: what a graph's tensors lack."""
+    query = f"SELECT bool_or(timestamp % {MICROS} <> 0), bool_or({ORDINAL} <> 0) FROM {log.table}"
+    fractions, ordinals = log.con.execute(query).fetchall()[0]
+    return bool(fractions), bool(ordinals)
 
 
 def _number(log: Log, table: str, key: str, query: str) -> None:

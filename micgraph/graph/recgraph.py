@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
     from torch_geometric.data import HeteroData
 
+    from micgraph.graph.residue import Residue
     from micgraph.graph.summary import Summary
     from micgraph.ids import IdMap
 
@@ -39,6 +40,7 @@ class RecGraph:
         measured: what -> the share that was measured of what the build did approximately.
         config: the build's settings.
         manifest: how the split made the log, or None.
+        residue: what :func:`micgraph.append` needs beside the rest, or None where nothing can be appended.
     """
 
     relations: dict[str, Relation]
@@ -54,6 +56,7 @@ class RecGraph:
     measured: dict[str, float] = field(default_factory=dict)
     config: dict[str, Any] = field(default_factory=dict)
     manifest: dict[str, Any] | None = None
+    residue: Residue | None = None
 
     def __post_init__(self) -> None:
         self._reversed: dict[str, Relation] = {}
@@ -201,6 +204,9 @@ class RecGraph:
     @classmethod
     def load(cls, path: str | Path) -> RecGraph:
         """Read a graph that :meth:`save` wrote; its tensors are memory-mapped.
+
+        Args:
+            path: the graph's directory; or the folder of one version in it, see :func:`micgraph.artifact.versions`.
 
         Raises:
             ArtifactError: missing, damaged, of another kind or format version.

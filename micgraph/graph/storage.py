@@ -1,4 +1,7 @@
-"""A RecGraph on disk: safetensors for tensors, Parquet for ids, vocabularies and raw features, JSON for the rest."""
+"""A RecGraph on disk: safetensors for tensors, Parquet for ids, vocabularies and raw features, JSON for the rest.
+
+The folder ``residue``, where there is one, holds what only :func:`micgraph.append` reads.
+"""
 
 from __future__ import annotations
 
@@ -11,6 +14,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from micgraph import artifact
+from micgraph.graph import residue
 from micgraph.graph.fields import Field, Fields
 from micgraph.graph.recgraph import RecGraph
 from micgraph.graph.relation import Relation
@@ -24,8 +28,12 @@ KIND, FORMAT = "graph", 1
 RELATIONS = "relations.safetensors"
 
 
-def save(graph: RecGraph, path: str | Path) -> Path:
-    """Publish ``graph`` at ``path``; see :meth:`RecGraph.save`. Returns the folder of the new version."""
+def save(graph: RecGraph, path: str | Path, keep: int | None = 1) -> Path:
+    """Publish ``graph`` at ``path``; see :meth:`RecGraph.save` and, for ``keep``, :func:`micgraph.artifact.publish`.
+
+    Returns:
+        The folder of the new version.
+    """
 
     def write(folder: Path) -> None:
         tensors = {f"{n}.{part}": t for n, rel in graph.relations.items() for part, t in rel.tensors().items()}
@@ -33,9 +41,11 @@ def save(graph: RecGraph, path: str | Path) -> Path:
         for kind, fields in ((ITEM, graph.item_fields), (USER, graph.user_fields)):
             write_tensors(_field_tensors(fields), folder / f"{kind}_fields.safetensors")
         _save_tables(graph, folder)
+        if graph.residue is not None:
+            residue.save(graph.residue, folder)
         (folder / "graph.json").write_text(json.dumps(_describe(graph), indent=1), encoding="utf-8")
 
-    return artifact.publish(path, KIND, FORMAT, write)
+    return artifact.publish(path, KIND, FORMAT, write, keep)
 
 
 def load(path: str | Path) -> RecGraph:
@@ -50,7 +60,14 @@ def load(path: str | Path) -> RecGraph:
     graph.measured = about.get("measured", {})  # earlier versions measured nothing
     if find_spec("pyarrow") is not None:
         _load_tables(graph, folder)
+        graph.residue = residue.load(folder) if about.get("residue") else None
     return graph
+
+
+def map_edges(graph: RecGraph, folder: Path) -> None:
+    """Let a graph that was saved in ``folder`` read its edges from there."""
+    graph.relations = map_relations(folder, {name: rel.n_cols for name, rel in graph.relations.items()})
+    graph.residue = None if graph.residue is None else residue.load(folder)
 
 
 def map_relations(folder: Path, n_cols: dict[str, int]) -> dict[str, Relation]:
@@ -73,6 +90,7 @@ def _describe(graph: RecGraph) -> dict[str, Any]:
         "fields": {
             k: [{"name": f.name, "kind": f.kind, "size": f.size} for f in fs.values()] for k, fs in fields.items()
         },
+        "residue": graph.residue is not None,
         "epoch": graph.epoch,
         "refused": graph.refused,
         "measured": graph.measured,

@@ -35,6 +35,11 @@ class Findings:
     notes: dict[str, int] = field(default_factory=dict)
     recall: dict[str, float] = field(default_factory=dict)
 
+    @property
+    def measured(self) -> dict[str, float]:
+        """``recall`` by what summaries call it."""
+        return {f"recall of similar items by {source}": share for source, share in self.recall.items()}
+
 
 def nearest(
     vectors: Tensor, k: int, search: str, findings: Findings | None = None, source: str = "vectors"
