@@ -10,6 +10,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from micgraph.graph.appending import append
     from micgraph.graph.builder import BuildConfig, build
     from micgraph.graph.events import Log, read_log
     from micgraph.graph.recgraph import RecGraph
@@ -49,6 +50,7 @@ __all__ = [
     "Split",
     "Tuned",
     "UnknownIdError",
+    "append",
     "build",
     "evaluate",
     "inspect",
@@ -60,6 +62,7 @@ __all__ = [
 ]
 
 _HOMES = {
+    "graph.appending": ("append",),
     "graph.builder": ("BuildConfig", "build"),
     "graph.events": ("Log", "read_log"),
     "graph.recgraph": ("RecGraph",),

@@ -19,6 +19,8 @@ LONG_SESSION = 2_000
 """Distinct items of a session above which a warning is logged: n items make n (n - 1) edges, here 4 million from one
 session. People do not look at so much at a time; robots, imports and session ids that repeat do."""
 
+CUTS = ("session cut: more pairs than max_pairs_per_session", "pair of items of a cut session, too far apart")
+
 Ints = NDArray[Any]
 
 
@@ -63,8 +65,7 @@ def distinct_baskets(contains: Relation, max_pairs: int | None = None, buffers: 
 
     buffers = buffers or Buffers()
     indptr, col = contains.indptr.numpy(), contains.col.numpy().view(np.uint32)
-    size = np.zeros(contains.n_rows, np.int64)
-    kernel.distinct_sizes(indptr, col, np.full(contains.n_cols, -1), size)
+    size = _distinct_sizes(contains)
     if (edges := int(size.sum())) < len(col):
         items = buffers.room("baskets.col", edges, np.uint32)
         kernel.distinct_items(indptr, col, np.full(contains.n_cols, -1), items)
@@ -81,6 +82,21 @@ def distinct_baskets(contains: Relation, max_pairs: int | None = None, buffers: 
     spans = buffers.room("baskets.spans", edges, np.int32 if len(start) < 2**31 else np.int64)
     kernel.spans_of_items(indptr, col, reach, ptr[:-1].copy(), spans)
     return Baskets(col, start, end, ptr, spans, cuts)
+
+
+def session_cuts(contains: Relation, max_pairs: int | None) -> dict[str, int]:
+    """The ``cuts`` of :func:`distinct_baskets` alone."""
+    return _reaches(_distinct_sizes(contains), max_pairs)[1]
+
+
+def _distinct_sizes(contains: Relation) -> Ints:
+    """The number of distinct items of every session."""
+    from micgraph.graph import pair_kernel as kernel
+
+    size = np.zeros(contains.n_rows, np.int64)
+    col = contains.col.numpy().view(np.uint32)
+    kernel.distinct_sizes(contains.indptr.numpy(), col, np.full(contains.n_cols, -1), size)
+    return size
 
 
 def _offsets(size: Ints) -> Ints:
@@ -100,10 +116,8 @@ def _reaches(size: Ints, max_pairs: int | None) -> tuple[Ints, dict[str, int]]:
     _warn_of_long_sessions(size[reach < 0])
     if not len(long):
         return reach, {}
-    cuts = {"session cut: more pairs than max_pairs_per_session": len(long)}
-    cuts["pair of items of a cut session, too far apart"] = left_out
     logger.warning("%d sessions have more than %d pairs: %d pairs left out", len(long), max_pairs, left_out)
-    return reach, cuts
+    return reach, dict(zip(CUTS, (len(long), left_out), strict=True))
 
 
 def _pairs_within(n: int, distance: int) -> int:

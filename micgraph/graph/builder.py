@@ -51,6 +51,9 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 
+NO_EVENT, NO_ROW = "row: its id has no event", "without a row: features unknown"
+
+
 @dataclass(frozen=True)
 class BuildConfig:
     """Settings of :func:`build`.
@@ -188,7 +191,7 @@ def _graph(log: Log, config: BuildConfig, folder: Path | None) -> RecGraph:
         user_vocab=people.vocab,
         items_table=catalogue.table,
         epoch=events.epoch,
-        refused=dict(log.refused) | notes("item", catalogue) | notes("user", people) | baskets.cuts | findings.notes,
+        refused=dict(log.refused) | notes(ITEM, catalogue) | notes(USER, people) | baskets.cuts | findings.notes,
         measured=findings.measured,
         config=_settings(config),
         manifest=log.manifest,
@@ -241,9 +244,9 @@ def notes(kind: str, encoded: Encoded) -> dict[str, int]:
     if encoded.table is None:
         return {}
     notes = {
-        f"{kind} row: its id has no event": encoded.unknown,
+        f"{kind} {NO_EVENT}": encoded.unknown,
         f"{kind} row: its id came before": encoded.duplicate,
-        f"{kind} without a row: features unknown": encoded.missing,
+        f"{kind} {NO_ROW}": encoded.missing,
     }
     return {reason: count for reason, count in notes.items() if count}
 
