@@ -125,6 +125,20 @@ def test_inspect_reads_ids_in_the_type_of_the_graph(trained: Path) -> None:
     assert "The graph has clicks that the split keeps out of it." in lines
 
 
+def test_a_new_day_is_appended(here: Path) -> None:
+    clicks = pd.read_parquet("clicks.parquet")
+    late = clicks["timestamp"] > clicks["timestamp"].median()
+    clicks[~late].to_parquet("early.parquet")
+    clicks[late].rename(columns={"item_id": "article"}).to_parquet("late.parquet")
+    _run("build", "early.parquet", "--out", "graph")
+    lines = _run("append", "graph", "late.parquet", "--items", "items.parquet", "--set", "log.columns.item_id=article")
+    assert lines[-2] == "graph: graph" and lines[-1].startswith("earlier version: graph")
+    assert micgraph.RecGraph.load("graph").relation("clicks").n_edges == len(clicks)
+    assert len(micgraph.RecGraph.load(lines[-1].split()[-1]).relation("clicks").col) == (~late).sum()
+    lines = _run("append", "graph", "late.parquet", "--set", "log.columns.item_id=article", "--drop-old")
+    assert lines[-1] == "graph: graph"
+
+
 def test_without_a_split_there_is_nothing_held_out(here: Path) -> None:
     lines = _run("build", "clicks.parquet", "--out", "graph", "--items", "items.parquet")
     assert lines[-1] == "graph: graph"

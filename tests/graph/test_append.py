@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import Counter
-from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
@@ -139,7 +138,41 @@ def _by_user(graph: mg.RecGraph) -> list[int]:
     return [edge for user in order for edge in range(bounds[user], bounds[user + 1])]
 
 
-@settings(max_examples=25)
+def brute_force(days: list[Day], top_k: int | None, max_pairs: int | None) -> tuple[Any, Any, Any]:
+    """Clicks and sessions of each user, and counts, from plain loops over the events of all days."""
+    first: dict[tuple[str, str, int], Event] = {}
+    events = [
+        (*e[:3], e[3] if columns != "none" else 0, e[4] if columns == "session" else None)
+        for some, _, columns in days
+        for e in some
+    ]
+    for e in sorted(events, key=lambda e: (e[2], e[3], e[4] is None, e[4])):
+        first.setdefault((e[0], e[1], e[2] // 4), e)
+    ordered = sorted(first.values(), key=lambda e: (e[2], e[3], e[1]))
+    clicks: dict[str, list[Any]] = {}
+    sessions: dict[str, list[list[Event]]] = {}
+    for e in ordered:
+        clicks.setdefault(e[0], []).append((e[1], START + e[2] // 4))
+        mine = sessions.setdefault(e[0], [])
+        open_ones = [s for s in mine if s[0][4] == e[4]][-1:]
+        if open_ones and (e[4] is not None or e[2] - open_ones[0][0][2] <= 4 * HOUR):  # the span bounds the gap
+            open_ones[0].append(e)
+        else:
+            mine.append([e])
+    counts: dict[str, Counter[str]] = {e[1]: Counter() for e in ordered}
+    for session in (s for mine in sessions.values() for s in mine):
+        baskets = list(dict.fromkeys(e[1] for e in session))
+        for reach in range(len(baskets), -1, -1):
+            near = [(a, b) for i, a in enumerate(baskets) for j, b in enumerate(baskets) if 0 < abs(i - j) <= reach]
+            if max_pairs is None or len(near) <= max_pairs:
+                break
+        for a, b in near:
+            counts[a][b] += 1
+    best = {a: sorted(sorted(c.items(), key=lambda pair: (-pair[1], pair[0]))[:top_k]) for a, c in counts.items()}
+    return clicks, {u: [[e[1] for e in s] for s in mine] for u, mine in sessions.items()}, best
+
+
+@settings(max_examples=15)
 @given(
     st.lists(day, min_size=2, max_size=4),
     st.sampled_from([None, 1, 2]),
@@ -170,9 +203,13 @@ def test_appended_days_equal_one_build(
     for one in days[1:]:
         before, graph = graph, mg.append(path, read(*one)).validate()
         _numbers_stay(before, graph)
-    expected = mg.build(all_at_once(days), config).validate()
-    assert seen(graph) == seen(expected)
-    assert seen(mg.RecGraph.load(path).validate()) == seen(graph)
+    found, expected = seen(graph), mg.build(all_at_once(days), config).validate()
+    assert found == seen(expected)
+    assert seen(mg.RecGraph.load(path)) == found
+    clicks, sessions, counts = brute_force(days, top_k, max_pairs)
+    assert {u: [e[:2] for e in line] for u, line in found["clicks"].items()} == clicks
+    assert {u: [[e[0] for e in s] for s, _, _ in mine] for u, mine in found["sessions"].items()} == sessions
+    assert {i: [e[:2] for e in line] for i, line in found["co_occurs"].items() if i in counts} == counts
 
 
 def _numbers_stay(before: mg.RecGraph, after: mg.RecGraph) -> None:
