@@ -165,7 +165,7 @@ def kind_of(name: str, kind: pa.DataType) -> Kind:
     """The kind of field that a column of this type becomes.
 
     Raises:
-        SchemaError: none.
+        SchemaError: a type that cannot be a feature.
     """
     import pyarrow.types as t
 

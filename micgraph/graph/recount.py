@@ -26,12 +26,10 @@ def changed_sessions(old: Relation, old_user: Tensor, new: Relation, new_user: T
         bool [S old] and bool [S new].
     """
     assert old.time is not None and new.time is not None
-    keys = [
-        (user, rel.col[rel.indptr[:-1]], rel.time[rel.indptr[:-1]]) for user, rel in ((old_user, old), (new_user, new))
-    ]
-    rows = np.stack([torch.cat(pair).numpy().astype(np.int64) for pair in zip(*keys, strict=True)], axis=1)
-    _, number = np.unique(rows, axis=0, return_inverse=True)
-    number = torch.from_numpy(number.reshape(-1))
+    first, second = old.indptr[:-1], new.indptr[:-1]
+    keys = ((old_user, new_user), (old.col[first], new.col[second]), (old.time[first], new.time[second]))
+    rows = np.stack([torch.cat(pair).numpy().astype(np.int64) for pair in keys], axis=1)
+    number = torch.from_numpy(np.unique(rows, axis=0, return_inverse=True)[1].reshape(-1))
     at = torch.full((len(rows),), -1)
     at[number[: old.n_rows]] = torch.arange(old.n_rows)
     match = at[number[old.n_rows :]]  # the session of the other side with the same first click

@@ -70,8 +70,9 @@ def reopened(graph: RecGraph, log: Log, users: IdMap, items: IdMap, place: Ints)
     finally:
         for name in names.values():
             log.con.unregister(name)
-        for name in (staged, table):
-            log.con.execute(f"DROP TABLE IF EXISTS {name}" if name else "")
+        for made in (staged, table):
+            if made is not None:
+                log.con.execute(f"DROP TABLE IF EXISTS {made}")
 
 
 def _new_events(log: Log, users: IdMap, items: IdMap, place: Ints) -> pa.Table:
