@@ -221,7 +221,7 @@ def test_ctrl_c_tells_how_to_go_on(trained: Path, here: Path, monkeypatch: pytes
 
     command = ["train", str(trained / "graph"), "--model", "gru4rec", "--set", "training.epochs=2", "--device", "cpu"]
     with monkeypatch.context() as patched:
-        patched.setattr("micgraph.cli.commands._tell_epoch", interrupt)
+        patched.setattr("micgraph.cli.runs._tell_epoch", interrupt)
         result = CliRunner().invoke(app, [*command, *out])
     where = out or ["--out", "runs/gru4rec-1"]
     named = "" if out else f" with {' '.join(where)}"

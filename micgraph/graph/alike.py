@@ -73,7 +73,8 @@ class Groups:
 
     def _others(self, row: Ints, col: Ints) -> Ints:
         """How many neighbours each pair of groups gives an item of ``row``."""
-        return self.size[col] - (row == col)
+        others: Ints = self.size[col] - (row == col)
+        return others
 
     def _enough(self, row: Ints, col: Ints, value: NDArray[Any], k: int) -> Edges:
         """The pairs without those that ``k`` items of each row come before; all that tie with the last stay."""

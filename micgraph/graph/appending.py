@@ -24,9 +24,11 @@ from micgraph.graph.merging import Merged, merged
 from micgraph.graph.recgraph import RecGraph
 from micgraph.graph.recount import recounted
 from micgraph.graph.relation import Relation
+from micgraph.graph.semantic import NOT_SIMILAR
 from micgraph.graph.splice import Splice, renumbered, some_rows
 from micgraph.graph.split import Split
 from micgraph.graph.titles import ENCODERS
+from micgraph.graph.vector_search import Findings
 from micgraph.schema import (
     CLICKS,
     CO_OCCURS,
@@ -111,7 +113,7 @@ def _appended(graph: RecGraph, log: Log, config: BuildConfig) -> RecGraph:
     found = merged(graph, log, config)
     items, people = _features(graph, log, found)
     relations = found.relations | {CO_OCCURS: _counted(graph, found, config)}
-    near = _similar(graph, items, found.order, config)
+    near, findings = _similar(graph, items, found.order, config)
     return replace(
         graph,
         relations=relations | ({} if near is None else {SIMILAR: near}),
@@ -123,7 +125,8 @@ def _appended(graph: RecGraph, log: Log, config: BuildConfig) -> RecGraph:
         user_vocab=people.vocab,
         items_table=items.table,
         epoch=found.epoch,
-        refused=_refused(graph, log, found, config) | notes(ITEM, items) | notes(USER, people),
+        refused=_refused(graph, log, found, config) | notes(ITEM, items) | notes(USER, people) | findings.notes,
+        measured=findings.measured,
         residue=with_rows(found.residue, items, people),
     )
 
@@ -153,19 +156,21 @@ def _counted(graph: RecGraph, found: Merged, config: BuildConfig) -> Relation:
     return Splice(~found.changed[: graph.n_items], found.changed).relation(graph.relations[CO_OCCURS], new)
 
 
-def _similar(graph: RecGraph, items: Encoded, order: Tensor, config: BuildConfig) -> Relation | None:
+def _similar(graph: RecGraph, items: Encoded, order: Tensor, config: BuildConfig) -> tuple[Relation | None, Findings]:
     """``similar``: found again, among items in the order of their ids, unless there is the same to find."""
-    table = items.table
+    table, findings = items.table, Findings()
     if len(order) == graph.n_items and (table is None or table.equals(graph.items_table)):
-        return graph.relations.get(SIMILAR)
+        known = {reason: count for reason, count in graph.refused.items() if NOT_SIMILAR in reason}
+        return graph.relations.get(SIMILAR), Findings(known, dict(graph.measured))
     ordered = None if table is None else table.take(order.numpy())
-    found = semantic_edges(replace(items, fields=take(items.fields, order), table=ordered), config)
-    return None if found is None else renumbered(found, order)
+    found = semantic_edges(replace(items, fields=take(items.fields, order), table=ordered), config, findings)
+    return None if found is None else renumbered(found, order), findings
 
 
 def _refused(graph: RecGraph, log: Log, found: Merged, config: BuildConfig) -> dict[str, int]:
     """What was refused so far, less what depends on all rows and sessions."""
-    counts = Counter(graph.refused) + Counter(log.refused) + Counter({DUPLICATE: found.duplicates})
+    earlier = {reason: count for reason, count in graph.refused.items() if NOT_SIMILAR not in reason}
+    counts = Counter(earlier) + Counter(log.refused) + Counter({DUPLICATE: found.duplicates})
     for reason in (*CUTS, *(f"{kind} {note}" for kind in (ITEM, USER) for note in (NO_EVENT, NO_ROW))):
         counts.pop(reason, None)
     return dict(counts) | session_cuts(found.relations[CONTAINS], config.max_pairs_per_session)

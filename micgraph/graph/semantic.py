@@ -26,6 +26,8 @@ from micgraph.schema import CATEGORY, EMBEDDING, TAGS, TITLE, ConfigError
 SOURCES = (EMBEDDING, TITLE, TAGS, CATEGORY)
 MAX_TITLES = 1_000
 """tf-idf passes over words in more titles than this: they say little, and the time would grow with their square."""
+NOT_SIMILAR = "no similar items by"
+"""What every reason says for which an item has no edges."""
 _ROW_TICKETS = 2**24
 
 
@@ -114,7 +116,8 @@ def by_tags(field: Field, k: int, findings: Findings | None = None) -> Edges:
     size = np.diff(distinct.indptr)
 
     def jaccard(row: NDArray[Any], col: NDArray[Any], both: NDArray[Any]) -> NDArray[Any]:
-        return both / (size[row] + size[col] - both)
+        shared: NDArray[Any] = both / (size[row] + size[col] - both)
+        return shared
 
     return gram(distinct, rescale=jaccard, cut=lambda row, col, value: groups.spread(row, col, value, k))
 
@@ -184,6 +187,7 @@ def by_vectors(
 
 
 def _tell(findings: Findings | None, reason: str, count: int) -> None:
+    assert NOT_SIMILAR in reason
     if findings is not None and count:
         findings.notes[reason] = count
 

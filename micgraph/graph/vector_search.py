@@ -29,16 +29,11 @@ class Findings:
 
     Attributes:
         notes: reason -> items without edges.
-        recall: source -> of the true neighbours of a sample, the share that an approximate search found.
+        measured: which source -> of the true neighbours of a sample, the share that an approximate search found.
     """
 
     notes: dict[str, int] = field(default_factory=dict)
-    recall: dict[str, float] = field(default_factory=dict)
-
-    @property
-    def measured(self) -> dict[str, float]:
-        """``recall`` by what summaries call it."""
-        return {f"recall of similar items by {source}": share for source, share in self.recall.items()}
+    measured: dict[str, float] = field(default_factory=dict)
 
 
 def nearest(
@@ -64,7 +59,7 @@ def nearest(
     if search == "ivf" and len(vectors) > 1 or search == "auto" and many and find_spec("faiss") is not None:
         score, ids, share = near(vectors, k, "semantic_search")
         if findings is not None:
-            findings.recall[source] = share
+            findings.measured[f"recall of similar items by {source}"] = share
         message = "similar items by %s: the approximate search finds %.1f%% of the true ones"
         logger.log(logging.WARNING if share < LOW_RECALL else logging.INFO, message, source, 100 * share)
         return score, ids

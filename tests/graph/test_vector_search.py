@@ -73,14 +73,17 @@ def test_a_search_that_reads_too_little_shows_it(
     findings = Findings()
     with caplog.at_level(logging.INFO, "micgraph"):
         nearest(noise(), 10, "ivf", findings, "embedding")
-    assert findings.recall["embedding"] < 0.5
+    assert findings.measured["recall of similar items by embedding"] < 0.5
     (record,) = caplog.records
-    assert record.levelno == logging.WARNING and f"{100 * findings.recall['embedding']:.1f}%" in record.getMessage()
+    low = findings.measured["recall of similar items by embedding"]
+    assert record.levelno == logging.WARNING and f"{100 * low:.1f}%" in record.getMessage()
     caplog.clear()
     monkeypatch.setattr(inverted, "MOST_CELLS", 1.0)
     with caplog.at_level(logging.INFO, "micgraph"):
         nearest(noise(), 10, "ivf", findings, "embedding")
-    assert findings.recall["embedding"] > 0.95 and caplog.records[-1].levelno == logging.INFO
+    assert (
+        findings.measured["recall of similar items by embedding"] > 0.95 and caplog.records[-1].levelno == logging.INFO
+    )
 
 
 def test_all_cells_are_an_exact_search(faiss: Any, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -118,7 +121,7 @@ def test_repeats_count_once_for_the_threshold_and_the_search(faiss: Any, monkeyp
     exact = by_vectors(repeated, 4, "exact")
     for ours, theirs in zip(by_vectors(repeated, 4, "auto", findings), exact, strict=True):
         assert np.array_equal(ours, theirs)
-    assert not findings.recall
+    assert not findings.measured
     row, col, _ = by_vectors(torch.cat([noise(501), repeated[500:]]), 4, "auto", findings)
     assert set(findings.recall) == {"embedding"}
     group = np.r_[0, np.arange(501, 801)]

@@ -1,4 +1,4 @@
-"""The commands. What takes time to import is imported inside them, so that ``--help`` answers at once."""
+"""The commands that train and judge: train, tune, evaluate."""
 
 from __future__ import annotations
 
@@ -9,96 +9,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from micgraph.cli.console import INTERRUPTED, Commands, show, working
+from micgraph.cli.console import INTERRUPTED, working
+from micgraph.cli.options import Config, FilterSeen, GraphPath, Override, RunPath, app, beside
 
 if TYPE_CHECKING:
     from micgraph.graph.recgraph import RecGraph
     from micgraph.graph.split import Holdout
     from micgraph.tuning import Trial
-
-app = typer.Typer(
-    cls=Commands,
-    no_args_is_help=True,
-    add_completion=False,
-    pretty_exceptions_show_locals=False,
-    help="From behaviour logs to a graph, two towers trained on it, and recalls with their reasons.",
-)
-
-Config = Annotated[Path | None, typer.Option("--config", help="YAML file, such as those under configs/.")]
-Override = Annotated[
-    list[str] | None, typer.Option("--set", metavar="NAME=VALUE", help="A setting, such as training.epochs=3.")
-]
-GraphPath = Annotated[Path, typer.Argument(metavar="GRAPH", help="Directory that build wrote.")]
-RunPath = Annotated[Path, typer.Argument(metavar="RUN", help="Directory that train wrote.")]
-Length = Annotated[int, typer.Option("--k", help="Length of a list.")]
-FilterSeen = Annotated[bool, typer.Option("--filter-seen/--keep-seen", help="Leave out what a user has clicked.")]
-HELD_OUT = ("valid", "test")
-
-
-@app.command()
-def build(
-    out: Annotated[Path, typer.Option("--out", metavar="GRAPH", help="Directory for the graph.")],
-    log: Annotated[str | None, typer.Argument(metavar="LOG", help="Parquet or CSV files; else log.source.")] = None,
-    items: Annotated[str | None, typer.Option(help="Feature table of items; else log.items.")] = None,
-    users: Annotated[str | None, typer.Option(help="Feature table of users; else log.users.")] = None,
-    config: Config = None,
-    override: Override = None,
-) -> None:
-    """Read a log, split it where a section "split" says so, and build the graph of its training part.
-
-    The held-out parts are written beside the graph, as GRAPH-valid and GRAPH-test.
-    """
-    from micgraph.cli import experiment
-    from micgraph.config import merge
-    from micgraph.graph import builder
-
-    given = {name: value for name, value in (("source", log), ("items", items), ("users", users)) if value}
-    plan = experiment.experiment(merge(experiment.settings_of(config, override or ()), {"log": given}))
-    with working("reading the log"):
-        events = experiment.read(plan.log, plan.build.memory_limit)
-    parts = None
-    if plan.split is not None:
-        with working("splitting the log"):
-            parts = experiment.divide(events, plan.split)
-        typer.echo(f"{parts!r}\n")
-    with working("building the graph"):
-        graph = builder.build(events if parts is None else parts.train, plan.build, out)
-    typer.echo(f"{graph.summary()}\n\ngraph: {out}")
-    for name in HELD_OUT:
-        held_out: Holdout | None = getattr(parts, name, None)
-        if held_out is not None:
-            held_out.save(_beside(out, name))
-            typer.echo(f"{name}: {_beside(out, name)}")
-
-
-@app.command()
-def inspect(
-    graph: GraphPath,
-    user: Annotated[str | None, typer.Option(metavar="ID", help="A user to look at instead.")] = None,
-    item: Annotated[str | None, typer.Option(metavar="ID", help="An item to look at instead.")] = None,
-    holdout: Annotated[
-        Path | None,
-        typer.Option(metavar="DIR", help="Held-out part, such as GRAPH-test: what does the graph know of it?"),
-    ] = None,
-    html: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Also write all there is, with figures, as one page.")
-    ] = None,
-) -> None:
-    """Show what is in a graph and what of it is held out: schema, degrees, sessions, overlaps; or one user or item."""
-    from micgraph import inspection
-    from micgraph.cli import ids
-    from micgraph.graph.recgraph import RecGraph
-
-    loaded = RecGraph.load(graph)
-    given = {
-        name: ids.typed([text], known, f"--{name}")[0].as_py()
-        for name, text, known in (("user", user, loaded.users), ("item", item, loaded.items))
-        if text is not None and known is not None
-    }
-    found = inspection.inspect(loaded, holdout=holdout, **given)
-    typer.echo(str(found))
-    if html is not None:
-        typer.echo(f"\npage: {found.save_page(html)}")
 
 
 @app.command()
@@ -207,60 +124,6 @@ def evaluate(
     typer.echo(str(found))
 
 
-@app.command()
-def recommend(
-    run: RunPath,
-    users: Annotated[str | None, typer.Option(help="Users of the graph: u1,u2.")] = None,
-    histories: Annotated[str | None, typer.Option(help='Histories of anybody, oldest first: "i1 i2;i3".')] = None,
-    k: Length = 20,
-    channels: Annotated[str, typer.Option(help="Some of u2i,u2u,i2i.")] = "all",
-    filter_seen: FilterSeen = True,
-) -> None:
-    """Recommend items, with the channels and the click or user that brought each."""
-    from micgraph.cli import ids
-    from micgraph.retrieval.recommender import Recommender
-    from micgraph.run import load_run
-    from micgraph.schema import UnknownIdError
-
-    loaded = load_run(run)
-    with working("indexing the model's vectors"):
-        recommender = Recommender(loaded)
-    people: dict[str, Any] = {}
-    if users is not None:
-        people["users"] = ids.typed(ids.listed(users), recommender.users, "--users")
-    if histories is not None:
-        people["histories"] = ids.histories(histories, recommender.items)
-    names = channels if channels == "all" else ids.listed(channels)
-    try:
-        found = recommender.recommend(k=k, channels=names, filter_seen=filter_seen, **people)
-    except UnknownIdError as error:
-        remedy = 'pass what the person clicked as --histories "i1 i2" instead'
-        raise UnknownIdError("--users", error.expected, error.got, remedy) from error
-    _show_items(found, loaded.graph, "item_id")
-
-
-@app.command()
-def similar(
-    run: RunPath,
-    items: Annotated[str, typer.Option(help="Items of the graph: i1,i2.")],
-    k: Length = 10,
-) -> None:
-    """Show the items whose own vectors are nearest."""
-    from micgraph.cli import ids
-    from micgraph.retrieval.recommender import Recommender
-    from micgraph.run import load_run
-
-    loaded = load_run(run)
-    with working("indexing the model's vectors"):
-        recommender = Recommender(loaded)
-    found = recommender.similar_items(ids.typed(ids.listed(items), recommender.items, "--items"), k)
-    _show_items(found, loaded.graph, "similar_id")
-
-
-def _beside(graph: Path, part: str) -> Path:
-    return graph.with_name(f"{graph.name}-{part}")
-
-
 def _validation(path: Path, graph: RecGraph, given: Path | None) -> Holdout | None:
     """The validation part that was named, or the one of the graph's own split that lies beside the graph."""
     from micgraph import artifact
@@ -268,10 +131,10 @@ def _validation(path: Path, graph: RecGraph, given: Path | None) -> Holdout | No
 
     if given is not None:
         return Holdout.load(given)
-    beside = _beside(path, "valid")
-    if graph.manifest is None or not artifact.exists(beside):
+    found_at = beside(path, "valid")
+    if graph.manifest is None or not artifact.exists(found_at):
         return None
-    found = Holdout.load(beside)
+    found = Holdout.load(found_at)
     return found if found.manifest["split"] == graph.manifest["split"] else None
 
 
@@ -314,16 +177,3 @@ def _lengths(texts: list[str]) -> list[int]:
     if not texts or not all(text.isdigit() and int(text) > 0 for text in texts):
         raise InputError("--k", "numbers above 0", repr(",".join(texts)), "write them as 20,50")
     return [int(text) for text in texts]
-
-
-def _show_items(found: Any, graph: RecGraph, column: str) -> None:
-    """Print a frame, with titles beside the items of ``column`` where the graph has them."""
-    import pyarrow as pa
-
-    from micgraph.schema import TITLE
-
-    table = found if isinstance(found, pa.Table) else pa.Table.from_pandas(found, preserve_index=False)
-    if graph.items is not None and graph.items_table is not None and TITLE in graph.items_table.column_names:
-        titles = pa.array(graph.titles(graph.items.index(table[column])), pa.string())
-        table = table.add_column(table.column_names.index(column) + 1, TITLE, titles)
-    show(table)
