@@ -123,7 +123,7 @@ def test_repeats_count_once_for_the_threshold_and_the_search(faiss: Any, monkeyp
         assert np.array_equal(ours, theirs)
     assert not findings.measured
     row, col, _ = by_vectors(torch.cat([noise(501), repeated[500:]]), 4, "auto", findings)
-    assert set(findings.recall) == {"embedding"}
+    assert set(findings.measured) == {"recall of similar items by embedding"}
     group = np.r_[0, np.arange(501, 801)]
     assert set(col[np.isin(row, group)].tolist()) == set(group.tolist())
 
