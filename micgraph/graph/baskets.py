@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from micgraph.graph.buffers import Buffers
 from micgraph.graph.relation import Relation
+from micgraph.schema import InputError
 
 logger = logging.getLogger(__name__)
 
@@ -30,15 +31,13 @@ class Baskets:
 
     Attributes:
         col: uint32 [E], the distinct items of the sessions in the order of their first click.
-        start, end: int64 [K], the slice of ``col`` that a span is.
         ptr: int64 [n_items + 1], where each item's spans begin and end in ``spans``.
-        spans: int32 or int64 [E], the spans in which each item meets others.
+        spans: int64 [E], the slices of ``col`` in which each item meets others, see
+            :data:`micgraph.graph.pair_kernel.LENGTH_BITS`.
         cuts: what was cut -> how much of it.
     """
 
     col: Ints
-    start: Ints
-    end: Ints
     ptr: Ints
     spans: Ints
     cuts: dict[str, int] = field(default_factory=dict)
@@ -60,12 +59,18 @@ def distinct_baskets(contains: Relation, max_pairs: int | None = None, buffers: 
 
     Returns:
         The spans. Cut sessions and the pairs that they lose are counted in ``cuts`` and logged.
+
+    Raises:
+        InputError: a session has more distinct items than a span can have.
     """
     from micgraph.graph import pair_kernel as kernel
 
     buffers = buffers or Buffers()
     indptr, col = contains.indptr.numpy(), contains.col.numpy().view(np.uint32)
     size = _distinct_sizes(contains)
+    if (longest := int(size.max(initial=0))) >= kernel.LONGEST:
+        expected = f"sessions of less than {kernel.LONGEST:,} distinct items"
+        raise InputError("log", expected, f"{longest:,}", "lower session_span, or leave out whoever made it")
     if (edges := int(size.sum())) < len(col):
         items = buffers.room("baskets.col", edges, np.uint32)
         kernel.distinct_items(indptr, col, np.full(contains.n_cols, -1), items)
@@ -74,14 +79,9 @@ def distinct_baskets(contains: Relation, max_pairs: int | None = None, buffers: 
     counts = np.zeros(contains.n_cols, np.int64)
     kernel.count_items(col, counts)
     ptr = _offsets(counts)
-    start, end = indptr[:-1], indptr[1:]
-    if cuts:
-        n_spans = int(np.where(reach < 0, 1, size).sum())
-        start, end = np.empty(n_spans, np.int64), np.empty(n_spans, np.int64)
-        kernel.lay_spans(indptr, reach, start, end)
-    spans = buffers.room("baskets.spans", edges, np.int32 if len(start) < 2**31 else np.int64)
+    spans = buffers.room("baskets.spans", edges, np.int64)
     kernel.spans_of_items(indptr, col, reach, ptr[:-1].copy(), spans)
-    return Baskets(col, start, end, ptr, spans, cuts)
+    return Baskets(col, ptr, spans, cuts)
 
 
 def session_cuts(contains: Relation, max_pairs: int | None) -> dict[str, int]:

@@ -46,7 +46,7 @@ def co_occurrences(baskets: Baskets, top_k: int | None = None, buffers: Buffers 
 
     buffers = buffers or Buffers()
     work = np.zeros(baskets.n_items, np.int64)
-    kernel.work_of_items(baskets.ptr, baskets.spans, baskets.start, baskets.end, work)
+    kernel.work_of_items(baskets.ptr, baskets.spans, work)
     for part in ("col", "cum"):
         buffers.append(f"{CO_OCCURS}.{part}", np.zeros(0, np.int32))
     sizes = [np.zeros(0, np.int32)]
@@ -68,7 +68,7 @@ class _Counter:
         self._rooms: SimpleQueue[tuple[Ints, Ints]] = SimpleQueue()
         self.threads = torch.get_num_threads()
         for _ in range(self.threads):
-            self._rooms.put((np.zeros(baskets.n_items, np.int32), np.empty(baskets.n_items, np.uint32)))
+            self._rooms.put((np.zeros(baskets.n_items, np.int32), np.empty(baskets.n_items + 1, np.uint32)))
 
     def __call__(self, block: tuple[int, int]) -> Rows:
         from micgraph.graph import pair_kernel as kernel
@@ -77,9 +77,7 @@ class _Counter:
         most, b = int(self._most[first:last].sum()), self._baskets
         col, cum, size = np.empty(most, np.int32), np.empty(most, np.int32), np.empty(last - first, np.int32)
         room = self._rooms.get()
-        largest = kernel.count_block(
-            first, last, self._top_k or 0, b.ptr, b.spans, b.start, b.end, b.col, *room, col, cum, size
-        )
+        largest = kernel.count_block(first, last, self._top_k or 0, b.ptr, b.spans, b.col, *room, col, cum, size)
         self._rooms.put(room)
         if largest >= 2**31:
             remedy = "lower co_occurs_top_k or max_pairs_per_session"

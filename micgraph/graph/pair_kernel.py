@@ -14,6 +14,10 @@ from numpy.typing import NDArray
 
 Ints = NDArray[Any]
 
+LENGTH_BITS = 24
+LONGEST = 1 << LENGTH_BITS
+"""A span is one number, ``first << 24 | length``: what an item meets is then read in order, with one jump a span."""
+
 
 def _compiled(function: Callable[..., Any]) -> Callable[..., Any]:
     """Compile without the GIL; kept on disk where that can be written, else compiled again in every process."""
@@ -46,22 +50,6 @@ def distinct_items(indptr: Ints, col: Ints, seen: Ints, out: Ints) -> None:
 
 
 @_compiled
-def lay_spans(indptr: Ints, reach: Ints, start: Ints, end: Ints) -> None:
-    """The slice of items that each span stands for: a whole session where ``reach`` is negative, else one span an item
-    with ``reach`` neighbours on either side."""
-    span = 0
-    for session in range(len(reach)):
-        low, high = indptr[session], indptr[session + 1]
-        if reach[session] < 0:
-            start[span], end[span] = low, high
-            span += 1
-            continue
-        for place in range(low, high):
-            start[span], end[span] = max(low, place - reach[session]), min(high, place + reach[session] + 1)
-            span += 1
-
-
-@_compiled
 def count_items(col: Ints, count: Ints) -> None:
     """How often each item is in ``col``, into ``count`` [n items]."""
     for edge in range(len(col)):
@@ -70,25 +58,24 @@ def count_items(col: Ints, count: Ints) -> None:
 
 @_compiled
 def spans_of_items(indptr: Ints, col: Ints, reach: Ints, place: Ints, out: Ints) -> None:
-    """Write the spans of each item side by side; ``place`` [n items] says where each item's begin, and is changed."""
-    span = 0
+    """Write the spans of each item side by side: a whole session where ``reach`` is negative, else as many neighbours
+    on either side; ``place`` [n items] says where each item's begin, and is changed."""
     for session in range(len(reach)):
-        for edge in range(indptr[session], indptr[session + 1]):
-            item = col[edge]
-            out[place[item]] = span
-            place[item] += 1
+        low, high = indptr[session], indptr[session + 1]
+        for edge in range(low, high):
+            first, last = low, high
             if reach[session] >= 0:
-                span += 1
-        if reach[session] < 0:
-            span += 1
+                first, last = max(low, edge - reach[session]), min(high, edge + reach[session] + 1)
+            out[place[col[edge]]] = (first << LENGTH_BITS) | (last - first)
+            place[col[edge]] += 1
 
 
 @_compiled
-def work_of_items(ptr: Ints, spans: Ints, start: Ints, end: Ints, work: Ints) -> None:
+def work_of_items(ptr: Ints, spans: Ints, work: Ints) -> None:
     """How many partners each item meets, with repetitions, into ``work`` [n items]."""
     for item in range(len(work)):
         for at in range(ptr[item], ptr[item + 1]):
-            work[item] += end[spans[at]] - start[spans[at]] - 1
+            work[item] += (spans[at] & (LONGEST - 1)) - 1
 
 
 @_compiled
@@ -127,16 +114,17 @@ def _best(count: Ints, touched: Ints, met: int, heap: Ints) -> None:
 
 
 @_compiled
-def _meet(item: int, ptr: Ints, spans: Ints, start: Ints, end: Ints, col: Ints, count: Ints, touched: Ints) -> int:
+def _meet(item: int, ptr: Ints, spans: Ints, col: Ints, count: Ints, touched: Ints) -> int:
     """Count the partners of an item, and list them; returns how many they are."""
     met = 0
     for at in range(ptr[item], ptr[item + 1]):
-        for edge in range(start[spans[at]], end[spans[at]]):
+        first = spans[at] >> LENGTH_BITS
+        for edge in range(first, first + (spans[at] & (LONGEST - 1))):
             other = col[edge]
-            if count[other] == 0:
-                touched[met] = other
-                met += 1
-            count[other] += 1
+            before = count[other]
+            touched[met] = other  # without a branch: whether a partner is new is a coin's toss for the processor
+            met += before == 0
+            count[other] = before + 1
     if met == 0:
         return 0
     count[item] = 0  # it met itself in each of its spans
@@ -155,8 +143,6 @@ def count_block(
     top_k: int,
     ptr: Ints,
     spans: Ints,
-    start: Ints,
-    end: Ints,
     col: Ints,
     count: Ints,
     touched: Ints,
@@ -168,10 +154,9 @@ def count_block(
 
     Args:
         top_k: the largest counts to keep of each item, ties to the smaller item; all where it is 0.
-        ptr, spans: the spans of each item.
-        start, end, col: the items of each span.
+        ptr, spans: the spans of each item, slices of ``col``.
         count: zeros [n items]; zeros again afterwards.
-        touched: [n items], of no meaning before and after.
+        touched: [n items + 1], of no meaning before and after.
         out_col, out_cum, out_size: written.
 
     Returns:
@@ -180,7 +165,7 @@ def count_block(
     written, largest = 0, np.int64(0)
     heap = np.empty(max(top_k, 1), np.int64)
     for item in range(first, last):
-        met = _meet(item, ptr, spans, start, end, col, count, touched)
+        met = _meet(item, ptr, spans, col, count, touched)
         kept = min(met, top_k) if top_k > 0 else met
         total = np.int64(0)
         if kept < met:
