@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import duckdb
 
 from micgraph.graph import ingest
@@ -12,6 +14,17 @@ SECOND_SQL = "CAST(FLOOR(timestamp / 1000000.0) AS BIGINT)"
 """The whole second of an event: what a graph keeps of its time."""
 
 _KEY = f"{USER_ID}, {ITEM_ID}, {SECOND_SQL}"
+
+
+def ranked_sql(columns: Sequence[str], rows: str) -> str:
+    """A query of rows with their ``place`` among those of the same user, item and second; any engine takes it.
+
+    Args:
+        columns: all columns of the log, in their order.
+        rows: ``FROM`` and perhaps ``WHERE``.
+    """
+    ties = ", ".join(f"{name} NULLS LAST" for name in columns if name not in (USER_ID, ITEM_ID))
+    return f"SELECT *, row_number() OVER (PARTITION BY {_KEY} ORDER BY {ties}) AS place {rows}"
 
 
 def first_of_each_second(con: duckdb.DuckDBPyConnection, staged: str) -> str:
@@ -33,11 +46,8 @@ def first_of_each_second(con: duckdb.DuckDBPyConnection, staged: str) -> str:
     if con.execute(query).fetchall()[0] == (0, 0):
         con.execute(f"ALTER TABLE {staged} DROP COLUMN reason; ALTER TABLE {staged} RENAME TO {table}")
     else:
-        names, ties = ", ".join(columns), ", ".join(name for name in columns if name not in (USER_ID, ITEM_ID))
-        ranked = (
-            f"SELECT *, row_number() OVER (PARTITION BY {_KEY} ORDER BY {ties}) AS place {usable} "
-            f"AND hash({_KEY}) IN (FROM {doubles})"
-        )
+        names = ", ".join(columns)
+        ranked = ranked_sql(columns, f"{usable} AND hash({_KEY}) IN (FROM {doubles})")
         with watched(con, "leaving out duplicates"):
             con.execute(
                 f"CREATE TABLE {table} AS SELECT {names} {usable} AND hash({_KEY}) NOT IN (FROM {doubles}) "

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
 import duckdb
@@ -17,9 +18,11 @@ import pyarrow as pa
 
 from micgraph.graph import ingest, naming
 from micgraph.graph.duplicates import first_of_each_second
+from micgraph.graph.engines import EngineName, check_engine
 from micgraph.graph.ingest import Opened, Source
 from micgraph.graph.moments import TimeUnit, time_sql
 from micgraph.graph.naming import EVENT_COLUMNS, LOG_COLUMNS
+from micgraph.graph.staging import count_reasons, positive_sql, settle, staged_sql
 from micgraph.graph.watched import watched
 from micgraph.schema import (
     DURATION,
@@ -34,9 +37,6 @@ from micgraph.schema import (
     SchemaError,
 )
 
-DUPLICATE = "duplicate (same user, item and second)"
-SHOWN = 8  # values of a column that an error names
-
 
 @dataclass(frozen=True)
 class Log:
@@ -49,6 +49,7 @@ class Log:
         refused: reason -> number of rows that reading dropped.
         manifest: how :func:`micgraph.split` made this log, or None.
         source_kind: what the caller read from, so that results can be given back in kind.
+        shards: the folder of Parquet files that ``table`` reads, where Spark has read the log, or None.
     """
 
     con: duckdb.DuckDBPyConnection
@@ -58,6 +59,7 @@ class Log:
     refused: dict[str, int] = field(default_factory=dict)
     manifest: dict[str, Any] | None = None
     source_kind: ingest.SourceKind = "path"
+    shards: Path | None = None
 
     def __len__(self) -> int:
         return int(self.scalar("SELECT count(*) FROM {events}"))
@@ -88,7 +90,7 @@ class Log:
         name = ingest.fresh("events")
         columns = ", ".join(self.columns)
         self.con.execute(self._named(f"CREATE TABLE {name} AS SELECT {columns} FROM {{events}} AS e WHERE {where}"))
-        return replace(self, table=name, manifest=manifest)
+        return replace(self, table=name, manifest=manifest, shards=None)
 
     def arrow(self) -> pa.Table:
         """The events ordered by (user_id, timestamp, ordinal, item_id)."""
@@ -140,6 +142,8 @@ def read_log(
     time_unit: TimeUnit = "auto",
     time_format: str | None = None,
     memory_limit: str | None = None,
+    engine: EngineName = "duckdb",
+    spark_master: str | None = None,
 ) -> Log:
     """Read and validate an interaction log.
 
@@ -161,23 +165,37 @@ def read_log(
             read year first (ISO), and no other order of day and month is guessed.
         memory_limit: such as ``"4GB"``: the events lie in a file of the system's temporary folder (``TMPDIR``), gone
             with the log, and DuckDB takes half of the limit; see ``memory_limit`` of :class:`micgraph.BuildConfig`.
+        engine: ``"spark"`` has Spark read, check and clean the events. The source must be Parquet then, its times
+            numbers or timestamps. The clean events are Parquet files in the system's temporary folder, gone with the
+            log, which every executor must see under the same path; feature tables are read by DuckDB.
+        spark_master: see :class:`micgraph.BuildConfig`.
 
     Raises:
-        ConfigError: ``memory_limit`` is no size, or too small.
+        ConfigError: ``memory_limit`` is no size, or too small; no such engine.
         InputError: a source cannot be read, nothing usable is in it, or no event is positive.
+        MissingExtraError: Spark is asked for, and pyspark or Java is missing.
         SchemaError: a column is missing, has a type that cannot mean what it should, or mixes units of time; an entry
             of ``columns`` is misspelt or reversed.
     """
+    check_engine(engine, spark_master)
     con, columns = ingest.connect(memory_limit), dict(columns or {})
     ids = {"log": (USER_ID, ITEM_ID, SESSION_ID, TIMESTAMP), "items": (ITEM_ID,), "users": (USER_ID,)}
     given = {"log": source} | {name: value for name, value in (("items", items), ("users", users)) if value is not None}
+    if engine == "spark":
+        from micgraph.graph.spark import reading
+
+        files = reading.parquet_files(source, time_format)
     with ExitStack() as stack:
         tables = {
             name: stack.enter_context(ingest.opened(con, name, value, columns, ids[name], strict=name == "log"))
             for name, value in given.items()
         }
         naming.check(columns, [column for table in tables.values() for column in table.found])
-        log = _read_events(con, tables["log"], columns, positive_events, (time_unit, time_format))
+        types = _event_types(con, tables["log"], columns, positive_events)
+        if engine == "spark":
+            log = reading.read_events(con, files, columns, types, positive_events, time_unit, spark_master)
+        else:
+            log = _read_events(con, tables["log"], types, positive_events, (time_unit, time_format))
         tables.pop("log")
         features = {name: _read_features(log, name, ids[name][0], table, columns) for name, table in tables.items()}
     return replace(log, items=features.get("items"), users=features.get("users"))
@@ -186,17 +204,27 @@ def read_log(
 def _read_events(
     con: duckdb.DuckDBPyConnection,
     source: Opened,
-    columns: Mapping[str, str],
+    types: dict[str, str],
     positive: Iterable[Any] | None,
     times: tuple[TimeUnit, str | None],
 ) -> Log:
+    with ingest.readable("log"):
+        staged = _stage(con, source.view, types, positive, times)
+    refused = count_reasons(con, staged)
+    read = len(Log(con, staged))
+    log = Log(con, first_of_each_second(con, staged), refused=refused, source_kind=source.kind)
+    settle(refused, read, len(log))
+    return log
+
+
+def _event_types(
+    con: duckdb.DuckDBPyConnection, source: Opened, columns: Mapping[str, str], positive: Iterable[Any] | None
+) -> dict[str, str]:
+    """The columns of a log and their types; refuses one without those that it must have."""
     types, events = ingest.types(con, source.view), () if positive is None else (EVENT,)
     wanted = [USER_ID, ITEM_ID, TIMESTAMP, *(name for name in LOG_COLUMNS if name in columns), *events]
     naming.require("log", wanted, types, source.found, columns)
-    with ingest.readable("log"):
-        staged = _stage(con, source.view, types, positive, times)
-    refused = _count_reasons(con, staged)
-    return Log(con, _kept(con, staged, refused), refused=refused, source_kind=source.kind)
+    return types
 
 
 def _stage(
@@ -217,60 +245,11 @@ def _stage(
     for name in (DURATION, WEIGHT):
         if name in types:
             value[name] = ingest.number_sql("log", name, types[name], "DOUBLE")
-    cases = [f"WHEN {name} IS NULL THEN 'null {name}'" for name in (USER_ID, ITEM_ID)]
-    if positive is not None:
-        cases.append(f"WHEN NOT {_positive_sql(con, view, types, positive)} THEN 'not a positive event'")
-    cases.append(f"WHEN {TIMESTAMP} IS NULL THEN 'null timestamp'")
-    cases.append(f"WHEN {value[TIMESTAMP]} IS NULL THEN 'unparsable timestamp'")
-    if WEIGHT in types:
-        cases.append(f"WHEN {value[WEIGHT]} IS NULL OR NOT {value[WEIGHT]} > 0 THEN 'weight <= 0'")
-    select = ", ".join(f"{sql} AS {name}" for name, sql in value.items())
+    counts = None if positive is None else positive_sql(con, view, types[EVENT], positive)
     staged = ingest.fresh("staged")
     with watched(con, "reading the log"):
-        con.execute(f"CREATE TABLE {staged} AS SELECT {select}, CASE {' '.join(cases)} END AS reason FROM {view}")
+        con.execute(f"CREATE TABLE {staged} AS {staged_sql(view, value, counts)}")
     return staged
-
-
-def _positive_sql(con: duckdb.DuckDBPyConnection, view: str, types: dict[str, str], positive: Iterable[Any]) -> str:
-    """The SQL condition that a row's event counts.
-
-    Raises:
-        InputError: ``positive`` is no list of values, or no row has one of them.
-    """
-    if isinstance(positive, (str, bytes)) or not isinstance(positive, Iterable):
-        raise InputError("positive_events", "a list of values", repr(positive), f"write it as [{positive!r}]")
-    wanted = list(positive)
-    texts = ", ".join(ingest.literal(ingest.value_text(value, types[EVENT])) for value in wanted)
-    found = f"COALESCE({ingest.value_text_sql(EVENT, types[EVENT])} IN ({texts or 'NULL'}), false)"
-    if con.execute(f"SELECT bool_or({found}) FROM {view}").fetchall()[0][0] is False:
-        query = f"SELECT {EVENT} FROM {view} GROUP BY ALL ORDER BY count(*) DESC, {EVENT} LIMIT {SHOWN + 1}"
-        values = [repr(row[0]) for row in con.execute(query).fetchall()]
-        got = ", ".join(values[:SHOWN]) + (", ..." if len(values) > SHOWN else "")
-        remedy = "check the file, columns= and positive_events="
-        raise InputError(f"log.{EVENT}", f"a row with one of {wanted}", f"only {got}", remedy)
-    return found
-
-
-def _count_reasons(con: duckdb.DuckDBPyConnection, staged: str) -> dict[str, int]:
-    query = f"SELECT reason, count(*) FROM {staged} WHERE reason IS NOT NULL GROUP BY reason ORDER BY reason"
-    return dict(con.execute(query).fetchall())
-
-
-def _kept(con: duckdb.DuckDBPyConnection, staged: str, refused: dict[str, int]) -> str:
-    """The table of usable events; adds the duplicates to ``refused``.
-
-    Raises:
-        InputError: there is none.
-    """
-    read = len(Log(con, staged))
-    table = first_of_each_second(con, staged)
-    kept = len(Log(con, table))
-    if duplicates := read - kept - sum(refused.values()):
-        refused[DUPLICATE] = duplicates
-    if not kept:
-        got = ", ".join(f"{count} rows refused: {reason}" for reason, count in refused.items()) or "no rows"
-        raise InputError("log", "at least one usable event", got, "check the file, columns= and positive_events=")
-    return table
 
 
 def _read_features(log: Log, name: str, key: str, source: Opened, columns: Mapping[str, str]) -> str:

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 import duckdb
 import pyarrow as pa
@@ -29,6 +29,13 @@ INTEGERS |= {"INTEGER", "UINTEGER"}
 FLOATS = {"FLOAT", "DOUBLE"}
 NULLS = {"NULL", '"NULL"'}
 _names = itertools.count()
+
+
+class Database(Protocol):
+    """What runs SQL: a connection of DuckDB, or :class:`micgraph.graph.spark.session.Engine`."""
+
+    def execute(self, query: str, /) -> Any:
+        """Run a query; the result's ``fetchall()`` gives its rows."""
 
 
 def connect(memory_limit: str | None = None) -> duckdb.DuckDBPyConnection:
@@ -68,6 +75,11 @@ def quoted(name: str) -> str:
 def literal(text: str) -> str:
     """A text as SQL."""
     return "'" + text.replace("'", "''") + "'"
+
+
+def parquet(folder: Path) -> str:
+    """The Parquet files of a folder as a table of DuckDB's SQL."""
+    return f"read_parquet({literal(str(folder / '*.parquet'))})"
 
 
 def types(con: duckdb.DuckDBPyConnection, relation: str) -> dict[str, str]:
@@ -141,7 +153,7 @@ def _exists(con: duckdb.DuckDBPyConnection, what: str, name: str) -> bool:
 
 
 def _load(con: duckdb.DuckDBPyConnection, argument: str, source: Source, name: str, text: Sequence[str]) -> SourceKind:
-    if isinstance(source, (str, Path)) or (isinstance(source, Sequence) and not hasattr(source, "columns")):
+    if is_path(source):
         _load_files(con, argument, source, name, text)
         return "path"
     library = type(source).__module__.split(".")[0]
@@ -159,15 +171,9 @@ def _load(con: duckdb.DuckDBPyConnection, argument: str, source: Source, name: s
 
 
 def _load_files(con: duckdb.DuckDBPyConnection, argument: str, source: Any, name: str, text: Sequence[str]) -> None:
-    patterns = [source] if isinstance(source, (str, Path)) else list(source)
-    files = sorted({file for pattern in patterns for file in _expand(argument, pattern)})
-    formats = {_FORMATS.get(Path(file.removesuffix(".gz")).suffix.lower()) for file in files}
-    if len(formats) != 1 or None in formats:
-        suffixes = sorted({"".join(Path(file).suffixes[-2:]) or "no suffix" for file in files})
-        got = ", ".join(suffixes) or "an empty list"
-        raise InputError(argument, "files of one kind, .parquet or .csv", got, "convert or rename the files")
+    files, kind = found_files(argument, source)
     listed = "[" + ", ".join(map(literal, files)) + "]"
-    if formats == {"parquet"}:
+    if kind == "parquet":
         con.execute(f"CREATE VIEW {name} AS SELECT * FROM read_parquet({listed}, union_by_name = true)")
         return
     reader = f"read_csv({listed}, union_by_name = true, sample_size = -1"
@@ -176,6 +182,27 @@ def _load_files(con: duckdb.DuckDBPyConnection, argument: str, source: Any, name
     con.execute(f"CREATE TABLE {name} AS SELECT * FROM {reader}{', types = {' + forced + '}' if forced else ''})")
     for column in (c for c in text if c in found):
         _restore_integers(con, name, quoted(column))
+
+
+def is_path(source: Source) -> bool:
+    """Whether a source is a path, a glob or a list of these, and no table."""
+    return isinstance(source, (str, Path)) or (isinstance(source, Sequence) and not hasattr(source, "columns"))
+
+
+def found_files(argument: str, source: Any) -> tuple[list[str], str]:
+    """The files of a path, a glob or a list of these, and their format: ``parquet`` or ``csv``.
+
+    Raises:
+        InputError: there is none, or they are of several formats or of another one.
+    """
+    patterns = [source] if isinstance(source, (str, Path)) else list(source)
+    files = sorted({file for pattern in patterns for file in _expand(argument, pattern)})
+    formats = {_FORMATS.get(Path(file.removesuffix(".gz")).suffix.lower(), "") for file in files}
+    if len(formats) != 1 or "" in formats:
+        suffixes = sorted({"".join(Path(file).suffixes[-2:]) or "no suffix" for file in files})
+        got = ", ".join(suffixes) or "an empty list"
+        raise InputError(argument, "files of one kind, .parquet or .csv", got, "convert or rename the files")
+    return files, formats.pop()
 
 
 def _expand(argument: str, pattern: str | Path) -> list[str]:
@@ -192,7 +219,7 @@ def _restore_integers(con: duckdb.DuckDBPyConnection, table: str, column: str) -
         con.execute(f"ALTER TABLE {table} ALTER {column} TYPE BIGINT USING CAST({digits} AS BIGINT)")
 
 
-def id_sql(con: duckdb.DuckDBPyConnection, view: str, argument: str, name: str, kind: str) -> str:
+def id_sql(con: Database, view: str, argument: str, name: str, kind: str) -> str:
     """SQL for an id column: integers, strings and UUIDs as they are, categories as text, whole floats as integers.
 
     Raises:
@@ -229,10 +256,10 @@ def number_sql(argument: str, name: str, kind: str, target: str) -> str:
 
 def value_text_sql(name: str, kind: str) -> str:
     """SQL for a column's values as text, whole numbers without a fraction: what :func:`value_text` is compared with."""
-    text = f"CAST({name} AS VARCHAR)"
+    text = f"CAST({name} AS STRING)"  # as every engine calls it
     if kind in FLOATS or kind == "DECIMAL":
         whole = f"{name} = floor({name}) AND abs({name}) < 9e15"
-        return f"CASE WHEN {whole} THEN CAST(CAST({name} AS BIGINT) AS VARCHAR) ELSE {text} END"
+        return f"CASE WHEN {whole} THEN CAST(CAST({name} AS BIGINT) AS STRING) ELSE {text} END"
     return text
 
 

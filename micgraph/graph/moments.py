@@ -6,7 +6,7 @@ from typing import Any, Literal, get_args
 
 import duckdb
 
-from micgraph.graph.ingest import FLOATS, INTEGERS, NULLS, literal
+from micgraph.graph.ingest import FLOATS, INTEGERS, NULLS, Database, literal
 from micgraph.schema import InputError, SchemaError
 
 TimeUnit = Literal["auto", "s", "ms", "us", "ns"]
@@ -30,8 +30,7 @@ def time_sql(
         InputError: no such unit, or a format that is none.
         SchemaError: the column has a type without times, mixes units, or hardly anything in it can be parsed.
     """
-    if unit not in get_args(TimeUnit):
-        raise InputError("time_unit", f"one of {', '.join(get_args(TimeUnit))}", repr(unit), "choose one of these")
+    check_unit(unit)
     if time_format is not None:
         _check_format(con, time_format)
     if kind.startswith("TIMESTAMP") or kind == "DATE":
@@ -40,13 +39,23 @@ def time_sql(
         parsed = f"epoch_us(try_strptime(CAST({name} AS VARCHAR), {literal(time_format)}))"
         return _legible(con, view, name, parsed, f"times in the format {time_format!r}", "check time_format=")
     number = _number_sql(name, kind)
-    unit = _unit(con, view, name, number) if unit == "auto" else unit
+    unit = unit_of(con, view, name, number) if unit == "auto" else unit
     scaled = f"TRY_CAST({number} {_TO_MICROS[unit]} AS BIGINT)"
     if kind != "VARCHAR":
         return scaled
     iso = f"CASE WHEN regexp_matches({name}, '{_ISO}') THEN epoch_us(TRY_CAST({name} AS TIMESTAMPTZ)) END"
     remedy = f'write ISO times, or name their format, such as time_format="{_EXAMPLE}"'
     return _legible(con, view, name, f"COALESCE({scaled}, {iso})", "times that can be parsed", remedy)
+
+
+def check_unit(unit: Any) -> None:
+    """Refuse what is no unit of time.
+
+    Raises:
+        InputError: it is none.
+    """
+    if unit not in get_args(TimeUnit):
+        raise InputError("time_unit", f"one of {', '.join(get_args(TimeUnit))}", repr(unit), "choose one of these")
 
 
 def _check_format(con: duckdb.DuckDBPyConnection, time_format: Any) -> None:
@@ -77,8 +86,15 @@ def _legible(con: duckdb.DuckDBPyConnection, view: str, name: str, parsed: str, 
     return parsed
 
 
-def _unit(con: duckdb.DuckDBPyConnection, view: str, name: str, number: str) -> TimeUnit:
-    """The unit that the numbers' magnitude tells; zero is the same time in every unit."""
+def unit_of(con: Database, view: str, name: str, number: str) -> TimeUnit:
+    """The unit that the numbers' magnitude tells; zero is the same time in every unit.
+
+    Args:
+        number: SQL of the column ``name`` as a number.
+
+    Raises:
+        SchemaError: there are several units.
+    """
     size = f"CAST(abs({number}) AS DOUBLE)"
     query = f"SELECT min({size}), max({size}) FROM {view} WHERE {number} <> 0 AND {size} < 1e22"
     low, high = con.execute(query).fetchall()[0]

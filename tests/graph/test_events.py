@@ -16,7 +16,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from micgraph.graph import ingest
-from micgraph.graph.events import DUPLICATE, read_log
+from micgraph.graph.events import read_log
+from micgraph.graph.staging import DUPLICATE
 from micgraph.schema import InputError, SchemaError
 
 DAY = 1_577_836_800  # 2020-01-01 UTC

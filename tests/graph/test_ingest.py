@@ -15,7 +15,8 @@ import pyarrow.csv
 import pyarrow.parquet as pq
 import pytest
 
-from micgraph.graph.events import DUPLICATE, Log, read_log
+from micgraph.graph.events import Log, read_log
+from micgraph.graph.staging import DUPLICATE
 from micgraph.schema import InputError, SchemaError
 
 DAY = 1_577_836_800  # 2020-01-01 UTC
