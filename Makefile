@@ -13,12 +13,13 @@ STAMP := $(VENV)/.installed
 install: $(STAMP)
 
 # torch goes first and by its exact version, so that no later package can choose another build of it.
+# Spark comes along where there is a Java for it; its tests skip elsewhere.
 $(STAMP): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "micgraph needs Python 3.11 or newer: make PYTHON=python3.11")'
 	@test -x $(PY) || $(PYTHON) -m venv $(VENV)
 	@echo "installing micgraph into $(VENV) (a few minutes on a fresh machine)"
 	@$(PIP) --constraint constraints.txt "$$(grep '^torch==' constraints.txt)"
-	@$(PIP) --constraint constraints.txt --editable '.[cpu,tune,report,demo,dev]'
+	@$(PIP) --constraint constraints.txt --editable ".[cpu,tune,report,demo,dev$$(command -v java >/dev/null && echo ,spark)]"
 	@if [ -d "$(WHEELS)" ]; then \
 	  $(PIP) --no-index --no-deps --find-links "$(WHEELS)" torch-scatter torch-sparse >/dev/null 2>&1 \
 	  && ! $(PY) -c 'import torch_sparse' >/dev/null 2>&1 \

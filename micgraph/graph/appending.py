@@ -86,7 +86,7 @@ def append(path: str | Path, log: Any, drop_old: bool = False, encode: Any = Non
     version = artifact.live(path)
     graph = storage.load(path)
     if graph.residue is None:
-        remedy = "build it again from its log with this version of micgraph"
+        remedy = "build it again from its log with this version of micgraph; Spark keeps no ids of given sessions"
         raise ArtifactError(str(path), "a graph that can be appended to", "one without its residue", remedy)
     config = _config(graph, encode)
     log = log if isinstance(log, Log) else read_log(log, memory_limit=config.memory_limit)

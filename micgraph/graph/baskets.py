@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -105,19 +106,35 @@ def _offsets(size: Ints) -> Ints:
 
 def _reaches(size: Ints, max_pairs: int | None) -> tuple[Ints, dict[str, int]]:
     """How far apart two items of each session may be, -1 where they may be anywhere; and what that cuts."""
-    reach = np.full(len(size), -1)
-    long = np.flatnonzero(size * (size - 1) > max_pairs) if max_pairs is not None else np.zeros(0, np.int64)
+    sessions = np.bincount(size)
+    lengths = np.flatnonzero(sessions)
+    reach_of, cuts = reaches(dict(zip(lengths.tolist(), sessions[lengths].tolist(), strict=True)), max_pairs)
+    reach = np.full(len(sessions), -1)
+    reach[list(reach_of)] = list(reach_of.values())
+    return reach[size], cuts
+
+
+def reaches(sessions: Mapping[int, int], max_pairs: int | None) -> tuple[dict[int, int], dict[str, int]]:
+    """How far apart two items of a session may be, where it has too many pairs; logged.
+
+    Args:
+        sessions: number of distinct items -> how many sessions have so many.
+        max_pairs: see :func:`distinct_baskets`.
+
+    Returns:
+        Number of distinct items of a session that is cut -> the largest distance; what was cut -> how much of it.
+    """
+    reach: dict[int, int] = {}
     left_out = 0
-    for n in np.unique(size[long]).tolist():
-        distance = _reach(n, max_pairs or 0)
-        same = long[size[long] == n]
-        reach[same] = distance
-        left_out += len(same) * (n * (n - 1) - _pairs_within(n, distance))
-    _warn_of_long_sessions(size[reach < 0])
-    if not len(long):
+    for n in (n for n in sessions if max_pairs is not None and n * (n - 1) > max_pairs):
+        reach[n] = _reach(n, max_pairs or 0)
+        left_out += sessions[n] * (n * (n - 1) - _pairs_within(n, reach[n]))
+    _warn_of_long_sessions({n: count for n, count in sessions.items() if n not in reach})
+    if not reach:
         return reach, {}
-    logger.warning("%d sessions have more than %d pairs: %d pairs left out", len(long), max_pairs, left_out)
-    return reach, dict(zip(CUTS, (len(long), left_out), strict=True))
+    cut = sum(sessions[n] for n in reach)
+    logger.warning("%d sessions have more than %d pairs: %d pairs left out", cut, max_pairs, left_out)
+    return reach, dict(zip(CUTS, (cut, left_out), strict=True))
 
 
 def _pairs_within(n: int, distance: int) -> int:
@@ -132,16 +149,16 @@ def _reach(n: int, max_pairs: int) -> int:
     return distance if _pairs_within(n, distance) <= max_pairs else distance - 1
 
 
-def _warn_of_long_sessions(sizes: Ints) -> None:
+def _warn_of_long_sessions(sessions: Mapping[int, int]) -> None:
     """Name the size of the longest session, where it is too long, and what to do about it."""
-    longest = int(sizes.max(initial=0))
+    longest = max(sessions, default=0)
     if longest > LONG_SESSION:
         logger.warning(
             "%d of %d sessions have more than %d distinct items, the longest %d, which alone makes %d co-occurrence "
             "edges; set max_pairs_per_session, lower session_gap or session_span (where the log gives session ids: "
             "check them), or leave out the users who made these sessions",
-            np.count_nonzero(sizes > LONG_SESSION),
-            len(sizes),
+            sum(count for n, count in sessions.items() if n > LONG_SESSION),
+            sum(sessions.values()),
             LONG_SESSION,
             longest,
             longest * (longest - 1),

@@ -10,14 +10,17 @@ from tempfile import gettempdir
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
+from numpy.typing import NDArray
 
 from micgraph.config import parse
 from micgraph.graph import storage
-from micgraph.graph.baskets import Baskets, distinct_baskets
+from micgraph.graph.baskets import distinct_baskets
 from micgraph.graph.buffers import Buffers
 from micgraph.graph.catalog import Encoded, encode_fields
 from micgraph.graph.cooccurrence import co_occurrences
+from micgraph.graph.engines import EngineName, check_engine
 from micgraph.graph.events import Log, read_log
+from micgraph.graph.ingest import is_path
 from micgraph.graph.interactions import interactions
 from micgraph.graph.memory import memory, part_rows
 from micgraph.graph.numbering import Numbered, numbered
@@ -52,6 +55,9 @@ if TYPE_CHECKING:
 
 
 NO_EVENT, NO_ROW = "row: its id has no event", "without a row: features unknown"
+Edges = tuple[Numbered, dict[str, Relation], NDArray[np.bool_], dict[str, int], Residue | None]
+"""What clicks make: numbers of users and items; ``clicks``, ``has``, ``contains`` and ``co_occurs``; which items have
+clicks; what was cut of sessions; and what the relations lack of the log, None where that is not known."""
 
 
 @dataclass(frozen=True)
@@ -83,6 +89,11 @@ class BuildConfig:
         memory_limit: such as "4GB": no more than this, and what Python and the libraries take themselves, some 500 MB,
             is in memory; the rest lies in temporary files beside ``out``. It covers what grows with the number of
             events, not features and semantic edges. The graph is the same with and without.
+        engine: what makes clicks, sessions and co-occurrence: "duckdb", on this machine, or "spark", which writes
+            Parquet files into a temporary folder beside ``out``; this machine loads them part by part. Every executor
+            must see that folder under the same path. The graph is the same.
+        spark_master: such as "spark://host:7077" or "local[2]": a session is started there and stopped in the end.
+            By default the active Spark session is used.
     """
 
     __pydantic_config__: ClassVar[dict[str, str]] = {"extra": "forbid"}
@@ -98,10 +109,13 @@ class BuildConfig:
     keep_unclicked: bool = False
     max_pairs_per_session: int | None = None
     memory_limit: str | None = None
+    engine: EngineName = "duckdb"
+    spark_master: str | None = None
 
     def __post_init__(self) -> None:
         duration(self.session_gap, "session_gap")
         duration(self.session_span, "session_span")
+        check_engine(self.engine, self.spark_master)
         check_range(vars(self), "co_occurs_top_k semantic_k max_pairs_per_session", at_least=1)
         check_whole("semantic_k", self.semantic_k)
         for name in ("co_occurs_top_k", "max_pairs_per_session"):
@@ -127,7 +141,8 @@ def build(log: Any, config: BuildConfig | Mapping[str, Any] | None = None, out: 
     Args:
         log: a :class:`Log`, or what :func:`read_log` takes: a path or a table. Split first, and build from
             ``split.train``: whatever is in the log is in the graph. To bound the memory, read it with the same
-            ``memory_limit`` as it is built with.
+            ``memory_limit`` as it is built with. With Spark, the paths of Parquet files are read by it too; the events
+            of a :class:`Log` that DuckDB has read are written to Parquet for it.
         config: settings, or those that differ from the defaults as a mapping: ``{"session_gap": "30m"}``.
         out: a directory to save the graph to, once it is whole.
 
@@ -139,25 +154,39 @@ def build(log: Any, config: BuildConfig | Mapping[str, Any] | None = None, out: 
         ConfigError: an unknown setting, or one of the wrong type or out of range.
         InputError: the log has no event, its times span more than 68 years, it is a whole split, or items without
             clicks are to be kept and it has no table of items.
+        MissingExtraError: Spark is asked for, and pyspark or Java is missing.
         SchemaError: a feature column has a type that cannot be a feature.
     """
     settings = _as_config(config)
     if isinstance(log, Split):
         raise InputError("log", "one log", "a whole split", "pass split.train")
-    log = log if isinstance(log, Log) else read_log(log, memory_limit=settings.memory_limit)
+    log = log if isinstance(log, Log) else _read(log, settings)
+    parent = _existing(None if out is None else Path(out))
     if settings.memory_limit is not None:
-        return _bounded(log, settings, None if out is None else Path(out))
-    graph = _graph(log, settings, None)
+        return _bounded(log, settings, None if out is None else Path(out), parent)
+    graph = _graph(log, settings, None, parent)
     if out is not None:
         graph.save(out)
     return graph
 
 
-def _bounded(log: Log, config: BuildConfig, out: Path | None) -> RecGraph:
+def _read(source: Any, config: BuildConfig) -> Log:
+    if is_path(source):
+        return read_log(
+            source, memory_limit=config.memory_limit, engine=config.engine, spark_master=config.spark_master
+        )
+    return read_log(source, memory_limit=config.memory_limit)
+
+
+def _existing(out: Path | None) -> Path:
+    """Where temporary folders are made: beside ``out``, or in the system's place for them."""
+    return next(folder for folder in out.absolute().parents if folder.is_dir()) if out else Path(gettempdir())
+
+
+def _bounded(log: Log, config: BuildConfig, out: Path | None, parent: Path) -> RecGraph:
     """A graph whose edges lie in files: those of ``out``, or unlinked ones that are gone with it."""
-    parent = next(folder for folder in out.absolute().parents if folder.is_dir()) if out else Path(gettempdir())
     with Scratch(parent, f"{out.name}-building" if out else "micgraph-building") as folder:
-        graph = _graph(log, config, folder)
+        graph = _graph(log, config, folder, parent)
         if out is not None:
             storage.map_edges(graph, storage.save(graph, out))
     return graph
@@ -172,12 +201,13 @@ def _as_config(config: Any) -> BuildConfig:
     return parse(BuildConfig, config)
 
 
-def _graph(log: Log, config: BuildConfig, folder: Path | None) -> RecGraph:
-    """The graph; with a folder, its edges lie in files that are unlinked there."""
+def _graph(log: Log, config: BuildConfig, folder: Path | None, parent: Path) -> RecGraph:
+    """The graph; with a folder, its edges lie in files that are unlinked there. Spark has a folder below ``parent``."""
     if config.keep_unclicked and log.items is None:
         raise InputError("log", "a table of items with keep_unclicked", "none", "read the log with items=")
-    events, relations, baskets, residue = _edges(log, config, folder)
-    catalogue = encode_fields(feature_table(log, "items"), events.items, ITEM_ID, np.diff(baskets.ptr) > 0)
+    making = _by_spark if config.engine == "spark" else _edges
+    events, relations, clicked, cuts, residue = making(log, config, folder, parent)
+    catalogue = encode_fields(feature_table(log, "items"), events.items, ITEM_ID, clicked)
     people = encode_fields(feature_table(log, "users"), events.users, USER_ID)
     findings = Findings()
     found = semantic_edges(catalogue, config, findings)
@@ -191,25 +221,31 @@ def _graph(log: Log, config: BuildConfig, folder: Path | None) -> RecGraph:
         user_vocab=people.vocab,
         items_table=catalogue.table,
         epoch=events.epoch,
-        refused=dict(log.refused) | notes(ITEM, catalogue) | notes(USER, people) | baskets.cuts | findings.notes,
+        refused=dict(log.refused) | notes(ITEM, catalogue) | notes(USER, people) | cuts | findings.notes,
         measured=findings.measured,
         config=_settings(config),
         manifest=log.manifest,
-        residue=with_rows(residue, catalogue, people),
+        residue=None if residue is None else with_rows(residue, catalogue, people),
     )
 
 
-def _edges(
-    log: Log, config: BuildConfig, folder: Path | None
-) -> tuple[Numbered, dict[str, Relation], Baskets, Residue]:
-    """What clicks make: numbers of users and items, ``clicks``, ``has``, ``contains`` and ``co_occurs``, and a rest."""
+def _edges(log: Log, config: BuildConfig, folder: Path | None, _: Path) -> Edges:
     gap, span = duration(config.session_gap), duration(config.session_span)
     with closing(Buffers(folder)) as buffers:
         with numbered(log, config.keep_unclicked) as events:
             relations, residue = interactions(events, part_rows(config.memory_limit), gap, span, buffers)
         baskets = distinct_baskets(relations[CONTAINS], config.max_pairs_per_session, buffers)
         relations[CO_OCCURS] = co_occurrences(baskets, config.co_occurs_top_k, buffers)
-    return events, relations, baskets, residue
+    return events, relations, np.diff(baskets.ptr) > 0, baskets.cuts, residue
+
+
+def _by_spark(log: Log, config: BuildConfig, folder: Path | None, parent: Path) -> Edges:
+    from micgraph.graph.spark.edges import Rules, edges
+
+    gap, span = duration(config.session_gap), duration(config.session_span)
+    limits = (config.co_occurs_top_k, config.max_pairs_per_session, part_rows(config.memory_limit))
+    with closing(Buffers(folder)) as buffers:
+        return edges(log, Rules(gap, span, config.keep_unclicked, *limits), config.spark_master, parent, buffers)
 
 
 def semantic_edges(catalogue: Encoded, config: BuildConfig, findings: Findings) -> Relation | None:

@@ -84,13 +84,13 @@ def _write(
         buffers.append(_MICROS, (micros % MICROS).astype(np.int32))
     if events.ordinals:
         buffers.append(_ORDINAL, part[ORDINAL].to_numpy())
-    if given is not None:
+    if given is not None and events.given:
         buffers.append_ids(_SESSIONS, given.take(first).combine_chunks())
     return size.astype(np.int32)
 
 
 def _residue(events: Numbered, buffers: Buffers) -> Residue:
-    given = buffers.finish_ids(_SESSIONS) if SESSION_ID in events.log.columns else None
+    given = buffers.finish_ids(_SESSIONS) if events.given else None
     return Residue(
         micros=buffers.finish(_MICROS) if events.fractions else None,
         ordinal=buffers.finish(_ORDINAL) if events.ordinals else None,

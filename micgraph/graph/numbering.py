@@ -21,9 +21,13 @@ if TYPE_CHECKING:
 
 MICROS = 1_000_000
 
-_USERS = "SELECT user_id, count(*) AS events FROM {events} GROUP BY user_id"
-_CLICKED = "SELECT DISTINCT item_id FROM {events}"
-_CATALOGUE = "SELECT item_id FROM {events} UNION SELECT item_id FROM {items}"
+USERS = "SELECT user_id, count(*) AS events FROM {events} GROUP BY user_id"
+CLICKED = "SELECT DISTINCT item_id FROM {events}"
+CATALOGUE = "SELECT item_id FROM {events} UNION SELECT item_id FROM {items}"
+NUMBERED = (
+    "SELECT u.n AS user_index, i.n AS item_index, e.timestamp AS micros, e.ordinal{session} FROM {events} AS e "
+    "JOIN {users} AS u ON e.user_id = u.user_id JOIN {items} AS i ON e.item_id = i.item_id"
+)
 
 
 @dataclass(frozen=True)
@@ -38,6 +42,7 @@ class Numbered:
         epoch: the second of the first event.
         fractions: whether any time has a fraction of a second.
         ordinals: whether any ordinal is not 0.
+        given: whether ``session_id`` is what the log says, and not what an engine made of it.
     """
 
     log: Log
@@ -48,18 +53,19 @@ class Numbered:
     epoch: int
     fractions: bool
     ordinals: bool
+    given: bool
 
     def parts(self, rows: int) -> Iterator[pa.Table]:
         """The events in parts of consecutive users with at most ``rows`` events each (a user that has more is a part):
         ``user_index, item_index, micros``, ``session_id`` where the log has it and ``ordinal`` where any is not 0,
         ordered by (user, micros, ordinal, item)."""
-        given = [SESSION_ID] if SESSION_ID in self.log.columns else []
+        given = [SESSION_ID] if SESSION_ID in ingest.types(self.log.con, self.table) else []
         given += [ORDINAL] if self.ordinals else []
         query = (
             f"SELECT {', '.join(['user_index', 'item_index', 'micros', *given])} FROM {self.table} "
             "WHERE user_index >= $first AND user_index < $last ORDER BY user_index, micros, ordinal, item_index"
         )
-        for first, last in _ranges(self.indptr, rows):
+        for first, last in ranges(self.indptr, rows):
             yield self.log.con.sql(query, params={"first": first, "last": last}).to_arrow_table()
 
 
@@ -74,27 +80,34 @@ def numbered(log: Log, keep_unclicked: bool = False) -> Iterator[Numbered]:
         InputError: no event, or times that span more than 68 years.
     """
     user, item, table = (ingest.fresh(name) for name in ("user_numbers", "item_numbers", "numbered"))
-    epoch = _epoch(log)
+    epoch = first_second(log)
     session = f", e.{SESSION_ID}" if SESSION_ID in log.columns else ""
     try:
-        _number(log, user, USER_ID, _USERS)
-        _number(log, item, ITEM_ID, _CATALOGUE if keep_unclicked else _CLICKED)
+        number(log, user, USER_ID, USERS, log.table)
+        number(log, item, ITEM_ID, CATALOGUE if keep_unclicked else CLICKED, log.table)
         with watched(log.con, "numbering events"):
-            log.con.execute(
-                f"CREATE TABLE {table} AS SELECT u.n AS user_index, i.n AS item_index, e.timestamp AS micros, e.ordinal"
-                f"{session} FROM {log.table} AS e JOIN {user} AS u ON e.user_id = u.user_id "
-                f"JOIN {item} AS i ON e.item_id = i.item_id"
-            )
-        users, items = (log.sql(f"SELECT * FROM {name} ORDER BY n") for name in (user, item))
-        indptr = np.concatenate([[0], np.cumsum(users["events"].to_numpy(), dtype=np.int64)])
-        user_ids, item_ids = (IdMap(ids.combine_chunks()) for ids in (users[USER_ID], items[ITEM_ID]))
-        yield Numbered(log, table, user_ids, item_ids, indptr, epoch, *_beyond(log))
+            query = NUMBERED.format(session=session, events=log.table, users=user, items=item)
+            log.con.execute(f"CREATE TABLE {table} AS {query}")
+        yield described(log, table, user, item, epoch, SESSION_ID in log.columns)
     finally:
         for name in (user, item, table):
             log.con.execute(f"DROP TABLE IF EXISTS {name}")
 
 
-def _epoch(log: Log) -> int:
+def described(log: Log, table: str, user: str, item: str, epoch: int, given: bool) -> Numbered:
+    """The record of a table of numbered events, from the tables of the numbers of users and items."""
+    users, items = (log.sql(f"SELECT * FROM {name} ORDER BY n") for name in (user, item))
+    indptr = np.concatenate([[0], np.cumsum(users["events"].to_numpy(), dtype=np.int64)])
+    user_ids, item_ids = (IdMap(ids.combine_chunks()) for ids in (users[USER_ID], items[ITEM_ID]))
+    return Numbered(log, table, user_ids, item_ids, indptr, epoch, *_beyond(log), given)
+
+
+def first_second(log: Log) -> int:
+    """The second of the first event.
+
+    Raises:
+        InputError: no event, or times that span more than 68 years.
+    """
     count, *ends = log.con.execute(f"SELECT count(*), min(timestamp), max(timestamp) FROM {log.table}").fetchall()[0]
     if not count:
         got = f"none ({', '.join(f'{n:,} {reason}' for reason, n in log.refused.items()) or 'an empty source'})"
@@ -121,14 +134,21 @@ def _beyond(log: Log) -> tuple[bool, bool]:
     return bool(fractions), bool(ordinals)
 
 
-def _number(log: Log, table: str, key: str, query: str) -> None:
-    """Make a table of the query's rows, numbered in the order of the ids."""
+def number(log: Log, table: str, key: str, query: str, events: str) -> None:
+    """Make a table of the query's rows, with their number ``n`` in the order of the ids.
+
+    Args:
+        key: ``user_id`` or ``item_id``.
+        query: with the placeholders ``{events}`` and ``{items}``.
+        events: a table that has the ids of the events.
+    """
     place = f"CAST(row_number() OVER (ORDER BY {key}) - 1 AS INTEGER) AS n"
-    rows = query.format(events=log.table, items=log.items)
+    rows = query.format(events=events, items=log.items)
     log.con.execute(f"CREATE TABLE {table} AS SELECT *, {place} FROM ({rows})")
 
 
-def _ranges(indptr: NDArray[np.int64], rows: int) -> Iterator[tuple[int, int]]:
+def ranges(indptr: NDArray[np.int64], rows: int) -> Iterator[tuple[int, int]]:
+    """Ranges of nodes with at most ``rows`` edges each, or of one node that has more."""
     first, n_users = 0, len(indptr) - 1
     while first < n_users:
         last = max(int(np.searchsorted(indptr, indptr[first] + rows, side="right")) - 1, first + 1)

@@ -1,4 +1,4 @@
-"""Which rows of a log are refused, and why: one text of SQL for every engine, and what all of them say of the result."""
+"""Which rows of a log are refused, and why: one text of SQL for every engine, and what is said of the result."""
 
 from __future__ import annotations
 

@@ -70,7 +70,7 @@ def _id_sql(con: Database, view: str, name: str, kind: str) -> str:
 def _whole_sql(name: str, kind: str) -> str:
     """Whole numbers; others are rounded as DuckDB does, Spark would cut them off."""
     ingest.number_sql("log", name, kind, "BIGINT")
-    rounded = {"DECIMAL": f"round({name}, 0)"} | {one: f"rint({name})" for one in FLOATS}
+    rounded = {"DECIMAL": f"round({name}, 0)"} | dict.fromkeys(FLOATS, f"rint({name})")
     return f"TRY_CAST({rounded.get(kind, name)} AS BIGINT)"
 
 
