@@ -127,7 +127,7 @@ def messy(tmp_path: Path) -> str:
         {
             "who": rng.choice(["u1", "u2", "u3", "ü4", None], n),
             "item_id": pd.array(rng.integers(2**63, 2**63 + 9, n, dtype=np.uint64)),
-            "timestamp": pd.to_datetime(1_700_000_000_000_000_000 + rng.integers(0, 200, n) * 300_000_001),
+            "timestamp": pd.to_datetime(1_700_000_000_000_000_000 + rng.integers(0, 30, n) * 300_000_001),
             "ordinal": rng.choice([0.5, 1.5, np.nan, 3.0], n),
             "session_id": rng.choice(["s", "t", None], n),
             "weight": rng.choice([1.0, 0.0, -2.0, np.nan, 3.0], n, p=[0.5, 0.1, 0.1, 0.1, 0.2]),
@@ -151,7 +151,7 @@ def test_files_that_spark_reads(spark: Any, messy: str, monkeypatch: pytest.Monk
     assert len(list(scratch.iterdir())) == 1
     expected = mg.build(ours).fingerprint()
     assert mg.build(theirs, SPARK).fingerprint() == mg.build(theirs).fingerprint() == expected
-    parts = [mg.split(log, "temporal", test="20s").train for log in (ours, theirs)]
+    parts = [mg.split(log, "temporal", test="2s").train for log in (ours, theirs)]
     assert parts[1].shards is None
     assert mg.build(parts[1], SPARK).fingerprint() == mg.build(parts[0]).fingerprint() != expected
     del theirs, parts
