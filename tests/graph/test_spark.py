@@ -22,6 +22,7 @@ from hypothesis import strategies as st
 
 import micgraph as mg
 from micgraph import datasets
+from micgraph.graph import baskets
 from micgraph.graph.spark import session
 from micgraph.schema import ConfigError, InputError, MissingExtraError, SchemaError
 from tests.brute_force import Event, event, oracle, rows, table
@@ -166,7 +167,8 @@ TIMES: dict[str, Any] = {
     "a day": pa.array([19_000, None, 19_001, 0, -1], pa.date32()),
     "a zone": pa.array([1_700_000_000_000_001, None, 5, 0, -1], pa.timestamp("us", "UTC")),
     "no zone": pa.array([1_700_000_000_001, None, 5, 0, -1], pa.timestamp("ms")),
-    "no zone, finer": pa.array([1_700_000_000_000_001_999, None, 5, 0, 1_999], pa.timestamp("ns")),
+    "no zone, finer": pa.array([1_700_000_000_000_001_999, None, 500, -1_500, 1_499], pa.timestamp("ns")),
+    "a zone, finer": pa.array([1_700_000_000_000_001_999, None, 500, -1_500, 1_499], pa.timestamp("ns", "UTC")),
 }
 
 
@@ -228,13 +230,16 @@ def test_a_folder_that_is_not_shared(
     assert mg.RecGraph.load(out).fingerprint() == before
 
 
-def test_long_sessions_are_warned_of(spark: Any, caplog: pytest.LogCaptureFixture) -> None:
-    log = {"user_id": [1] * 2_001, "item_id": range(2_001), "timestamp": [1_700_000_000] * 2_001}
+def test_long_sessions_are_warned_of(
+    spark: Any, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(baskets, "LONG_SESSION", 20)
+    log = pa.table({"user_id": [1] * 21, "item_id": range(21), "timestamp": [1_700_000_000] * 21})
     with caplog.at_level(logging.WARNING):
-        same(pa.table(log), {"max_pairs_per_session": 1_000})
-        assert not [r for r in caplog.records if "max_pairs_per_session" in r.getMessage()]
-        mg.build(pa.table(log), {**SPARK, "co_occurs_top_k": 1})
-    assert "the longest 2001" in caplog.text
+        mg.build(log, {**SPARK, "max_pairs_per_session": 100})
+        assert "1 sessions have more than 100 pairs" in caplog.text and "the longest" not in caplog.text
+        mg.build(log, SPARK)
+    assert "the longest 21, which alone makes 420" in caplog.text
 
 
 @pytest.mark.parametrize(("name", "config"), [("complete_journey", {"co_occurs_top_k": 20}), ("globo", {})])

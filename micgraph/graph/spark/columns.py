@@ -12,7 +12,7 @@ from micgraph.graph.spark.session import literal
 from micgraph.graph.staging import positive_sql
 from micgraph.schema import DURATION, EVENT, ITEM_ID, ORDINAL, SESSION_ID, TIMESTAMP, USER_ID, WEIGHT, SchemaError
 
-NANOS = "TIMESTAMP_NS"
+NANOS = frozenset({"TIMESTAMP_NS", "TIMESTAMPTZ_NS"})
 _SCALED = {
     "s": "CAST({} AS DECIMAL(20, 0)) * 1000000",
     "ms": "CAST({} AS DECIMAL(20, 0)) * 1000",
@@ -22,6 +22,17 @@ _SCALED = {
 _SCALED_FLOATS = {"s": "rint({} * 1000000)", "ms": "rint({} * 1000)", "us": "rint({})", "ns": "rint({} / 1000)"}
 _COMMON = frozenset({"VARCHAR", "BOOLEAN", "DECIMAL"} | INTEGERS | FLOATS)
 _REMEDY = 'convert the column, or read the log with engine="duckdb"'
+
+
+def check_ids(types: Mapping[str, str]) -> None:
+    """Refuse ids that Spark cannot even open.
+
+    Raises:
+        SchemaError: they are UUIDs.
+    """
+    for name in (USER_ID, ITEM_ID, SESSION_ID):
+        if types.get(name) == "UUID":
+            raise SchemaError(f"log.{name}", "integers or strings with Spark", "UUID", _REMEDY)
 
 
 def event_sql(con: Database, view: str, types: Mapping[str, str], unit: TimeUnit) -> dict[str, str]:
@@ -36,13 +47,13 @@ def event_sql(con: Database, view: str, types: Mapping[str, str], unit: TimeUnit
     Raises:
         SchemaError: a column has a type that cannot mean what it should, or one that Spark does not read alike.
     """
-    value = {name: _id_sql(con, view, name, types[name]) for name in (USER_ID, ITEM_ID)}
+    value = {name: ingest.id_sql(con, view, "log", name, types[name]) for name in (USER_ID, ITEM_ID)}
     value[TIMESTAMP] = _time_sql(con, view, types[TIMESTAMP], unit)
     value[ORDINAL] = "CAST(0 AS BIGINT)"
     if ORDINAL in types:
         value[ORDINAL] = f"COALESCE({_whole_sql(ORDINAL, types[ORDINAL])}, 0)"
     if SESSION_ID in types:
-        value[SESSION_ID] = _id_sql(con, view, SESSION_ID, types[SESSION_ID])
+        value[SESSION_ID] = ingest.id_sql(con, view, "log", SESSION_ID, types[SESSION_ID])
     for name in (DURATION, WEIGHT):
         if name in types:
             value[name] = ingest.number_sql("log", name, types[name], "DOUBLE")
@@ -61,12 +72,6 @@ def counts_sql(con: Database, view: str, types: Mapping[str, str], positive: Ite
     return positive_sql(con, view, types[EVENT], positive, literal)
 
 
-def _id_sql(con: Database, view: str, name: str, kind: str) -> str:
-    if kind == "UUID":
-        raise SchemaError(f"log.{name}", "integers or strings with Spark", kind, _REMEDY)
-    return ingest.id_sql(con, view, "log", name, kind)
-
-
 def _whole_sql(name: str, kind: str) -> str:
     """Whole numbers; others are rounded as DuckDB does, Spark would cut them off."""
     ingest.number_sql("log", name, kind, "BIGINT")
@@ -79,9 +84,9 @@ def _time_sql(con: Database, view: str, kind: str, unit: TimeUnit) -> str:
     check_unit(unit)
     if kind == "DATE":
         return f"unix_date({TIMESTAMP}) * 86400000000"
-    if kind == NANOS:  # which Spark reads as a number
-        return f"CAST(floor({TIMESTAMP} / CAST(1000 AS DECIMAL(4, 0))) AS BIGINT)"
-    if kind == "TIMESTAMP WITH TIME ZONE":
+    if kind in NANOS:  # which Spark reads as a number
+        return f"CAST(round(CAST({TIMESTAMP} AS DECIMAL(20, 0)) / 1000) AS BIGINT)"
+    if kind in ("TIMESTAMP WITH TIME ZONE", "TIMESTAMPTZ"):
         return f"unix_micros({TIMESTAMP})"
     if kind.startswith("TIMESTAMP"):
         return f"timestampdiff(MICROSECOND, TIMESTAMP_NTZ'1970-01-01 00:00:00', {TIMESTAMP})"

@@ -17,7 +17,7 @@ from micgraph.graph.events import Log
 from micgraph.graph.moments import TimeUnit
 from micgraph.graph.naming import LOG_COLUMNS
 from micgraph.graph.scratch import Scratch
-from micgraph.graph.spark.columns import NANOS, counts_sql, event_sql
+from micgraph.graph.spark.columns import NANOS, check_ids, counts_sql, event_sql
 from micgraph.graph.spark.session import Engine, address, connected, quoted
 from micgraph.graph.staging import count_reasons, settle, staged_sql
 from micgraph.schema import ITEM_ID, SESSION_ID, USER_ID, InputError
@@ -61,11 +61,15 @@ def read_events(
         unit: of numeric timestamps.
         master: of Spark, or None.
     """
+    check_ids(types)
     scratch = Scratch(Path(tempfile.gettempdir()), "micgraph-events")
     weakref.finalize(con, scratch.remove)
     shards = scratch.path / "events"
     named = {columns.get(name, name): name for name in LOG_COLUMNS if name in types}
-    with connected(master, steps=1) as engine, _rows(engine, files, named, NANOS in types.values()) as view:
+    with (
+        connected(master, steps=1) as engine,
+        _rows(engine, files, named, not NANOS.isdisjoint(types.values())) as view,
+    ):
         value = event_sql(engine, view, types, unit)
         counts = None if positive is None else counts_sql(engine, view, types, positive)
         staged = f"({staged_sql(view, value, counts)})"
