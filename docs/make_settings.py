@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from micgraph.graph import split
-from micgraph.graph.builder import BuildConfig
+from micgraph.graph.build_config import BuildConfig
 from micgraph.nn.towers import ModelConfig
 from micgraph.retrieval.fusion import FusionConfig
 from micgraph.sampling.samples import SamplingConfig

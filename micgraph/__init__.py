@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from micgraph.graph.appending import append
-    from micgraph.graph.builder import BuildConfig, build
+    from micgraph.graph.build_config import BuildConfig
+    from micgraph.graph.builder import build
     from micgraph.graph.events import Log, read_log
     from micgraph.graph.recgraph import RecGraph
     from micgraph.graph.split import Holdout, Split, split
@@ -63,7 +64,8 @@ __all__ = [
 
 _HOMES = {
     "graph.appending": ("append",),
-    "graph.builder": ("BuildConfig", "build"),
+    "graph.build_config": ("BuildConfig",),
+    "graph.builder": ("build",),
     "graph.events": ("Log", "read_log"),
     "graph.recgraph": ("RecGraph",),
     "graph.split": ("Holdout", "Split", "split"),

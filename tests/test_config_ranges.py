@@ -11,7 +11,8 @@ from typing import Any, get_type_hints
 
 import pytest
 
-from micgraph.graph.builder import BuildConfig, build
+from micgraph.graph.build_config import BuildConfig
+from micgraph.graph.builder import build
 from micgraph.graph.events import read_log
 from micgraph.graph.split import split
 from micgraph.pipeline import VALIDATION_KS, VALIDATION_METRICS, train

@@ -9,7 +9,7 @@ import pytest
 
 import micgraph
 from micgraph.config import parse, read_yaml
-from micgraph.graph.builder import BuildConfig
+from micgraph.graph.build_config import BuildConfig
 from micgraph.presets import DATA_SECTIONS, RunConfig, resolve
 
 CONFIGS = Path(__file__).resolve().parents[1] / "configs"

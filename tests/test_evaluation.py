@@ -11,7 +11,8 @@ import torch
 
 from micgraph.baselines import EASE, ItemKNN, Popularity
 from micgraph.evaluation import METRICS, evaluate_ranker, prepare, prepared, ranking, table
-from micgraph.graph.builder import BuildConfig, build
+from micgraph.graph.build_config import BuildConfig
+from micgraph.graph.builder import build
 from micgraph.graph.events import read_log
 from micgraph.graph.split import Holdout, split
 from micgraph.retrieval.frames import histories_of

@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 
 from micgraph.evaluation import DECILES, evaluate_ranker, prepare
 from micgraph.evaluation.popularity import deciles
-from micgraph.graph.builder import BuildConfig, build
+from micgraph.graph.build_config import BuildConfig
+from micgraph.graph.builder import build
 from micgraph.graph.events import read_log
 from micgraph.graph.split import Holdout
 from micgraph.schema import InputError

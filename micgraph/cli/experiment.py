@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 from micgraph.config import dotted, merge, parse, read_yaml
-from micgraph.graph.builder import BuildConfig
+from micgraph.graph.build_config import BuildConfig
 from micgraph.graph.events import Log, read_log
 from micgraph.graph.split import Split, split
 from micgraph.presets import DATA_SECTIONS

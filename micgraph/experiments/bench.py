@@ -15,7 +15,8 @@ import pyarrow as pa
 
 from micgraph import artifact
 from micgraph.evaluation import EvalData, prepare
-from micgraph.graph.builder import BuildConfig, build
+from micgraph.graph.build_config import BuildConfig
+from micgraph.graph.builder import build
 from micgraph.graph.events import Log
 from micgraph.graph.recgraph import RecGraph
 from micgraph.graph.split import Split, split

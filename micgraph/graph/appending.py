@@ -14,10 +14,11 @@ from torch import Tensor
 from micgraph import artifact
 from micgraph.config import parse
 from micgraph.graph import storage
+from micgraph.graph.attributes import NO_EVENT, NO_ROW, feature_table, notes, semantic_edges, with_rows
 from micgraph.graph.baskets import CUTS, session_cuts
-from micgraph.graph.builder import NO_EVENT, NO_ROW, BuildConfig, feature_table, notes, semantic_edges, with_rows
+from micgraph.graph.build_config import BuildConfig
 from micgraph.graph.catalog import Encoded
-from micgraph.graph.events import DUPLICATE, Log, read_log
+from micgraph.graph.events import Log, read_log
 from micgraph.graph.fields import take
 from micgraph.graph.growth import Known, grown
 from micgraph.graph.merging import Merged, merged
@@ -27,6 +28,7 @@ from micgraph.graph.relation import Relation
 from micgraph.graph.semantic import NOT_SIMILAR
 from micgraph.graph.splice import Splice, renumbered, some_rows
 from micgraph.graph.split import Split
+from micgraph.graph.staging import DUPLICATE
 from micgraph.graph.titles import ENCODERS
 from micgraph.graph.vector_search import Findings
 from micgraph.schema import (

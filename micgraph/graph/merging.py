@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from micgraph.graph.buffers import Buffers
-from micgraph.graph.builder import BuildConfig
+from micgraph.graph.build_config import BuildConfig
 from micgraph.graph.events import Log
 from micgraph.graph.interactions import interactions
 from micgraph.graph.memory import part_rows

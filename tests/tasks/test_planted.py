@@ -22,7 +22,8 @@ import torch
 
 from micgraph import metrics
 from micgraph.assembly import make_objective
-from micgraph.graph.builder import BuildConfig, build
+from micgraph.graph.build_config import BuildConfig
+from micgraph.graph.builder import build
 from micgraph.graph.events import read_log
 from micgraph.graph.recgraph import RecGraph
 from micgraph.knn import topk

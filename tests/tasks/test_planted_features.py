@@ -18,7 +18,8 @@ import torch
 from torch.nn import functional as F
 
 from micgraph.assembly import make_objective, make_towers
-from micgraph.graph.builder import BuildConfig, build
+from micgraph.graph.build_config import BuildConfig
+from micgraph.graph.builder import build
 from micgraph.graph.events import read_log
 from micgraph.graph.recgraph import RecGraph
 from micgraph.presets import resolve
