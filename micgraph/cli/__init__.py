@@ -5,7 +5,6 @@ What takes time to import is imported inside the commands, so that ``--help`` an
 
 from __future__ import annotations
 
-from micgraph.cli import graphs, runs, serving
-from micgraph.cli.options import app
+from micgraph.cli.serving import app
 
-__all__ = ["app", "graphs", "runs", "serving"]
+__all__ = ["app"]

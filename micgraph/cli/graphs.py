@@ -10,6 +10,8 @@ import typer
 from micgraph.cli.console import working
 from micgraph.cli.options import Config, GraphPath, Override, app, beside
 
+__all__ = ["app"]
+
 if TYPE_CHECKING:
     from micgraph.graph.split import Holdout
 

@@ -1,4 +1,4 @@
-"""The commands that train and judge: train, tune, evaluate."""
+"""The commands that train and judge, after those of graphs: train, tune, evaluate."""
 
 from __future__ import annotations
 
@@ -10,7 +10,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from micgraph.cli.console import INTERRUPTED, working
-from micgraph.cli.options import Config, FilterSeen, GraphPath, Override, RunPath, app, beside
+from micgraph.cli.graphs import app
+from micgraph.cli.options import Config, FilterSeen, GraphPath, Override, RunPath, beside
+
+__all__ = ["app"]
 
 if TYPE_CHECKING:
     from micgraph.graph.recgraph import RecGraph

@@ -1,4 +1,4 @@
-"""The commands that ask a run: recommend, similar."""
+"""The commands that ask a run, after those of runs: recommend, similar."""
 
 from __future__ import annotations
 
@@ -7,7 +7,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from micgraph.cli.console import show, working
-from micgraph.cli.options import FilterSeen, Length, RunPath, app
+from micgraph.cli.options import FilterSeen, Length, RunPath
+from micgraph.cli.runs import app
+
+__all__ = ["app"]
 
 if TYPE_CHECKING:
     from micgraph.graph.recgraph import RecGraph
