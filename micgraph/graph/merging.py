@@ -41,7 +41,7 @@ class Merged:
         residue: what they leave out; nothing of the feature tables.
         epoch: the second of the first event.
         order: int64 [n_items], items in the order of their ids.
-        changed: bool [n_items], items that are new or in a session that is new, gone or another one now.
+        changed: bool [n_items], items that are new or in a session that is new or another one now.
         duplicates: events that another event of the same user, item and second stands for.
     """
 
@@ -142,9 +142,8 @@ def _changed(graph: RecGraph, old: Relations, new: Relations, people: Tensor, se
     """See :class:`Merged`."""
     before = some_rows(old[CONTAINS], torch.nonzero(~sessions.stays).flatten())
     after = new[CONTAINS]
-    gone, come = changed_sessions(before, old[HAS].row_index()[~sessions.stays], after, people[new[HAS].row_index()])
+    come = changed_sessions(before, old[HAS].row_index()[~sessions.stays], after, people[new[HAS].row_index()])
     items = torch.zeros(after.n_cols, dtype=torch.bool)
     items[graph.n_items :] = True
-    for rel, which in ((before, gone), (after, come)):
-        items[rel.col[which.repeat_interleave(rel.degree())].long()] = True
+    items[after.col[come.repeat_interleave(after.degree())].long()] = True
     return items

@@ -14,8 +14,8 @@ from micgraph.graph.relation import Relation, spans
 from micgraph.graph.splice import renumbered, some_rows
 
 
-def changed_sessions(old: Relation, old_user: Tensor, new: Relation, new_user: Tensor) -> tuple[Tensor, Tensor]:
-    """Which sessions have no equal among the other ones.
+def changed_sessions(old: Relation, old_user: Tensor, new: Relation, new_user: Tensor) -> Tensor:
+    """Which new sessions have no equal among the old ones: the clicks of an old one that is gone are in some of them.
 
     Args:
         old, new: session -> item, in the same numbers and with times since the same second. A user clicks an item at
@@ -23,7 +23,7 @@ def changed_sessions(old: Relation, old_user: Tensor, new: Relation, new_user: T
         old_user, new_user: int64 [S], whose they are.
 
     Returns:
-        bool [S old] and bool [S new].
+        bool [S new].
     """
     assert old.time is not None and new.time is not None
     first, second = old.indptr[:-1], new.indptr[:-1]
@@ -39,10 +39,9 @@ def changed_sessions(old: Relation, old_user: Tensor, new: Relation, new_user: T
     ours = spans(old.indptr[match[both]], new.degree(both))[1]
     differs = (old.col[ours] != new.col[theirs]) | (old.time[ours] != new.time[theirs])
     equal = both[torch.bincount(owner[differs], minlength=len(both)) == 0]
-    before, after = torch.ones(old.n_rows, dtype=torch.bool), torch.ones(new.n_rows, dtype=torch.bool)
-    before[match[equal]] = False
-    after[equal] = False
-    return before, after
+    changed = torch.ones(new.n_rows, dtype=torch.bool)
+    changed[equal] = False
+    return changed
 
 
 def recounted(
