@@ -24,6 +24,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
+import pyarrow.parquet as pq
 import rivals
 import torch
 from clicks import write_clicks
@@ -94,7 +95,9 @@ def _compare(folder: Path, events: int, globo: str | None) -> None:
     logs = {name: (sorted(map(str, (folder / name).glob("*.parquet"))), PLAIN, "s") for name in ("tiny", "log")}
     _ratios(*logs["tiny"])  # compiles and loads what is there
     if globo is not None:
-        print("Globo", json.dumps(_ratios([globo], GLOBO, "ms", show=True)), flush=True)
+        plain = folder / "globo.parquet"  # without its session ids, which pandas' build does not read
+        pq.write_table(pq.read_table(globo, columns=list(GLOBO)), plain)
+        print("Globo", json.dumps(_ratios([str(plain)], GLOBO, "ms", show=True)), flush=True)
     print(json.dumps(_ratios(*logs["log"], show=True)))
 
 

@@ -93,8 +93,8 @@ def experiment(settings: dict[str, Any]) -> Experiment:
     return parse(Experiment, {name: values for name, values in settings.items() if values is not None})
 
 
-def read(config: LogConfig, memory_limit: str | None = None) -> Log:
-    """The log that a section describes, with as much memory as the graph may take.
+def read(config: LogConfig, build: BuildConfig) -> Log:
+    """The log that a section describes, by the engine that builds the graph, with as much memory as that may take.
 
     Raises:
         ConfigError: it names no source.
@@ -102,7 +102,8 @@ def read(config: LogConfig, memory_limit: str | None = None) -> Log:
     if config.source is None:
         remedy = "name it on the command line, or set log.source in the config"
         raise ConfigError("log.source", "the path of a log", "nothing", remedy)
-    return read_log(**vars(config), memory_limit=memory_limit)
+    how = {name: getattr(build, name) for name in ("memory_limit", "engine", "spark_master")}
+    return read_log(**vars(config), **how)
 
 
 def divide(log: Log, section: dict[str, Any]) -> Split:

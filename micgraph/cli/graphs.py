@@ -41,7 +41,7 @@ def build(
     given = {name: value for name, value in (("source", log), ("items", items), ("users", users)) if value}
     plan = experiment.experiment(merge(experiment.settings_of(config, override or ()), {"log": given}))
     with working("reading the log"):
-        events = experiment.read(plan.log, plan.build.memory_limit)
+        events = experiment.read(plan.log, plan.build)
     parts = None
     if plan.split is not None:
         with working("splitting the log"):
@@ -79,7 +79,7 @@ def append(
     given = {name: value for name, value in (("source", log), ("items", items), ("users", users)) if value}
     plan = experiment.experiment(merge(experiment.settings_of(config, override or ()), {"log": given}))
     with working("reading the log"):
-        events = experiment.read(plan.log, plan.build.memory_limit)
+        events = experiment.read(plan.log, plan.build)
     with working("appending to the graph"):
         found = appending.append(graph, events, drop_old)
     typer.echo(f"{found.summary()}\n\ngraph: {graph}")

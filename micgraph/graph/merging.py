@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
@@ -23,10 +23,7 @@ from micgraph.graph.residue import Residue
 from micgraph.graph.splice import Splice, some_rows
 from micgraph.graph.times import duration
 from micgraph.ids import IdMap
-from micgraph.schema import CLICKS, CONTAINS, HAS, ITEM_ID, USER_ID
-
-if TYPE_CHECKING:
-    import pyarrow as pa
+from micgraph.schema import CLICKS, CONTAINS, HAS, ITEM_ID, USER_ID, SchemaError
 
 Relations = dict[str, Relation]
 
@@ -63,7 +60,7 @@ def merged(graph: RecGraph, log: Log, config: BuildConfig) -> Merged:
         SchemaError: ids of another type than the graph's.
     """
     assert graph.users is not None and graph.items is not None
-    users, items = graph.users.extend(_ids(log, USER_ID)), graph.items.extend(_ids(log, ITEM_ID, config.keep_unclicked))
+    users, items = _extended(graph.users, log, USER_ID), _extended(graph.items, log, ITEM_ID, config.keep_unclicked)
     order, place = items.order(), np.empty(len(items), np.int64)
     place[order] = np.arange(len(order))
     gap, span = duration(config.session_gap), duration(config.session_span)
@@ -84,10 +81,14 @@ def merged(graph: RecGraph, log: Log, config: BuildConfig) -> Merged:
     return Merged(users, items, relations, rest, epoch, torch.from_numpy(order), changed, again.duplicates)
 
 
-def _ids(log: Log, name: str, catalogue: bool = False) -> pa.ChunkedArray:
-    """The ids of the log's events, for items with those of the table of items where that is asked for."""
+def _extended(known: IdMap, log: Log, name: str, catalogue: bool = False) -> IdMap:
+    """The ids with those of the log's events, for items with those of the table of items where that is asked for."""
     also = f" UNION SELECT {name} FROM {{items}}" if catalogue and log.items is not None else ""
-    return log.sql(f"SELECT DISTINCT {name} FROM {{events}}{also}")[name]
+    try:
+        return known.extend(log.sql(f"SELECT DISTINCT {name} FROM {{events}}{also}")[name])
+    except SchemaError as error:
+        expected = f"ids of the graph's type, {known.values.type}"
+        raise SchemaError(f"log.{name}", expected, error.got, "convert the column") from error
 
 
 def _moved(rel: Relation, seconds: int, number: Tensor | None, n_cols: int) -> Relation:

@@ -158,8 +158,8 @@ def test_a_graph_that_changes_in_the_meantime(saved: Path, monkeypatch: pytest.M
 
 
 BAD: list[tuple[Any, type[Exception], str]] = [
-    (lambda: clicks((1, "b", 5)), SchemaError, "ids of string"),
-    (lambda: clicks(("u", 7, 5)), SchemaError, "ids of string"),
+    (lambda: clicks((1, "b", 5)), SchemaError, "log.user_id: expected ids of the graph's type, string, got int64"),
+    (lambda: clicks(("u", 7, 5)), SchemaError, "log.item_id: expected ids of the graph's type, string"),
     (lambda: clicks(("u", "b", 5)).drop_columns("timestamp"), SchemaError, "a column 'timestamp'"),
     (lambda: clicks(("u", "b", 2**31)), InputError, "68 years"),
     (lambda: mg.read_log(clicks(("u", "b", 5))).filter("user_id = 'x'"), InputError, "at least one event"),
