@@ -5,12 +5,12 @@ Item numbers come as unsigned integers: an index that cannot be negative costs n
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
-import numba
 import numpy as np
 from numpy.typing import NDArray
+
+from micgraph.compiled import compiled
 
 Ints = NDArray[Any]
 
@@ -19,15 +19,7 @@ LONGEST = 1 << LENGTH_BITS
 """A span is one number, ``first << 24 | length``: what an item meets is then read in order, with one jump a span."""
 
 
-def _compiled(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Compile without the GIL; kept on disk where that can be written, else compiled again in every process."""
-    try:
-        return numba.njit(nogil=True, cache=True)(function)
-    except RuntimeError:
-        return numba.njit(nogil=True)(function)
-
-
-@_compiled
+@compiled
 def distinct_sizes(indptr: Ints, col: Ints, seen: Ints, size: Ints) -> None:
     """Count the distinct items of each session into ``size`` [S]; ``seen`` [n items] holds -1s."""
     for session in range(len(size)):
@@ -37,7 +29,7 @@ def distinct_sizes(indptr: Ints, col: Ints, seen: Ints, size: Ints) -> None:
                 size[session] += 1
 
 
-@_compiled
+@compiled
 def distinct_items(indptr: Ints, col: Ints, seen: Ints, out: Ints) -> None:
     """Write the distinct items of each session one after the other, in the order in which they first come."""
     place = 0
@@ -49,14 +41,14 @@ def distinct_items(indptr: Ints, col: Ints, seen: Ints, out: Ints) -> None:
                 place += 1
 
 
-@_compiled
+@compiled
 def count_items(col: Ints, count: Ints) -> None:
     """How often each item is in ``col``, into ``count`` [n items]."""
     for edge in range(len(col)):
         count[col[edge]] += 1
 
 
-@_compiled
+@compiled
 def spans_of_items(indptr: Ints, col: Ints, reach: Ints, place: Ints, out: Ints) -> None:
     """Write the spans of each item side by side: a whole session where ``reach`` is negative, else as many neighbours
     on either side; ``place`` [n items] says where each item's begin, and is changed."""
@@ -70,7 +62,7 @@ def spans_of_items(indptr: Ints, col: Ints, reach: Ints, place: Ints, out: Ints)
             place[col[edge]] += 1
 
 
-@_compiled
+@compiled
 def work_of_items(ptr: Ints, spans: Ints, work: Ints) -> None:
     """How many partners each item meets, with repetitions, into ``work`` [n items]."""
     for item in range(len(work)):
@@ -78,7 +70,7 @@ def work_of_items(ptr: Ints, spans: Ints, work: Ints) -> None:
             work[item] += (spans[at] & (LONGEST - 1)) - 1
 
 
-@_compiled
+@compiled
 def _swap_worst(heap: Ints, size: int, key: int) -> None:
     """Replace the smallest key of a binary heap."""
     place = 0
@@ -95,7 +87,7 @@ def _swap_worst(heap: Ints, size: int, key: int) -> None:
     heap[place] = key
 
 
-@_compiled
+@compiled
 def _best(count: Ints, touched: Ints, met: int, heap: Ints) -> None:
     """Put the largest counts into ``heap`` [k], k <= met, as ``count << 32 | (2**32 - 1 - item)``, so that among equal
     counts the smaller item is the better one; ``count`` is zero afterwards."""
@@ -113,7 +105,7 @@ def _best(count: Ints, touched: Ints, met: int, heap: Ints) -> None:
             _swap_worst(heap, k, key)
 
 
-@_compiled
+@compiled
 def _meet(item: int, ptr: Ints, spans: Ints, col: Ints, count: Ints, touched: Ints) -> int:
     """Count the partners of an item, and list them; returns how many they are."""
     met = 0
@@ -136,7 +128,7 @@ def _meet(item: int, ptr: Ints, spans: Ints, col: Ints, count: Ints, touched: In
     return met
 
 
-@_compiled
+@compiled
 def count_block(
     first: int,
     last: int,

@@ -5,12 +5,12 @@ They give what the tensor programs give, number for number: the random numbers a
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
-import numba
 import numpy as np
 from numpy.typing import NDArray
+
+from micgraph.compiled import compiled
 
 Ints = NDArray[Any]
 
@@ -25,15 +25,7 @@ MARKED = -2
 """In a table of places: this node is new, and has no place yet."""
 
 
-def _compiled(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Compile without the GIL; kept on disk where that can be written, else compiled again in every process."""
-    try:
-        return numba.njit(nogil=True, cache=True)(function)
-    except RuntimeError:
-        return numba.njit(nogil=True)(function)
-
-
-@_compiled
+@compiled
 def mixed(z: Any) -> Any:
     """SplitMix64's finaliser."""
     z = (z ^ (z >> _S30)) * _MIX1
@@ -41,7 +33,7 @@ def mixed(z: Any) -> Any:
     return z ^ (z >> _S31)
 
 
-@_compiled
+@compiled
 def total(start: Ints, stop: Ints, k: int) -> int:
     """How many edges the rows give, at most ``k`` each."""
     found = 0
@@ -50,7 +42,7 @@ def total(start: Ints, stop: Ints, k: int) -> int:
     return found
 
 
-@_compiled
+@compiled
 def choose(start: Ints, stop: Ints, k: int, key: Any, sample: Ints, owner: Ints, eid: Ints) -> None:
     """Write the edges of each row: all of at most ``k``, else ``k`` distinct ones by Floyd's algorithm."""
     place = 0
@@ -75,7 +67,7 @@ def choose(start: Ints, stop: Ints, k: int, key: Any, sample: Ints, owner: Ints,
             place += 1
 
 
-@_compiled
+@compiled
 def relabel(col: Ints, eid: Ints, slot: Ints, known: int, fresh: Ints, local: Ints) -> int:
     """Give the nodes that edges lead to a place each; new ones come next, ascending.
 

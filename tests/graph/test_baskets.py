@@ -111,13 +111,3 @@ def test_sums_that_int32_does_not_hold_are_refused(monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr(pair_kernel, "count_block", lambda *_: 2**31)
     with pytest.raises(InputError, match="sum to less than 2"):
         co_occurrences(distinct_baskets(contains([[0, 1]])))
-
-
-def test_the_kernel_works_where_nothing_can_be_kept(monkeypatch: pytest.MonkeyPatch) -> None:
-    def njit(**options: bool) -> object:
-        if options.get("cache"):
-            raise RuntimeError("cannot cache function: no locator available")
-        return lambda function: ("compiled", function)
-
-    monkeypatch.setattr(pair_kernel.numba, "njit", njit)
-    assert pair_kernel._compiled(len) == ("compiled", len)
