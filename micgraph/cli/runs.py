@@ -20,30 +20,31 @@ if TYPE_CHECKING:
     from micgraph.graph.split import Holdout
     from micgraph.tuning import Trial
 
+Model = Annotated[
+    str | None, typer.Option(help="Encoder and tasks, such as gru4rec+mic; else the config's, else gru4rec.")
+]
+NewRun = Annotated[
+    Path | None, typer.Option("--out", metavar="RUN", help="Directory for the run; by default a new one, runs/NAME-N.")
+]
+WarmStart = Annotated[
+    Path | None,
+    typer.Option("--warm-start", metavar="RUN", help="Earlier run whose settings and weights this one begins with."),
+]
+
 
 @app.command()
 def train(
     graph: GraphPath,
-    model: Annotated[
-        str | None, typer.Option(help="Encoder and tasks, such as gru4rec+mic; else the config's, else gru4rec.")
-    ] = None,
+    model: Model = None,
     config: Config = None,
     override: Override = None,
-    out: Annotated[
-        Path | None,
-        typer.Option("--out", metavar="RUN", help="Directory for the run; by default a new one, runs/NAME-N."),
-    ] = None,
+    out: NewRun = None,
     valid: Annotated[
         Path | None, typer.Option(metavar="DIR", help="Held-out part that selects the epoch; by default GRAPH-valid.")
     ] = None,
     device: Annotated[str, typer.Option(help="cpu, cuda, or auto.")] = "auto",
     filter_seen: FilterSeen = True,
-    warm_start: Annotated[
-        Path | None,
-        typer.Option(
-            "--warm-start", metavar="RUN", help="Earlier run whose settings and weights this one begins with."
-        ),
-    ] = None,
+    warm_start: WarmStart = None,
 ) -> None:
     """Train two towers on a graph. A run that was interrupted goes on with the same command and its --out."""
     from micgraph import pipeline, presets, warm

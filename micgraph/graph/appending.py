@@ -16,7 +16,7 @@ from micgraph.config import parse
 from micgraph.graph import storage
 from micgraph.graph.attributes import NO_EVENT, NO_ROW, feature_table, notes, semantic_edges, with_rows
 from micgraph.graph.baskets import CUTS, session_cuts
-from micgraph.graph.build_config import BuildConfig
+from micgraph.graph.build_config import BuildConfig, encoder_name
 from micgraph.graph.catalog import Encoded
 from micgraph.graph.events import Log, read_log
 from micgraph.graph.fields import take
@@ -104,7 +104,7 @@ def _config(graph: RecGraph, encode: Any) -> BuildConfig:
     name = graph.config["encode"]
     if encode is None and name in ENCODERS:
         return parse(BuildConfig, graph.config)
-    given = encode if encode is None or isinstance(encode, str) else getattr(encode, "__qualname__", "callable")
+    given = None if encode is None else encoder_name(encode)
     if given != name:
         remedy = "pass that one, or build the graph again"
         raise ConfigError("encode", f"{name}, which the graph was built with", given, remedy)

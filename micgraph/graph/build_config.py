@@ -101,7 +101,11 @@ def as_config(config: Any) -> BuildConfig:
     return parse(BuildConfig, config)
 
 
+def encoder_name(encode: Any) -> str:
+    """What a graph calls an encoder of titles: its name, or that of the callable."""
+    return encode if isinstance(encode, str) else getattr(encode, "__qualname__", "callable")
+
+
 def settings_of(config: BuildConfig) -> dict[str, Any]:
     """What a graph keeps of the settings: an encoder that is a callable by its name."""
-    encode = config.encode if isinstance(config.encode, str) else getattr(config.encode, "__qualname__", "callable")
-    return asdict(config) | {"encode": encode}
+    return asdict(config) | {"encode": encoder_name(config.encode)}
