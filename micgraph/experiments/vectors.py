@@ -19,13 +19,15 @@ def spaces(run: Run, bench: Bench) -> dict[str, float]:
 
     Returns:
         ``ui_align``: squared distance of a user's search vector (of several interests the nearest) and the search
-        vector of an item that he went on to click; ``uu_uniform`` of the users' own vectors, ``ii_uniform`` of the
-        items', each of at most :data:`SAMPLE` drawn ones.
+        vector of an item that he went on to click, both without the dimension that carries the item's bias;
+        ``uu_uniform`` of the users' own vectors, ``ii_uniform`` of the items', each of at most :data:`SAMPLE` drawn
+        ones.
     """
     retriever = Retriever(run.model, run.graph, FusionConfig())
     queries = list(retriever.encode(bench.test.histories, bench.test.users))
-    search = torch.cat([query.search for query in queries]).float()
-    items = retriever.index.vectors.float()
+    width = retriever.index.dim - run.model.towers.biased
+    search = torch.cat([query.search for query in queries]).float()[..., :width]
+    items = retriever.index.vectors.float()[:, :width]
     known = bench.test.clicks.items < bench.test.n_items
     owner, clicked = bench.test.clicks.owner()[known], bench.test.clicks.items[known]
     unit = torch.nn.functional.normalize

@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import torch
 
 import micgraph as mg
 from micgraph.evaluation import evaluate_ranker
@@ -140,6 +141,17 @@ def test_a_record_comes_back_as_it_was(users, tmp_path):
     value, weight = line.per_user["hit@10"], line.weights["hit"]
     assert float((value * weight).sum() / weight.sum()) == pytest.approx(line.values["hit@10"], rel=1e-5)
     assert one.parameters > 0 and one.epochs == 2 and set(one.extra) == {"ui_align", "uu_uniform", "ii_uniform"}
+
+
+def test_alignment_is_of_directions_not_of_biases(users):
+    """A bias that is added to every item's scores moves no vector."""
+    run = mg.train(users.graph, "mic_dnn", config={"model": {"item_bias": True}, "training": {"epochs": 1}})
+    before = spaces(run, users)
+    with torch.no_grad():
+        for weight in run.model.towers.item_bias.parameters():
+            weight.add_(7.0)
+    run.model.refresh()
+    assert spaces(run, users) == pytest.approx(before)
 
 
 def test_after_a_cut_nothing_of_the_test_is_seen_while_settings_are_chosen(later, tiny_log):
