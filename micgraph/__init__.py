@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from micgraph.graph.recgraph import RecGraph
     from micgraph.graph.split import Holdout, Split, split
     from micgraph.inspection import inspect
+    from micgraph.online import ab_test
     from micgraph.pipeline import evaluate, train
     from micgraph.retrieval.recommender import Recommender
     from micgraph.run import Run, load_run
@@ -51,6 +52,7 @@ __all__ = [
     "Split",
     "Tuned",
     "UnknownIdError",
+    "ab_test",
     "append",
     "build",
     "evaluate",
@@ -70,6 +72,7 @@ _HOMES = {
     "graph.recgraph": ("RecGraph",),
     "graph.split": ("Holdout", "Split", "split"),
     "inspection": ("inspect",),
+    "online": ("ab_test",),
     "pipeline": ("evaluate", "train"),
     "retrieval.recommender": ("Recommender",),
     "run": ("Run", "load_run"),

@@ -1,4 +1,4 @@
-"""Whether a difference is more than chance: over users by a paired bootstrap, over seeds by Welch's test."""
+"""Whether a difference is more than chance: over users by a bootstrap, over seeds or users by Welch's test."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import stats
+from tqdm.auto import tqdm
 
 from micgraph.schema import InputError
 
@@ -67,10 +68,33 @@ def paired_bootstrap(
     return Bootstrap(float(gain.sum() / mass.sum()), float(low), float(high), float(p))
 
 
-def welch(a: Sequence[float], b: Sequence[float]) -> Welch:
-    """Welch's t-test of one number a seed; the variances may differ.
+def resampled_sums(values: ArrayLike, resamples: int, seed: int | Sequence[int] = 0) -> NDArray[np.float64]:
+    """Sums over users drawn with replacement; all columns of a draw see the same users.
 
-    Two sides that do not vary at all (deterministic models) have p = 1 if they are equal, else 0.
+    Quotients of two columns are resampled metrics, and their differences between independent groups of users give
+    the interval of a difference that is not paired.
+
+    Args:
+        values: float [n, m], m numbers of each of n users.
+        resamples: how many times n users are drawn.
+        seed: of the draws.
+
+    Returns:
+        float64 [resamples, m].
+    """
+    users, rng = np.asarray(values, dtype=np.float64), np.random.default_rng(seed)
+    n, step = len(users), max(_DRAWS_AT_ONCE // len(users), 1)
+    sums = []
+    for begin in tqdm(range(0, resamples, step), "resampling users", delay=1, leave=False):
+        draws = (rng.integers(0, n, n) for _ in range(min(step, resamples - begin)))
+        sums.append(np.stack([np.bincount(drawn, minlength=n) for drawn in draws]) @ users)
+    return np.concatenate(sums)
+
+
+def welch(a: Sequence[float] | NDArray[np.float64], b: Sequence[float] | NDArray[np.float64]) -> Welch:
+    """Welch's t-test of one number a seed (or a user); the variances may differ.
+
+    Two sides that do not vary at all (deterministic models) have p = 1 if they are equal but for rounding, else 0.
 
     Args:
         a, b: at least 2 seeds each.
@@ -83,6 +107,7 @@ def welch(a: Sequence[float], b: Sequence[float]) -> Welch:
             raise InputError(name, "the values of at least 2 seeds", len(side), "train more seeds")
     difference = float(np.mean(a) - np.mean(b))
     if np.ptp(a) == 0 and np.ptp(b) == 0:
+        difference = 0.0 if np.isclose(a[0], b[0], rtol=1e-12, atol=0) else difference
         return Welch(difference, np.copysign(np.inf, difference) if difference else 0.0, np.nan, float(difference == 0))
     test = stats.ttest_ind(a, b, equal_var=False)
     return Welch(difference, float(test.statistic), float(test.df), float(test.pvalue))

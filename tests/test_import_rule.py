@@ -24,7 +24,7 @@ LAYERS: list[set[str | tuple[str, ...]]] = [
     {"sampling", "nn", "datasets"},
     {"tasks"},
     {"training", "retrieval", "metrics"},
-    {("evaluation", "baselines", "significance"), "inspection"},
+    {("evaluation", "baselines", "significance", "online"), "inspection"},
     {("pipeline", "presets", "run", "origin", "assembly", "warm", "tuning", "experiments")},
     {"report", "cli"},
     {"__main__"},

@@ -1,10 +1,10 @@
-"""The command ``micgraph``: build, append, inspect, train, tune, evaluate, recommend, similar.
+"""The command ``micgraph``: build, append, inspect, train, tune, evaluate, recommend, similar, ab.
 
 What takes time to import is imported inside the commands, so that ``--help`` answers at once.
 """
 
 from __future__ import annotations
 
-from micgraph.cli.serving import app
+from micgraph.cli.online import app
 
 __all__ = ["app"]
