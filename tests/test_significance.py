@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from micgraph.schema import InputError
-from micgraph.significance import holm, paired_bootstrap, welch
+from micgraph.significance import holm, paired_bootstrap, resampled_sums, welch
 
 RNG = np.random.default_rng(0)
 
@@ -99,3 +99,22 @@ def test_holm_decides_as_the_step_down_procedure_does(p, level):
 def test_holm_refuses_what_is_no_probability():
     with pytest.raises(InputError):
         holm([0.1, 1.2])
+
+
+def test_welch_of_constants_that_differ_by_rounding():
+    assert welch([0.1 + 0.2] * 3, [0.3] * 3).p == 1.0
+
+
+def test_resampled_sums_draw_whole_users_with_replacement(monkeypatch):
+    users = np.array([[1.0, 0.0, 1], [10.0, 100.0, 1], [1000.0, 0.0, 1]])
+    sums = resampled_sums(users, 2_000, seed=4)
+    assert sums.shape == (2_000, 3)
+    assert (sums[:, 2] == 3).all(), "as many as there are"
+    times = [sums[:, 0] % 10, sums[:, 0] // 10 % 10, sums[:, 0] // 1000]
+    assert (times[0] + times[1] + times[2] == 3).all()
+    assert (sums[:, 1] == 100 * times[1]).all(), "the same users in all columns"
+    for drawn in times:
+        shares = np.bincount(drawn.astype(int), minlength=4) / 2_000
+        np.testing.assert_allclose(shares, stats.binom.pmf(range(4), 3, 1 / 3), atol=0.04)
+    monkeypatch.setattr("micgraph.significance._DRAWS_AT_ONCE", 10)
+    np.testing.assert_array_equal(resampled_sums(users, 2_000, seed=4), sums)

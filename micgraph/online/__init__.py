@@ -10,7 +10,7 @@ import numpy as np
 from micgraph.graph import ingest
 from micgraph.graph.events import Log
 from micgraph.graph.ingest import Source
-from micgraph.online import comparing
+from micgraph.online.comparing import Draws, effects_of
 from micgraph.online.definitions import METRICS, measurable
 from micgraph.online.earlier import clicks_before
 from micgraph.online.reading import TEXTS, check_names, read_rows, roles_of
@@ -75,8 +75,7 @@ def ab_test(
             before = None if history is None else clicks_before(con, history, names, roles["click"], rows)
             totals = user_totals(con, rows, before, cold_below)
     metrics, left_out = measurable(totals, roles)
-    draws = comparing.Draws(level, resamples, seed)
-    effects, uneven = comparing.effects(totals, metrics, draws)
+    effects, uneven = effects_of(totals, metrics, Draws(level, resamples, seed))
     return ABResult(
         control=totals.arms[0],
         users=totals.users(),

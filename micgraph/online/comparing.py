@@ -28,7 +28,7 @@ class Draws(NamedTuple):
     seed: int
 
 
-def effects(totals: Totals, metrics: Sequence[Metric], draws: Draws) -> tuple[tuple[Effect, ...], dict[str, str]]:
+def effects_of(totals: Totals, metrics: Sequence[Metric], draws: Draws) -> tuple[tuple[Effect, ...], dict[str, str]]:
     """Every metric of every arm against the control, and metric -> why not where an arm has nothing to divide by.
 
     p-values are corrected by Holm over all of them together.
@@ -121,4 +121,6 @@ def _compared(
 def _quotient(sums: Floats, numerator: int, denominator: int) -> Floats:
     """Quotients [resamples] of two columns of sums; NaN where a draw has nothing to divide by."""
     below = sums[:, denominator]
-    return np.divide(sums[:, numerator], below, out=np.full(len(sums), np.nan), where=below > 0)
+    quotients = np.full(len(sums), np.nan)
+    np.divide(sums[:, numerator], below, out=quotients, where=below > 0)
+    return quotients

@@ -77,6 +77,8 @@ def _missing(totals: Totals, total: str, roles: Mapping[str, tuple[Any, ...]]) -
         return _no_event(roles[role])
     if total == "played" and not totals.values["plays"].any():
         return "no view has a duration and a video_length above 0"
+    if total == "videos" and not totals.values[total].any():
+        return "no view has an item_id"
     if total == DURATION and not totals.values[total].any():
         return "no row has a duration above 0"
     return None
