@@ -146,10 +146,9 @@ def test_users_in_two_arms_are_named() -> None:
     named = r"'u0' \(A and C\), 'u1' \(B and C\), 'u2' .*, 'u4' \(A and C\) and 2 more; repair"
     with pytest.raises(InputError, match=named):
         micgraph.ab_test(pd.concat([log, moved]), **FEW)
-    log = small()
-    log.loc[0, ["arm", "duration"]] = ["B", -1.0]  # a refused row tells it too
+    unusable = log[:1].assign(arm="B", duration=-1.0)  # it tells it too
     with pytest.raises(InputError, match=r"every user in one arm, got users in two: 'u0' \(A and B\);"):
-        micgraph.ab_test(log, **FEW)
+        micgraph.ab_test(pd.concat([log, unusable]), **FEW)
 
 
 def test_arms_without_users_are_named() -> None:
