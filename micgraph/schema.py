@@ -114,5 +114,9 @@ class UnknownIdError(MicgraphError, KeyError):
     """An external id that the graph does not know."""
 
 
+class StoreError(MicgraphError, OSError):
+    """A store of live histories that is closed, full, out of reach or too slow, or holds what is no history."""
+
+
 class MissingExtraError(MicgraphError, ImportError):
     """A feature needs a package that is not installed; the remedy is the exact pip line."""
