@@ -19,7 +19,7 @@ $(STAMP): pyproject.toml constraints.txt
 	@test -x $(PY) || $(PYTHON) -m venv $(VENV)
 	@echo "installing micgraph into $(VENV) (a few minutes on a fresh machine)"
 	@$(PIP) --constraint constraints.txt "$$(grep '^torch==' constraints.txt)"
-	@$(PIP) --constraint constraints.txt --editable ".[cpu,tune,report,demo,dev$$(command -v java >/dev/null && echo ,spark)]"
+	@$(PIP) --constraint constraints.txt --editable ".[cpu,serve,tune,report,demo,dev$$(command -v java >/dev/null && echo ,spark)]"
 	@if [ -d "$(WHEELS)" ]; then \
 	  $(PIP) --no-index --no-deps --find-links "$(WHEELS)" torch-scatter torch-sparse >/dev/null 2>&1 \
 	  && ! $(PY) -c 'import torch_sparse' >/dev/null 2>&1 \

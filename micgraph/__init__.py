@@ -29,8 +29,11 @@ if TYPE_CHECKING:
         MicgraphError,
         MissingExtraError,
         SchemaError,
+        StoreError,
         UnknownIdError,
     )
+    from micgraph.stores.lmdb_store import LmdbStore
+    from micgraph.stores.redis_store import RedisStore
     from micgraph.tuning import Tuned, tune
 
 __version__ = "0.1.0"
@@ -42,14 +45,17 @@ __all__ = [
     "Holdout",
     "InputError",
     "LeakageError",
+    "LmdbStore",
     "Log",
     "MicgraphError",
     "MissingExtraError",
     "RecGraph",
     "Recommender",
+    "RedisStore",
     "Run",
     "SchemaError",
     "Split",
+    "StoreError",
     "Tuned",
     "UnknownIdError",
     "ab_test",
@@ -76,6 +82,8 @@ _HOMES = {
     "pipeline": ("evaluate", "train"),
     "retrieval.recommender": ("Recommender",),
     "run": ("Run", "load_run"),
+    "stores.lmdb_store": ("LmdbStore",),
+    "stores.redis_store": ("RedisStore",),
     "tuning": ("Tuned", "tune"),
 }
 _HOME = {name: module for module, names in _HOMES.items() for name in names}

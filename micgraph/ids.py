@@ -149,7 +149,7 @@ def as_array(ids: Any) -> pa.Array:
     try:
         ids = ids.to_arrow() if hasattr(ids, "to_arrow") else ids
         array = ids if isinstance(ids, (pa.Array, pa.ChunkedArray)) else pa.array(ids, from_pandas=True)
-    except (pa.ArrowException, TypeError, ValueError) as error:
+    except (pa.ArrowException, OverflowError, TypeError, ValueError) as error:
         got = str(error).split("\n")[0]
         raise InputError("ids", "ids of one type", got, "pass integers, or strings, or UUIDs, not a mixture") from error
     array = _one_chunk(array)

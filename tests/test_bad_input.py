@@ -379,6 +379,29 @@ def _(world: World) -> Iterator[Attempt]:
     yield partial(world.train, micgraph.RecGraph.load(world.out), {"training": {"epoch": 3}})
 
 
+@case("a store of live histories where something else is")
+def _(world: World) -> Iterator[Attempt]:
+    pytest.importorskip("lmdb", reason="the serve extra is not installed")
+    yield partial(micgraph.LmdbStore, world.out)
+    yield partial(micgraph.LmdbStore, world.file("store", b"mine"))
+
+
+@case("a store that was closed")
+def _(world: World) -> Iterator[Attempt]:
+    pytest.importorskip("lmdb", reason="the serve extra is not installed")
+    with micgraph.LmdbStore(world.folder / "store") as store:
+        pass
+    yield partial(store.append, [b"i1"], [1], [1])
+    yield partial(store.read, [b"i1"])
+
+
+@case("a click at a time in nanoseconds, for a store")
+def _(world: World) -> Iterator[Attempt]:
+    pytest.importorskip("lmdb", reason="the serve extra is not installed")
+    with micgraph.LmdbStore(world.folder / "store") as store:
+        yield partial(store.append, [b"i1"], [1], [1_508_112_000_000_000_000])
+
+
 def _first(world: World, rows: int) -> pd.Series:
     return pd.Series([place < rows for place in range(len(world.clicks))], index=world.clicks.index)
 

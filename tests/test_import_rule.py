@@ -20,7 +20,7 @@ LAYERS: list[set[str | tuple[str, ...]]] = [
     {"schema"},
     {"artifact", "compiled", "config", "drawing", "rng"},
     {"ids", "knn"},
-    {"graph"},
+    {"graph", "stores"},
     {"sampling", "nn", "datasets"},
     {"tasks"},
     {"training", "retrieval", "metrics"},

@@ -40,8 +40,8 @@ def user_keys(ids: Any) -> list[bytes]:
 def item_keys(ids: Any) -> NDArray[np.int64]:
     """The key of each id, int64 [B]: an integer is its own; of a text or UUID the BLAKE2b digest of 8 bytes.
 
-    Two of a million texts have one digest with a probability of 3e-8; :class:`micgraph.stores.numbers.ItemNumbers` would
-    refuse them.
+    Two of a million texts have one digest with a probability of 3e-8; :class:`micgraph.stores.numbers.ItemNumbers`
+    would refuse them.
 
     Args:
         ids: [B], a list, array or series.

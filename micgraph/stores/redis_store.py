@@ -5,13 +5,13 @@
     micgraph:about   hash        format, size
     micgraph:h:i42   sorted set  a member an event: its 16 bytes of micgraph.stores.codec; score: its timestamp
 
-Members of equal scores are compared byte by byte, so a set is in the order of (timestamp, item), and an event that comes
-again is the member that is there. Sets of up to 128 members (``zset-max-listpack-entries``) are kept packed.
+Members of equal scores are compared byte by byte, so a set is in the order of (timestamp, item), and an event that
+comes again is the member that is there. Sets of up to 128 members (``zset-max-listpack-entries``) are kept packed.
 
 **Trips.** A read and an append are one trip each, of up to 10,000 users or events: scripts of up to 1,000, in one
 pipeline, so that the server can answer others in between. More take more trips, each within the timeout. A script is
-atomic: nobody sees a history that is longer than ``size``, and a bulk of up to 1,000 events lands whole or not at all. A
-request reads the user's own history, then those of similar users: two trips.
+atomic: nobody sees a history that is longer than ``size``, and a bulk of up to 1,000 events lands whole or not at all.
+A request reads the user's own history, then those of similar users: two trips.
 
 **What an acknowledged append outlives** is the server's setting: with ``appendonly yes`` and ``appendfsync always`` it
 was on disk before the answer, and a kill of the server loses nothing; with ``appendfsync everysec``, the default, up to
