@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import importlib
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from tests.toy import random_rows, toy_graph
@@ -64,3 +66,33 @@ def test_similar_items(arguments: list[str]) -> None:
     else:
         assert found["items"] == 3000 and found["exact_s"] > 0 and found["approximate_s"] > 0
         assert 0.9 < found["recall"] <= 1 and abs(found["recall"] - found["reported_recall"]) < 0.05
+
+
+def test_live_stores() -> None:
+    pytest.importorskip("lmdb", reason="the serve extra is not installed")
+    stores = ["lmdb", "redis"] if shutil.which("redis-server") else ["lmdb"]
+    size = ["--seconds", "1", "--events", "600", "--reads", "5", "--users", "20"]
+    command = [sys.executable, "benchmarks/stores.py", *size, "--stores", *stores]
+    done = subprocess.run(command, cwd=REPOSITORY, check=True, stdout=subprocess.PIPE, text=True, timeout=300)
+    found = json.loads(done.stdout.splitlines()[-1])
+    for store in stores:
+        assert (
+            found[f"right_{store}"] is True and found[f"events_per_s_{store}"] > 0 and found[f"p99_read_ms_{store}"] > 0
+        )
+
+
+def test_a_store_that_loses_an_event_is_found_out(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    pytest.importorskip("lmdb", reason="the serve extra is not installed")
+    monkeypatch.syspath_prepend(str(REPOSITORY / "benchmarks"))
+    stores = importlib.import_module("stores")
+    monkeypatch.setattr(stores, "SIZE", 5)
+    events = stores._events(500, 20)
+    known = stores._sorted_rows(events)
+    with stores.LmdbStore(tmp_path / "store", size=5) as store:
+        store.append(stores.user_keys(events[:-1, 0]), events[:-1, 1], events[:-1, 2])
+        assert not stores._complete(store, known, 20)
+        store.append(stores.user_keys(events[-1:, 0]), events[-1:, 1], events[-1:, 2])
+        assert stores._complete(store, known, 20)
+        found = store.read(stores.user_keys(range(20)))
+        assert stores._plausible(np.arange(20), found, known)
+        assert not stores._plausible(np.arange(20)[::-1], found, known)

@@ -32,7 +32,7 @@ class GroupCommit(Generic[T]):
 
     def __init__(self, commit: Callable[[list[T]], None]) -> None:
         self._commit = commit
-        self._queue, self._turn = threading.Lock(), threading.Lock()
+        self._changed, self._busy = threading.Condition(), False
         self._waiting: list[_Waiting[T]] = []
 
     def __call__(self, work: T) -> None:
@@ -42,27 +42,29 @@ class GroupCommit(Generic[T]):
             Exception: what ``commit`` raised; every thread of the group gets its own copy.
         """
         mine = _Waiting(work)
-        with self._queue:
+        with self._changed:
             self._waiting.append(mine)
-        with self._turn:
-            if not mine.done:
-                self._lead(mine)
+            self._changed.wait_for(lambda: mine.done or not self._busy)
+            if not mine.done:  # nobody commits: this thread does, for all that wait
+                self._busy, group, self._waiting = True, self._waiting, []
+        if not mine.done:
+            self._lead(group, mine)
         if mine.error is not None:
             raise copy(mine.error) from mine.error
 
-    def _lead(self, mine: _Waiting[T]) -> None:
-        """Commit all that waits, ``mine`` among it."""
-        with self._queue:
-            group, self._waiting = self._waiting, []
+    def _lead(self, group: list[_Waiting[T]], mine: _Waiting[T]) -> None:
+        """Commit a group, ``mine`` among it, and tell everybody."""
+        error, done = None, False
         try:
             self._commit([waiting.work for waiting in group])
-        except Exception as error:
-            for waiting in group:
-                waiting.error, waiting.done = error, True
-        except BaseException:  # this thread is interrupted, the others are not: one of them commits theirs
-            with self._queue:
-                self._waiting = [waiting for waiting in group if waiting is not mine] + self._waiting
-            raise
-        else:
-            for waiting in group:
-                waiting.done = True
+            done = True
+        except Exception as caught:
+            error, done = caught, True
+        finally:
+            with self._changed:
+                self._busy = False
+                for waiting in group:
+                    waiting.error, waiting.done = error, done
+                if not done:  # this thread is interrupted, the others are not: one of them commits theirs
+                    self._waiting = [waiting for waiting in group if waiting is not mine] + self._waiting
+                self._changed.notify_all()

@@ -48,6 +48,7 @@ class LmdbStore(Store):
             raise InputError("map_size", "bytes, at least 2**20", repr(map_size), "leave it out, or pass more")
         self._env = self._environment(Path(path), map_size)
         try:
+            self._env.reader_check()  # a process that was killed while it read would keep old pages from being used
             self._histories = self._table()
         except BaseException:
             self._env.close()

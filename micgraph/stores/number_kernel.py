@@ -17,7 +17,7 @@ _GOLDEN, _SHIFT = np.uint64(0x9E3779B97F4A7C15), np.uint64(32)
 
 
 @compiled
-def slot(key: int, slots: Any, numbers: Any) -> int:
+def slot(key: Any, slots: Any, numbers: Any) -> Any:
     """Where ``key`` stands, or else the free slot where it would be put."""
     mixed = np.uint64(key) * _GOLDEN
     at = np.int64((mixed ^ (mixed >> _SHIFT)) & np.uint64(len(slots) - 1))

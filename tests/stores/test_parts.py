@@ -136,6 +136,25 @@ def test_what_waits_shares_a_commit():
     assert disk.groups == [[0], [1, 2, 3]]
 
 
+def test_who_is_done_does_not_wait_for_the_next_commit():
+    """Thread 0's work is on disk while thread 1's is not: 0 goes on."""
+    turns, returned = [threading.Event(), threading.Event()], []
+    group = GroupCommit(lambda works: turns[works[0]].wait(30))
+    threads = [threading.Thread(target=lambda n=n: (group(n), returned.append(n))) for n in (0, 1)]
+    threads[0].start()
+    while not group._busy:
+        pass
+    threads[1].start()
+    while not group._waiting:
+        pass
+    turns[0].set()
+    threads[0].join(30)
+    assert returned == [0]
+    turns[1].set()
+    threads[1].join(30)
+    assert returned == [0, 1] and not group._busy
+
+
 def test_a_commit_that_fails_fails_for_all_of_its_group():
     met = run_four(Disk({2: StoreError("store", "room", "none", "make some")}))
     assert met[0] is None and len({id(met[number]) for number in (1, 2, 3)}) == 3
