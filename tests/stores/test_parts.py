@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 import uuid
 from hashlib import blake2b
 
@@ -153,6 +154,24 @@ def test_who_is_done_does_not_wait_for_the_next_commit():
     turns[1].set()
     threads[1].join(30)
     assert returned == [0, 1] and not group._busy
+
+
+def test_threads_that_write_again_and_again_do_not_take_turns():
+    groups, start = [], threading.Barrier(4)
+    group = GroupCommit(lambda works: (groups.append(sorted(works)), time.sleep(0.002)), pause=2)
+
+    def write(thread):
+        start.wait()
+        for number in range(20):
+            group((number, thread))
+
+    threads = [threading.Thread(target=write, args=(thread,)) for thread in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted(sum(groups, [])) == [(number, thread) for number in range(20) for thread in range(4)]
+    assert len(groups) <= 23 and [len(works) for works in groups].count(4) >= 17
 
 
 def test_a_commit_that_fails_fails_for_all_of_its_group():
