@@ -10,11 +10,10 @@ Two kinds of rows: *timed* ones (``time`` is given) are ordered by (timestamp, o
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import torch
 from torch import Tensor
-
-from micgraph import rng
 
 EDGE_BYTES = 8
 """What an edge may take at the most."""
@@ -68,6 +67,11 @@ class Relation:
         rows = rows.long()
         return self.indptr[rows + 1] - self.indptr[rows]
 
+    @cached_property
+    def longest(self) -> int:
+        """The largest number of edges of a row. Asked for once: on a GPU, numbers for Python have to be waited for."""
+        return int(self.degree().max()) if self.n_rows else 0
+
     def weight(self) -> Tensor:
         """The integer weight of every edge: int32 [E] (ones where ``cum`` is None)."""
         if self.cum is None:
@@ -80,7 +84,8 @@ class Relation:
 
     def row_index(self) -> Tensor:
         """The source node of every edge: int64 [E]."""
-        return torch.repeat_interleave(torch.arange(self.n_rows, device=self.device), self.degree())
+        row = torch.arange(self.n_rows, device=self.device)
+        return torch.repeat_interleave(row, self.degree(), output_size=self.n_edges)
 
     def to(self, device: torch.device | str) -> Relation:
         """The same relation on another device."""
@@ -120,19 +125,20 @@ def row_cumsum(indptr: Tensor, weight: Tensor) -> Tensor:
     total = torch.cumsum(weight.long(), 0)
     start = indptr[:-1]
     base = torch.where(start > 0, total[(start - 1).clamp(min=0)], 0) if total.numel() else total.new_zeros(len(start))
-    return (total - torch.repeat_interleave(base, indptr[1:] - start)).to(torch.int32)
+    return (total - torch.repeat_interleave(base, indptr[1:] - start, output_size=len(total))).to(torch.int32)
 
 
-def spans(start: Tensor, length: Tensor) -> tuple[Tensor, Tensor]:
+def spans(start: Tensor, length: Tensor, total: int | None = None) -> tuple[Tensor, Tensor]:
     """Flat positions of ragged slices.
 
     Args:
         start, length: int64 [B].
+        total: the sum of the lengths where it is known; a GPU has to be waited for it otherwise.
 
     Returns:
         owner int64 [S] (which slice) and index int64 [S] (``start + 0 .. start + length - 1``), S = sum of lengths.
     """
-    owner = torch.repeat_interleave(torch.arange(len(length), device=length.device), length)
+    owner = torch.repeat_interleave(torch.arange(len(length), device=length.device), length, output_size=total)
     offset = torch.cumsum(length, 0) - length
     return owner, torch.arange(len(owner), device=length.device) - (offset - start)[owner]
 
@@ -164,7 +170,7 @@ def locate(rel: Relation, rows: Tensor, t: Tensor) -> Tensor:
     """
     assert rel.time is not None, "locate needs a timed relation"
     rows = rows.long()
-    return search(rel.time, rel.indptr[rows], rel.indptr[rows + 1], t, right=False)
+    return search(rel.time, rel.indptr[rows], rel.indptr[rows + 1], t, False, rel.longest)
 
 
 def packed(rel: Relation, rows: Tensor, size: int, stop: Tensor | None = None) -> tuple[Tensor, Tensor]:
@@ -181,111 +187,27 @@ def packed(rel: Relation, rows: Tensor, size: int, stop: Tensor | None = None) -
     return spans(start, end - start)[1], cu_seqlens
 
 
-def draw(
-    rel: Relation,
-    rows: Tensor,
-    k: int,
-    key: int,
-    sample: Tensor | None = None,
-    weighted: bool = False,
-    exclude: Tensor | None = None,
-) -> tuple[Tensor, Tensor, Tensor]:
-    """Draw ``k`` edges of each row with replacement, uniformly or in exact proportion to their weights.
-
-    Args:
-        rows: int64 [B].
-        key, sample: see :mod:`micgraph.rng`; ``sample`` int64 [B] defaults to ``rows``.
-        weighted: by ``cum``'s integer weights instead of uniformly.
-        exclude: int [B], one destination a row that is never drawn (-1 for none); needs rows ordered by column.
-
-    Returns:
-        col int64 [B, k], eid int64 [B, k], mask bool [B, k]; where a row has nothing to draw the mask is False and
-        col and eid are 0.
-    """
-    rows = rows.long()
-    start, end = rel.indptr[rows], rel.indptr[rows + 1]
-    by_weight = weighted and rel.cum is not None
-    total = _row_total(rel, start, end) if by_weight else end - start
-    skip_at, skip_size = _skip(rel, rows, start, end, exclude, by_weight)
-    left = total - skip_size
-    ticket = rng.integers(key, rows if sample is None else sample, k, left.clamp(min=0)[:, None])
-    ticket = ticket + torch.where(ticket >= skip_at[:, None], skip_size[:, None], 0)
-    mask = (left > 0)[:, None].expand(-1, k)
-    if by_weight:
-        assert rel.cum is not None
-        wide = (start[:, None].expand_as(ticket).reshape(-1), end[:, None].expand_as(ticket).reshape(-1))
-        eid = search(rel.cum, *wide, ticket.reshape(-1), right=True).view_as(ticket)
-    else:
-        eid = start[:, None] + ticket
-    eid = torch.where(mask, eid, 0)
-    col = torch.where(mask, rel.col[eid].long(), 0) if rel.n_edges else torch.zeros_like(eid)
-    return col, eid, mask
-
-
-def members(rel: Relation, rows: Tensor, cols: Tensor) -> tuple[Tensor, Tensor]:
-    """Which of the columns are edges of which rows.
-
-    Args:
-        rows: int64 [B].
-        cols: int64 [C], distinct.
-
-    Returns:
-        Two int64 [P]: positions in ``rows`` and in ``cols`` of every pair that is an edge, each pair once.
-    """
-    rows, cols = rows.long(), cols.long()
-    if rel.time is None:
-        return _members_by_search(rel, rows, cols)
-    slot = torch.full((rel.n_cols,), -1, dtype=torch.int64, device=rel.device)
-    slot[cols] = torch.arange(len(cols), device=rel.device)
-    owner, eid = spans(rel.indptr[rows], rel.degree(rows))
-    place = slot[rel.col[eid].long()]
-    hit = place >= 0
-    pair = torch.unique(owner[hit] * max(len(cols), 1) + place[hit])  # a user can click an item twice
-    return pair // max(len(cols), 1), pair % max(len(cols), 1)
-
-
-def _row_total(rel: Relation, start: Tensor, end: Tensor) -> Tensor:
-    assert rel.cum is not None
-    if not rel.n_edges:
-        return torch.zeros_like(start)
-    return torch.where(end > start, rel.cum[(end - 1).clamp(min=0)].long(), 0)
-
-
-def _skip(
-    rel: Relation, rows: Tensor, start: Tensor, end: Tensor, exclude: Tensor | None, by_weight: bool
-) -> tuple[Tensor, Tensor]:
-    """Where the excluded edge's tickets begin in its row, and how many it has (0 where nothing is excluded)."""
-    if exclude is None or not rel.n_edges:
-        return torch.zeros_like(start), torch.zeros_like(start)
-    assert rel.time is None, "exclude needs rows ordered by column"
-    at = search(rel.col, start, end, exclude, right=False)
-    found = (at < end) & (rel.col[at.clamp(max=rel.n_edges - 1)] == exclude)
-    at = torch.where(found, at, start)
-    if not by_weight:
-        return at - start, found.long()
-    assert rel.cum is not None
-    before = torch.where(at > start, rel.cum[(at - 1).clamp(min=0)].long(), 0)
-    return before, torch.where(found, rel.cum[at.clamp(max=rel.n_edges - 1)].long() - before, 0)
-
-
-def _members_by_search(rel: Relation, rows: Tensor, cols: Tensor) -> tuple[Tensor, Tensor]:
-    shape = (len(rows), len(cols))
-    if not rel.n_edges or not len(rows) or not len(cols):
-        return rows.new_zeros(0), rows.new_zeros(0)
-    start = rel.indptr[rows][:, None].expand(shape).reshape(-1)
-    end = rel.indptr[rows + 1][:, None].expand(shape).reshape(-1)
-    want = cols[None, :].expand(shape).reshape(-1)
-    at = search(rel.col, start, end, want, right=False)
-    found = (at < end) & (rel.col[at.clamp(max=rel.n_edges - 1)] == want)
-    row, col = found.view(shape).nonzero(as_tuple=True)
-    return row, col
-
-
-def search(values: Tensor, start: Tensor, end: Tensor, target: Tensor, right: bool) -> Tensor:
+def search(
+    values: Tensor, start: Tensor, end: Tensor, target: Tensor, right: bool, longest: int | None = None
+) -> Tensor:
     """Binary search in slices of a flat tensor: the first position in [start, end) whose value is >= target
-    (> target if ``right``), or ``end``. All tensors [B]; log2(longest slice) steps, each on the whole batch."""
+    (> target if ``right``), or ``end``. ``start``, ``end``, ``target`` and what is found are of one shape.
+
+    Args:
+        longest: no slice is longer; None: the slices are asked, for which a GPU has to be waited for.
+    """
+    if values.device.type == "cpu":
+        return _search_compiled(values, start, end, target, right)
+    return _search_by_tensors(values, start, end, target, right, longest)
+
+
+def _search_by_tensors(
+    values: Tensor, start: Tensor, end: Tensor, target: Tensor, right: bool, longest: int | None = None
+) -> Tensor:
+    """log2(longest) steps, each on the whole batch."""
     low, high = start.clone(), end.clone()
-    longest = int((end - start).max()) if len(start) else 0
+    if longest is None:
+        longest = int((end - start).max()) if len(start) else 0
     for _ in range(longest.bit_length()):
         middle = (low + high) >> 1
         value = values[middle.clamp(max=max(values.numel() - 1, 0))]
@@ -293,3 +215,12 @@ def search(values: Tensor, start: Tensor, end: Tensor, target: Tensor, right: bo
         go_right = go_right & (low < high)
         low, high = torch.where(go_right, middle + 1, low), torch.where(go_right, high, middle)
     return low
+
+
+def _search_compiled(values: Tensor, start: Tensor, end: Tensor, target: Tensor, right: bool) -> Tensor:
+    from micgraph.graph import row_kernel
+
+    found = torch.empty(start.shape, dtype=torch.int64)
+    slices = (x.reshape(-1).numpy() for x in (start, end, target))
+    row_kernel.search(values.numpy(), *slices, right, found.view(-1).numpy())
+    return found

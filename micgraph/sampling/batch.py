@@ -11,9 +11,11 @@ from torch import Tensor
 from micgraph import rng
 from micgraph.graph.context import ItemContext, Reads
 from micgraph.graph.elapsed import gaps
-from micgraph.graph.relation import Relation, draw
+from micgraph.graph.membership import members
+from micgraph.graph.relation import Relation
+from micgraph.graph.tickets import draw
 from micgraph.sampling.context import ContextMaker
-from micgraph.sampling.negatives import NegativeKind, NegativeSampler, known_positives
+from micgraph.sampling.negatives import NegativeKind, NegativeSampler
 from micgraph.sampling.plan import Batch, DrawnPositives, Requires, SharedNegatives
 from micgraph.sampling.positives import reweight_sessions
 from micgraph.sampling.samples import Cut, Samples, SamplingConfig
@@ -166,12 +168,12 @@ class BatchSampler:
         self, row: Tensor, negatives: dict[tuple[NegativeKind, int], Tensor]
     ) -> dict[tuple[NegativeKind, int], Tensor]:
         wanted = {r.negatives for r in self.requires if r.negatives and r.target_mask == "negatives"}
-        return {kind: known_positives(self.clicks, row, negatives[kind]) for kind in wanted}
+        return {kind: members(self.clicks, row, negatives[kind]) for kind in wanted}
 
     def _known(self, mask: str, row: Tensor, cols: Tensor) -> Tensor | None:
         """Which of the items ``cols`` the users have clicked, if a task asks for that mask."""
         wanted = any(r.target_mask == mask for r in self.requires)
-        return known_positives(self.clicks, row, cols) if wanted else None
+        return members(self.clicks, row, cols) if wanted else None
 
     def _gap(self, cut: Cut, key: int) -> Tensor:
         """Seconds since the click before; of some histories, chosen by their own numbers, nothing is told."""
@@ -238,7 +240,7 @@ class BatchSampler:
         positive, valid = drawn[0][:, 0], drawn[2][:, 0]
         blocked = (against[None, :] == anchors[:, None]) | (against[None, :] == positive[:, None])
         if need.block == "neighbours":
-            blocked |= known_positives(self.graph.relation(name), anchors, against)
+            blocked |= members(self.graph.relation(name), anchors, against)
         return DrawnPositives(item=slot[positive], valid=valid, blocked=blocked)
 
     def _relabel(self, wanted: list[Tensor]) -> tuple[Tensor, Tensor]:
@@ -257,12 +259,13 @@ class BatchSampler:
 
     def _anchor(self, pair_row: Tensor, sample: Tensor, epoch_key: int) -> Tensor:
         """Some pairs of every query that has any, chosen by the query's own number, each once."""
-        count = torch.bincount(pair_row, minlength=len(sample))[:, None]
+        count = torch.zeros_like(sample).index_add_(0, pair_row, torch.ones_like(pair_row))[:, None]
         first = torch.cumsum(count, 0) - count
         lots = self.config.anchors_per_query
         lot = rng.integers(rng.make_key(epoch_key, "anchor"), sample, lots, count.clamp(min=1))
-        chosen: Tensor = torch.unique((first + lot)[(count > 0).expand_as(lot)])
-        return chosen
+        chosen = torch.zeros(len(pair_row) + 1, dtype=torch.bool, device=self.device)
+        chosen[torch.where(count > 0, first + lot, len(pair_row))] = True
+        return chosen[:-1].nonzero()[:, 0]
 
     def _positive_relation(self, name: str) -> Relation:
         rel = self.graph.relation(name)

@@ -144,8 +144,10 @@ class ContextMaker:
             mask = mask & (rel.time[edge] < limit[user])
         newer = mask.flip(1).cumsum(1).flip(1)
         mask = mask & (newer <= size)
-        distinct, place = torch.unique(user[mask], return_inverse=True)
-        places = torch.zeros_like(edge).masked_scatter(mask, place)
+        row, column = mask.nonzero(as_tuple=True)
+        distinct, place = torch.unique(user[row, column], return_inverse=True)
+        places = torch.zeros_like(edge)
+        places[row, column] = place
         return Audience(take(self.graph.user_fields, distinct), places, mask, edge)
 
     def _sampled(

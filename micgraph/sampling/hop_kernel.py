@@ -11,26 +11,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from micgraph.compiled import compiled
+from micgraph.graph.row_kernel import GOLDEN, LOW32, S32, SAMPLE, mixed
 
 Ints = NDArray[Any]
 
-_GOLDEN = np.uint64(0x9E3779B97F4A7C15)
-_MIX1 = np.uint64(0xBF58476D1CE4E5B9)
-_MIX2 = np.uint64(0x94D049BB133111EB)
-_SAMPLE = np.uint64(0xD6E8FEB86659FDC3)
-_LOW32 = np.uint64(0xFFFFFFFF)
-_S27, _S30, _S31, _S32 = (np.uint64(shift) for shift in (27, 30, 31, 32))
-
 MARKED = -2
 """In a table of places: this node is new, and has no place yet."""
-
-
-@compiled
-def mixed(z: Any) -> Any:
-    """SplitMix64's finaliser."""
-    z = (z ^ (z >> _S30)) * _MIX1
-    z = (z ^ (z >> _S27)) * _MIX2
-    return z ^ (z >> _S31)
 
 
 @compiled
@@ -53,12 +39,12 @@ def choose(start: Ints, stop: Ints, k: int, key: Any, sample: Ints, owner: Ints,
                 owner[place], eid[place] = row, edge
                 place += 1
             continue
-        state = mixed(np.uint64(sample[row]) * _SAMPLE + key)
+        state = mixed(np.uint64(sample[row]) * SAMPLE + key)
         first = place
         for slot in range(k):
             top = degree - k + slot
-            lot = mixed(state + np.uint64(slot + 1) * _GOLDEN) & _LOW32
-            edge = start[row] + np.int64((lot * np.uint64(top + 1)) >> _S32)
+            lot = mixed(state + np.uint64(slot + 1) * GOLDEN) & LOW32
+            edge = start[row] + np.int64((lot * np.uint64(top + 1)) >> S32)
             for earlier in range(first, place):
                 if eid[earlier] == edge:
                     edge = start[row] + top

@@ -10,7 +10,8 @@ from torch import Tensor
 from torch_geometric.sampler import HeteroSamplerOutput
 
 from micgraph import rng
-from micgraph.graph.relation import Relation, draw, locate, spans
+from micgraph.graph.relation import Relation, locate, spans
+from micgraph.graph.tickets import draw
 from micgraph.sampling.nodes import Nodes, OwnNodes, SharedNodes
 from micgraph.schema import InputError
 
@@ -37,11 +38,21 @@ def choose(rel: Relation, rows: Tensor, stop: Tensor, k: int, key: int, sample: 
 
 def _choose_by_tensors(start: Tensor, stop: Tensor, k: int, key: int, sample: Tensor) -> tuple[Tensor, Tensor]:
     degree = (stop - start).clamp(min=0)
-    owner, eid = spans(start, degree.clamp(max=k))
-    many = degree > k  # the others, most of them where k is large, need no lots
-    if bool(many.any()):
-        eid[many[owner]] = (start[many][:, None] + _floyd(degree[many], k, key, sample[many])).flatten()
+    many, length = degree > k, degree.clamp(max=k)
+    total, crowded = torch.stack([length.sum(), many.sum()]).tolist()  # sizes of tensors: waits for the GPU, once
+    owner, eid = spans(start, length, total)
+    if crowded:  # the others, most of them where k is large, need no lots
+        row = _where(many, crowded)
+        place = (torch.cumsum(length, 0) - length)[row][:, None] + torch.arange(k, device=row.device)
+        eid[place] = start[row][:, None] + _floyd(degree[row], k, key, sample[row])
     return owner, eid
+
+
+def _where(mask: Tensor, count: int) -> Tensor:
+    """``mask.nonzero()[:, 0]`` where it is known how many there are, so that a GPU need not be waited for."""
+    place = torch.where(mask, torch.cumsum(mask, 0) - 1, count)
+    numbers = torch.arange(len(mask), device=mask.device)
+    return numbers.new_zeros(count + 1).scatter_(0, place, numbers)[:count]
 
 
 def _choose_compiled(start: Tensor, stop: Tensor, k: int, key: int, sample: Tensor) -> tuple[Tensor, Tensor]:
@@ -117,13 +128,15 @@ def khop(
             lots = (rng.make_key(key, *kind, hop), tree * rel.n_rows + rows)
             if kind in weighted:
                 _, drawn, there = draw(rel, rows, sizes[hop], *lots, weighted=True)
-                owner, eid = there.nonzero()[:, 0], drawn[there]
+                owner, place = there.nonzero(as_tuple=True)
+                eid = drawn[owner, place]
             else:
                 stop = _stop(rel, rows, None if bound is None else bound[tree], (limit or {}).get(kind[2]))
                 owner, eid = choose(rel, rows, stop, sizes[hop], *lots)
             told = _told(rel, rows, (owner, eid), (exclude or {}).get(kind), (limit or {}).get(kind[0]))
             if told is not None:
-                owner, eid = owner[told], eid[told]
+                kept = told.nonzero()[:, 0]
+                owner, eid = owner[kept], eid[kept]
             source = nodes[kind[0]].add(rel.col, eid, tree[owner])
             parts[kind].append((source, local[owner], eid))
         for kind_name, found in nodes.items():

@@ -9,7 +9,6 @@ import torch
 from torch import Tensor
 
 from micgraph import rng
-from micgraph.graph.relation import Relation, members
 
 NegativeKind = Literal["uniform", "popularity"]
 
@@ -43,21 +42,3 @@ class NegativeSampler:
         """int64 [count] item indices."""
         ticket = rng.integers(key, torch.arange(count, device=self.tickets.device), 1, self.tickets[-1])[:, 0]
         return torch.searchsorted(self.tickets, ticket, right=True)
-
-
-def known_positives(rel: Relation, rows: Tensor, cols: Tensor) -> Tensor:
-    """Exact mask of false negatives.
-
-    Args:
-        rel: the relation that says what is positive.
-        rows: int64 [B].
-        cols: int64 [C], repeats allowed.
-
-    Returns:
-        bool [B, C]: whether (row, col) is an edge.
-    """
-    distinct, place = torch.unique(cols, return_inverse=True)
-    mask = torch.zeros(len(rows), len(distinct), dtype=torch.bool, device=cols.device)
-    row, col = members(rel, rows, distinct)
-    mask[row, col] = True
-    return mask[:, place]

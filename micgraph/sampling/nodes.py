@@ -78,13 +78,13 @@ class OwnNodes:
         """See :class:`Nodes`."""
         known = self._tree * self.width + self.node
         distinct, place = torch.unique(tree * self.width + col[eid].long(), return_inverse=True)
-        order = torch.argsort(known)
-        at = torch.searchsorted(known[order], distinct).clamp(max=max(len(known) - 1, 0))
-        old = (known[order][at] == distinct) if len(known) else torch.zeros_like(distinct, dtype=torch.bool)
-        local = torch.empty_like(distinct)
-        local[old] = order[at[old]]
-        fresh = distinct[~old]
-        local[~old] = len(known) + torch.arange(len(fresh), device=fresh.device)
+        ordered, order = torch.sort(known)
+        new, local = torch.ones_like(distinct, dtype=torch.bool), distinct
+        if len(known):
+            at = torch.searchsorted(ordered, distinct).clamp(max=len(known) - 1)
+            new, local = ordered[at] != distinct, order[at]
+        local = torch.where(new, len(known) - 1 + torch.cumsum(new, 0), local)
+        fresh = distinct[new.nonzero()[:, 0]]
         self.node = torch.cat([self.node, fresh % self.width])
         self._tree = torch.cat([self._tree, torch.div(fresh, self.width, rounding_mode="floor")])
         return local[place]

@@ -133,7 +133,7 @@ class Samples:
         return row[keep], eid[keep]
 
     def _before(self, row: Tensor, target: Tensor) -> Tensor:
-        """Where the history of each target ends: int64 [P], an offset into the clicks."""
+        """Where the history of each target ends, an offset into the clicks; int64, all of one shape."""
         if self.config.strict and self.clicks.time is not None:
             return locate(self.clicks, row, self.clicks.time[target])
         return target
@@ -151,19 +151,18 @@ class Samples:
 
     def _scored(self, row: Tensor, first: Tensor, past: Tensor) -> Tensor:
         """Whether a click is a target: its history, which ends at the offset ``past``, has enough clicks, and one at
-        least from ``first`` on, where its piece begins. All int64 [P]."""
+        least from ``first`` on, where its piece begins. All int64, shapes that go together."""
         return (past > first) & (past - self.clicks.indptr[row] >= self.config.min_history)
 
     def _pieces(self, pick: Tensor) -> Cut:
         """Pieces of T + 1 clicks: the first T are read, the last T are targets after the clicks before them."""
         row, stop = self.rows[pick], self.stops[pick]
         eid, mask = window(self.clicks, row, stop, int(self.length(pick).max()))
-        pair_row, place = mask[:, 1:].nonzero(as_tuple=True)
-        target = eid[pair_row, place + 1]
-        past, first = self._before(row[pair_row], target), eid[pair_row, 0]
-        scored = self._scored(row[pair_row], first, past)
-        at = past - 1 - first
-        return Cut(stop, row, eid[:, :-1], mask[:, 1:], pair_row[scored], at[scored], target[scored])
+        owner = row[:, None].expand(-1, eid.shape[1] - 1)
+        past = self._before(owner, eid[:, 1:])
+        pair_row, place = (mask[:, 1:] & self._scored(owner, eid[:, :1], past)).nonzero(as_tuple=True)
+        at = past[pair_row, place] - 1 - eid[pair_row, 0]
+        return Cut(stop, row, eid[:, :-1], mask[:, 1:], pair_row, at, eid[pair_row, place + 1])
 
     def _cuts(self, pick: Tensor, epoch_key: int) -> Cut:
         row, target = self.rows[pick], self.stops[pick]

@@ -2,73 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
-import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
-from scipy.stats import chisquare
 
-from micgraph import rng
-from micgraph.graph.relation import (
-    Relation,
-    draw,
-    locate,
-    members,
-    packed,
-    row_cumsum,
-    search,
-    spans,
-    window,
-)
-
-N_COLS = 6
-
-
-@dataclass
-class Rows:
-    """Edges as lists, and the same as a Relation."""
-
-    edges: list[list[tuple[int, int]]]  # (time or weight, column)
-    rel: Relation
-
-    def columns(self, row: int) -> list[int]:
-        return [col for _, col in self.edges[row]]
-
-    def start(self, row: int) -> int:
-        return sum(len(edges) for edges in self.edges[:row])
-
-
-def relation(edges: list[list[tuple[int, int]]], timed: bool) -> Relation:
-    flat = [edge for row in edges for edge in row]
-    indptr = torch.tensor(np.cumsum([0] + [len(row) for row in edges]), dtype=torch.int64)
-    col = torch.tensor([c for _, c in flat], dtype=torch.int32)
-    first = torch.tensor([v for v, _ in flat], dtype=torch.int32)
-    if timed:
-        return Relation(indptr, col, N_COLS, time=first)
-    return Relation(indptr, col, N_COLS, cum=row_cumsum(indptr, first))
-
-
-edge = st.tuples(st.integers(0, 5), st.integers(0, N_COLS - 1))
-timed_rows = st.lists(
-    st.lists(edge, max_size=8).map(lambda r: sorted(r, key=lambda e: e[0])), min_size=1, max_size=5
-).map(lambda edges: Rows(edges, relation(edges, timed=True)))
-weighted_row = st.dictionaries(st.integers(0, N_COLS - 1), st.integers(1, 4)).map(
-    lambda row: [(weight, col) for col, weight in sorted(row.items())]
-)
-weighted_rows = st.lists(weighted_row, min_size=1, max_size=5).map(
-    lambda edges: Rows(edges, relation(edges, timed=False))
-)
-
-
-def some(data: st.DataObject, rows: Rows) -> list[int]:
-    return data.draw(st.lists(st.integers(0, len(rows.edges) - 1), max_size=6))
-
-
-def tensor(values: list[int]) -> torch.Tensor:
-    return torch.tensor(values, dtype=torch.int64)
+from micgraph.graph import relation as primitives
+from micgraph.graph.relation import Relation, locate, packed, search, spans, window
+from tests.edge_lists import N_COLS, Rows, relation, some, tensor, timed_rows, weighted_rows
 
 
 @given(timed_rows, st.data())
@@ -121,28 +62,13 @@ def test_search_is_bisection_in_slices(values: list[int], data: st.DataObject) -
     target = [data.draw(st.integers(-1, 10)) for _ in bounds]
     start, end = tensor([b[0] for b in bounds]), tensor([b[1] for b in bounds])
     for right in (False, True):
-        found = search(tensor(values), start, end, tensor(target), right=right).tolist()
-        for (low, high), t, at in zip(bounds, target, found, strict=True):
-            assert at == low + sum((v <= t) if right else (v < t) for v in values[low:high])
-
-
-@given(timed_rows, st.data())
-def test_members_of_timed_rows(rows: Rows, data: st.DataObject) -> None:
-    check_members(rows, data)
-
-
-@given(weighted_rows, st.data())
-def test_members_of_rows_ordered_by_column(rows: Rows, data: st.DataObject) -> None:
-    check_members(rows, data)
-
-
-def check_members(rows: Rows, data: st.DataObject) -> None:
-    asked = some(data, rows)
-    cols = data.draw(st.lists(st.integers(0, N_COLS - 1), unique=True))
-    row, col = members(rows.rel, tensor(asked), tensor(cols))
-    pairs = list(zip(row.tolist(), col.tolist(), strict=True))
-    assert len(pairs) == len(set(pairs))
-    assert set(pairs) == {(i, j) for i, r in enumerate(asked) for j, c in enumerate(cols) if c in rows.columns(r)}
+        expected = [
+            low + sum((v <= t) if right else (v < t) for v in values[low:high])
+            for (low, high), t in zip(bounds, target, strict=True)
+        ]
+        for way in (search, primitives._search_by_tensors):
+            assert way(tensor(values), start, end, tensor(target), right).tolist() == expected
+            assert way(tensor(values), start, end, tensor(target), right, len(values)).tolist() == expected
 
 
 @given(weighted_rows)
@@ -178,80 +104,10 @@ def edges_of(rel: Relation, value: torch.Tensor | None) -> list[list[tuple[int, 
     return [flat[a:b] for a, b in zip(bounds[:-1], bounds[1:], strict=True)]
 
 
-@given(weighted_rows, st.data())
-def test_draw_gives_every_edge_as_many_tickets_as_it_weighs(rows: Rows, data: st.DataObject) -> None:
-    """With every ticket drawn once, an edge comes out exactly as often as it weighs, and an excluded one never."""
-    weighted = data.draw(st.booleans())
-    row = data.draw(st.integers(0, len(rows.edges) - 1))
-    banned = data.draw(st.integers(-1, N_COLS - 1))
-    expected = [col for weight, col in rows.edges[row] for _ in range(weight if weighted else 1) if col != banned]
-    k = max(len(expected), 1)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(rng, "integers", lambda key, sample, slots, high: torch.arange(slots)[None, :])
-        col, eid, mask = draw(rows.rel, tensor([row]), k, 1, weighted=weighted, exclude=tensor([banned]))
-    assert sorted(col[mask].tolist()) == sorted(expected)
-    assert bool(mask.all()) == bool(expected)
-    assert rows.rel.col[eid[mask]].tolist() == col[mask].tolist()
-    assert (col[~mask] == 0).all() and (eid[~mask] == 0).all()
-
-
-@given(weighted_rows, st.data())
-def test_drawn_edges_belong_to_their_rows(rows: Rows, data: st.DataObject) -> None:
-    asked = some(data, rows)
-    banned = [data.draw(st.integers(-1, N_COLS - 1)) for _ in asked]
-    weighted = data.draw(st.booleans())
-    col, eid, mask = draw(rows.rel, tensor(asked), 5, 3, weighted=weighted, exclude=tensor(banned))
-    for line, (r, out) in enumerate(zip(asked, banned, strict=True)):
-        allowed = set(rows.columns(r)) - {out}
-        assert mask[line].tolist() == [bool(allowed)] * 5
-        assert set(col[line][mask[line]].tolist()) <= allowed
-        low, high = rows.start(r), rows.start(r) + len(rows.edges[r])
-        assert all(low <= e < high for e in eid[line][mask[line]].tolist())
-
-
-@given(timed_rows)
-def test_draw_from_timed_rows_is_uniform_over_edges(rows: Rows) -> None:
-    asked = list(range(len(rows.edges)))
-    col, eid, mask = draw(rows.rel, tensor(asked), 4, 9)
-    for r in asked:
-        assert mask[r].tolist() == [bool(rows.edges[r])] * 4
-        assert set(col[r][mask[r]].tolist()) <= set(rows.columns(r))
-
-
-@pytest.mark.parametrize(("weighted", "exclude"), [(False, -1), (True, -1), (True, 2), (False, 2)])
-def test_draws_follow_the_weights(weighted: bool, exclude: int) -> None:
-    edges = [[], [(1, 0), (5, 2), (2, 3), (12, 5)], [(3, 1)]]
-    rel = relation(edges, timed=False)
-    n = 4000
-    rows = torch.ones(n, dtype=torch.int64)
-    excluded = torch.full((n,), exclude)
-    col, _, mask = draw(rel, rows, 5, rng.make_key("draw"), torch.arange(n), weighted, excluded)
-    kept = [(w if weighted else 1, c) for w, c in edges[1] if c != exclude]
-    counts = torch.bincount(col.flatten(), minlength=N_COLS)
-    assert mask.all() and counts.sum() == counts[[c for _, c in kept]].sum()
-    expected = np.array([w for w, _ in kept]) / sum(w for w, _ in kept) * n * 5
-    assert chisquare(counts[[c for _, c in kept]].numpy(), expected).pvalue > 1e-3
-
-
-@settings(max_examples=20)
-@given(weighted_rows, st.permutations(range(4)))
-def test_a_draw_does_not_depend_on_the_batch(rows: Rows, order: list[int]) -> None:
-    asked = tensor([i % len(rows.edges) for i in range(4)])
-    number = torch.arange(4) + 100
-    whole = draw(rows.rel, asked, 3, 5, number, weighted=True)[0]
-    shuffled = draw(rows.rel, asked[order], 3, 5, number[order], weighted=True)[0]
-    assert torch.equal(whole[order], shuffled)
-    assert torch.equal(whole[2:3], draw(rows.rel, asked[2:3], 3, 5, number[2:3], weighted=True)[0])
-
-
 def test_empty_relation() -> None:
     for rel in (relation([[], []], timed=True), relation([[], []], timed=False)):
         rows = torch.tensor([1, 0])
-        col, eid, mask = draw(rel, rows, 2, 1, weighted=True)
-        assert not mask.any() and not col.any() and not eid.any()
-        assert members(rel, rows, torch.tensor([0, 3]))[0].numel() == 0
+        assert rel.longest == 0
         assert packed(rel, rows, 3)[1].tolist() == [0, 0, 0]
         assert not window(rel, rows, rel.indptr[rows], 3)[1].any()
         assert rel.reverse().n_rows == N_COLS and rel.reverse().n_edges == 0
-    col, _, mask = draw(relation([[], []], timed=False), rows, 2, 1, weighted=True, exclude=torch.tensor([1, -1]))
-    assert not mask.any() and not col.any()

@@ -21,8 +21,8 @@ import micgraph as mg
 from micgraph import rng
 from micgraph.graph import semantic
 from micgraph.graph.fields import Field
-from micgraph.graph.relation import draw
 from micgraph.graph.semantic import by_category, by_tags, by_title, by_vectors, similar
+from micgraph.graph.tickets import draw
 from micgraph.schema import ConfigError, MissingExtraError
 
 Edges = tuple[Any, Any, Any]

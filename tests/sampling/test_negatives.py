@@ -7,13 +7,10 @@ from collections import Counter
 
 import pytest
 import torch
-from hypothesis import given
-from hypothesis import strategies as st
 from scipy.stats import chisquare
 
 from micgraph import rng
-from micgraph.sampling.negatives import NegativeSampler, known_positives
-from tests.toy import random_rows, timed, weighted
+from micgraph.sampling.negatives import NegativeSampler
 
 COUNTS = [0, 5, 1, 0, 20, 4, 0]
 
@@ -52,12 +49,3 @@ def test_draws_depend_on_the_key_alone() -> None:
     assert torch.equal(sampler.draw(50, 7), sampler.draw(50, 7))
     assert torch.equal(sampler.draw(80, 7)[:50], sampler.draw(50, 7))
     assert not torch.equal(sampler.draw(50, 7), sampler.draw(50, 8))
-
-
-@given(st.lists(st.integers(0, 8), max_size=6), st.lists(st.integers(0, 13), max_size=9), st.booleans())
-def test_known_positives(rows: list[int], cols: list[int], by_time: bool) -> None:
-    clicks = random_rows()
-    pairs = {(user, item) for user, row in enumerate(clicks) for _, item in row}
-    rel = timed(clicks, 14) if by_time else weighted(dict.fromkeys(pairs, 1), 14)
-    mask = known_positives(rel, torch.tensor(rows, dtype=torch.int64), torch.tensor(cols, dtype=torch.int64))
-    assert mask.tolist() == [[(row, col) in pairs for col in cols] for row in rows]

@@ -9,7 +9,7 @@ import torch
 from scipy.stats import chisquare
 
 from micgraph import rng
-from micgraph.graph.relation import draw
+from micgraph.graph.tickets import draw
 from micgraph.sampling.batch import BatchSampler
 from micgraph.sampling.plan import Requires
 from micgraph.sampling.positives import reweight_sessions

@@ -1,0 +1,141 @@
+"""The compiled loops of the primitives on the CPU, imported when they are first needed.
+
+They give what the tensor programs give, number for number: the random numbers are those of :mod:`micgraph.rng`.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from micgraph.compiled import compiled
+
+Ints = NDArray[Any]
+
+GOLDEN = np.uint64(0x9E3779B97F4A7C15)
+SAMPLE = np.uint64(0xD6E8FEB86659FDC3)
+LOW32 = np.uint64(0xFFFFFFFF)
+S32 = np.uint64(32)
+_MIX1 = np.uint64(0xBF58476D1CE4E5B9)
+_MIX2 = np.uint64(0x94D049BB133111EB)
+_S27, _S30, _S31 = (np.uint64(shift) for shift in (27, 30, 31))
+
+
+@compiled
+def mixed(z: Any) -> Any:
+    """SplitMix64's finaliser."""
+    z = (z ^ (z >> _S30)) * _MIX1
+    z = (z ^ (z >> _S27)) * _MIX2
+    return z ^ (z >> _S31)
+
+
+@compiled
+def bisected(values: Ints, low: int, high: int, target: int, right: bool) -> int:
+    """The first position in [low, high) whose value is >= target (> target if ``right``), or ``high``."""
+    while low < high:
+        middle = (low + high) >> 1
+        if values[middle] < target or (right and values[middle] == target):
+            low = middle + 1
+        else:
+            high = middle
+    return low
+
+
+@compiled
+def search(values: Ints, start: Ints, end: Ints, target: Ints, right: bool, found: Ints) -> None:
+    """:func:`bisected` in a slice for each target."""
+    for i in range(len(start)):
+        found[i] = bisected(values, start[i], end[i], target[i], right)
+
+
+@compiled
+def draw(
+    ends: tuple[Ints, Ints], cum: Ints, k: int, key: Any, sample: Ints, skip: tuple[Ints, Ints], out: tuple[Ints, Ints]
+) -> None:
+    """``k`` edges of each row with replacement.
+
+    Args:
+        ends: where each row starts and ends.
+        cum: prefix sums of weights within rows; none at all where every edge weighs the same.
+        k, key, sample: see :mod:`micgraph.rng`.
+        skip: where the tickets that are left out begin in each row, and how many there are.
+        out: edges [B, k] and a mask [B, k] of which there are, both filled in; 0 where a row has nothing.
+    """
+    (start, end), (skip_at, skip_size), (eid, mask) = ends, skip, out
+    weighted = len(cum) > 0
+    for row in range(len(start)):
+        total = end[row] - start[row]
+        if weighted and total > 0:
+            total = np.int64(cum[end[row] - 1])
+        left = total - skip_size[row]
+        state = mixed(np.uint64(sample[row]) * SAMPLE + key)
+        for slot in range(k):
+            mask[row, slot] = left > 0
+            eid[row, slot] = 0
+            if left <= 0:
+                continue
+            lot = mixed(state + np.uint64(slot + 1) * GOLDEN) & LOW32
+            ticket = np.int64((lot * np.uint64(left)) >> S32)
+            if ticket >= skip_at[row]:
+                ticket += skip_size[row]
+            eid[row, slot] = bisected(cum, start[row], end[row], ticket, True) if weighted else start[row] + ticket
+
+
+@compiled
+def draw_distinct(
+    ends: tuple[Ints, Ints], cum: Ints, k: int, key: Any, sample: Ints, skip: tuple[Ints, Ints], out: tuple[Ints, Ints]
+) -> None:
+    """:func:`draw` without replacement: what was drawn takes its tickets with it."""
+    (start, end), (skip_at, skip_size), (eid, mask) = ends, skip, out
+    weighted = len(cum) > 0
+    at, size = np.empty(k + 1, np.int64), np.empty(k + 1, np.int64)  # tickets that are gone, ascending
+    for row in range(len(start)):
+        left = end[row] - start[row]
+        if weighted and left > 0:
+            left = np.int64(cum[end[row] - 1])
+        at[0], size[0], gone = skip_at[row], skip_size[row], 1
+        left -= skip_size[row]
+        state = mixed(np.uint64(sample[row]) * SAMPLE + key)
+        for slot in range(k):
+            mask[row, slot] = left > 0
+            eid[row, slot] = 0
+            if left <= 0:
+                continue
+            lot = mixed(state + np.uint64(slot + 1) * GOLDEN) & LOW32
+            ticket = np.int64((lot * np.uint64(left)) >> S32)
+            place = 0
+            while place < gone and ticket >= at[place]:
+                ticket += size[place]
+                place += 1
+            edge, first, width = start[row] + ticket, ticket, np.int64(1)
+            if weighted:
+                edge = bisected(cum, start[row], end[row], ticket, True)
+                first = np.int64(0) if edge == start[row] else np.int64(cum[edge - 1])
+                width = np.int64(cum[edge]) - first
+            for later in range(gone, place, -1):
+                at[later], size[later] = at[later - 1], size[later - 1]
+            at[place], size[place] = first, width
+            gone += 1
+            left -= width
+            eid[row, slot] = edge
+
+
+@compiled
+def members(indptr: Ints, col: Ints, rows: Ints, cols: Ints, place: Ints, mask: Ints) -> None:
+    """Set ``mask[b, c]`` where ``rows[b]`` has an edge to ``cols[c]``.
+
+    Args:
+        place: int64 [n nodes], -1 everywhere; filled with the last place of each of ``cols``.
+    """
+    twin = np.empty(len(cols), np.int64)  # the place before of the same column
+    for c in range(len(cols)):
+        twin[c] = place[cols[c]]
+        place[cols[c]] = c
+    for b in range(len(rows)):
+        for edge in range(indptr[rows[b]], indptr[rows[b] + 1]):
+            c = place[col[edge]]
+            while c >= 0:
+                mask[b, c] = True
+                c = twin[c]
