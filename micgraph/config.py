@@ -98,11 +98,15 @@ def parse(kind: type[T], values: Mapping[str, Any], where: str = "") -> T:
         values: plain values, as YAML gives them.
         where: dotted name of the place in the whole configuration, for messages.
 
+    Without pydantic, as on a bare GPU machine, names and ranges are checked and types are taken as they come.
+
     Raises:
         ConfigError: an unknown name (with the nearest known one) or a value of the wrong type or range.
     """
-    from pydantic import TypeAdapter, ValidationError
-
+    try:
+        from pydantic import TypeAdapter, ValidationError
+    except ImportError:
+        return _parse_bare(kind, values, where)
     try:
         return TypeAdapter(kind).validate_python(dict(values))
     except ValidationError as error:
@@ -113,13 +117,33 @@ def parse(kind: type[T], values: Mapping[str, Any], where: str = "") -> T:
             raise type(own)(name, own.expected, own.got, own.remedy) from error
         name = ".".join([*filter(None, [where]), *place]) or kind.__name__
         if first["type"] in ("unexpected_keyword_argument", "extra_forbidden"):
-            known = _names(kind, place[:-1])
-            remedy = did_you_mean(place[-1], known, "remove it")
-            raise ConfigError(name, f"one of {known}", repr(place[-1]), remedy) from error
+            raise _unknown(name, place[-1], _names(kind, place[:-1])) from error
         if first["type"] in ("tuple_type", "list_type"):
             raise ConfigError(name, "a list", repr(first["input"]), _as_list(first["input"])) from error
         expected = first["msg"].removeprefix("Input should be ")
         raise ConfigError(name, expected, repr(first["input"]), "correct the value") from error
+
+
+def _parse_bare(kind: type[T], values: Mapping[str, Any], where: str) -> T:
+    """:func:`parse` without pydantic."""
+    hints, known, made = get_type_hints(kind), _names(kind, []), {}
+    for name, value in values.items():
+        place = ".".join(filter(None, [where, name]))
+        if name not in known:
+            raise _unknown(place, name, known)
+        nested_config = is_dataclass(hints[name]) and isinstance(value, Mapping)
+        made[name] = _parse_bare(hints[name], value, place) if nested_config else value
+        if isinstance(value, list) and "tuple" in str(hints[name]):
+            made[name] = tuple(value)
+    try:
+        return kind(**made)
+    except MicgraphError as own:
+        name = own.argument if own.argument.startswith(f"{where}.") else ".".join(filter(None, [where, own.argument]))
+        raise type(own)(name, own.expected, own.got, own.remedy) from own
+
+
+def _unknown(place: str, name: str, known: list[str]) -> ConfigError:
+    return ConfigError(place, f"one of {known}", repr(name), did_you_mean(name, known, "remove it"))
 
 
 def _as_list(value: Any) -> str:

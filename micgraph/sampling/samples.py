@@ -7,9 +7,10 @@ from typing import ClassVar, Literal
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from micgraph import rng
-from micgraph.graph.relation import Relation, locate, window
+from micgraph.graph.relation import Relation, locate, search, window
 from micgraph.schema import check_range
 
 
@@ -85,7 +86,7 @@ class Cut:
 
 
 class Samples:
-    """The samples of one graph.
+    """The samples of one graph. What they take grows with the users, not with the clicks.
 
     Args:
         clicks: the relation from users to items.
@@ -93,16 +94,29 @@ class Samples:
         history: T, how many clicks are read.
 
     Attributes:
-        rows: int64 [n samples], users.
-        stops: int64 [n samples]: the piece's end, the target, or (``users``) the user's place in the choices.
+        rows: int64, users: of each piece (``positions``), or those who have a target (``users``).
+        stops: int64 [n pieces], the pieces' ends (``positions``).
+        first: int64 [n users], each one's first target, an offset into the clicks: all after it are targets too.
+        before: int64 [n users + 1], targets of the users before each (``clicks``).
     """
 
     def __init__(self, clicks: Relation, config: SamplingConfig, history: int) -> None:
         self.clicks, self.config, self.history = clicks, config, history
-        self.rows, self.stops = self._samples()
+        if config.samples == "positions":
+            self.rows, self.stops = self._piece_ends()
+            self._size = len(self.rows)
+            return
+        self.first = self._first_targets()
+        count = clicks.indptr[1:] - self.first
+        if config.samples == "users":
+            self.rows = count.nonzero()[:, 0]
+            self._size = len(self.rows)
+        else:
+            self.before = F.pad(torch.cumsum(count, 0), (1, 0))
+            self._size = int(self.before[-1])
 
     def __len__(self) -> int:
-        return len(self.rows)
+        return self._size
 
     def cut(self, pick: Tensor, epoch_key: int) -> Cut:
         """The samples numbered ``pick`` int64 [B]; the key chooses among a user's clicks."""
@@ -113,24 +127,15 @@ class Samples:
         ``positions``)."""
         return (self.stops[pick] - self.clicks.indptr[self.rows[pick]]).clamp(max=self.history + 1)
 
-    def _samples(self) -> tuple[Tensor, Tensor]:
-        """Row of every sample, and its piece's end, its target's offset or (users) its place among the users."""
-        if self.config.samples == "positions":
-            return self._piece_ends()
-        row, eid = self._targets()
-        if self.config.samples == "clicks":
-            return row, eid
-        users, count = torch.unique_consecutive(row, return_counts=True)
-        self._first = torch.cumsum(count, 0) - count
-        self._choices, self._count = eid, count
-        return users, torch.arange(len(users), device=self.clicks.device)
-
-    def _targets(self) -> tuple[Tensor, Tensor]:
-        """Row and offset of every click that has enough history."""
-        rel = self.clicks
-        row, eid = rel.row_index(), torch.arange(rel.n_edges, device=rel.device)
-        keep = self._before(row, eid) - rel.indptr[row] >= self.config.min_history
-        return row[keep], eid[keep]
+    def _first_targets(self) -> Tensor:
+        """The first click of each row that has enough history, the row's end where none has."""
+        rel, least = self.clicks, self.config.min_history
+        begin, end = rel.indptr[:-1], rel.indptr[1:]
+        first = torch.minimum(begin + least, end)
+        if not (least and rel.n_edges and self.config.strict) or rel.time is None:
+            return first
+        latest = rel.time[(first - 1).clamp(min=0)]  # of the clicks that are asked for
+        return torch.where(begin + least <= end, search(rel.time, first, end, latest, True, rel.longest), end)
 
     def _before(self, row: Tensor, target: Tensor) -> Tensor:
         """Where the history of each target ends, an offset into the clicks; int64, all of one shape."""
@@ -165,11 +170,19 @@ class Samples:
         return Cut(stop, row, eid[:, :-1], mask[:, 1:], pair_row, at, eid[pair_row, place + 1])
 
     def _cuts(self, pick: Tensor, epoch_key: int) -> Cut:
-        row, target = self.rows[pick], self.stops[pick]
-        sample = target
-        if self.config.samples == "users":
-            sample = row
-            lot = rng.integers(epoch_key, row, 1, self._count[target][:, None])[:, 0]
-            target = self._choices[self._first[target] + lot]
+        row, target = self._of_users(pick, epoch_key) if self.config.samples == "users" else self._of_clicks(pick)
+        sample = row if self.config.samples == "users" else target
         eid, mask = window(self.clicks, row, self._before(row, target), self.history)
         return Cut(sample, row, eid, mask, torch.arange(len(row), device=row.device), None, target)
+
+    def _of_users(self, pick: Tensor, epoch_key: int) -> tuple[Tensor, Tensor]:
+        """Users, and one target of each."""
+        row = self.rows[pick]
+        first = self.first[row]
+        lot = rng.integers(epoch_key, row, 1, (self.clicks.indptr[row + 1] - first)[:, None])
+        return row, first + lot[:, 0]
+
+    def _of_clicks(self, pick: Tensor) -> tuple[Tensor, Tensor]:
+        """The users of targets, and the targets."""
+        row = torch.searchsorted(self.before, pick, right=True) - 1
+        return row, self.first[row] + pick - self.before[row]
