@@ -96,3 +96,12 @@ def test_a_store_that_loses_an_event_is_found_out(monkeypatch: pytest.MonkeyPatc
         found = store.read(stores.user_keys(range(20)))
         assert stores._plausible(np.arange(20), found, known)
         assert not stores._plausible(np.arange(20)[::-1], found, known)
+
+
+def test_memory_of_graph_and_batches(tmp_path: Path) -> None:
+    command = [sys.executable, "benchmarks/batches.py", "--events", "20000", "--steps", "3", "--folder", str(tmp_path)]
+    done = subprocess.run(command, cwd=REPOSITORY, check=True, stdout=subprocess.PIPE, text=True, timeout=300)
+    found = json.loads(done.stdout.splitlines()[-1])
+    assert set(found) == {"bytes_per_click", "bytes_per_click_clicks", "bytes_per_click_positions"}
+    assert found["bytes_per_click"] == max(found.values())
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["graph-2000", "graph-20000"]

@@ -30,7 +30,9 @@ LAYERS: list[set[str | tuple[str, ...]]] = [
     {"__main__"},
 ]
 # What runs on a machine that has only these beside the standard library, their own imports included.
-GRAPH_PARTS = ("graph.relation", "graph.product", "graph.context", "graph.fields")
+GRAPH_PARTS = tuple(
+    f"graph.{name}" for name in ("relation", "tickets", "membership", "row_kernel", "product", "context", "fields")
+)
 BARE = ("rng", "sampling", "nn", "tasks", "training", "metrics", "graph.recgraph", *GRAPH_PARTS)
 BARE_ALLOWED = {"torch", "torch_geometric", "numpy", "numba", "scipy", "safetensors"}
 PICKLERS = {"pickle", "cPickle", "_pickle", "cloudpickle", "dill", "joblib", "shelve", "marshal"}

@@ -137,7 +137,7 @@ class BatchSampler:
             pair_row=cut.pair_row,
             pair_at=cut.pair_at,
             target=slot[target],
-            anchor=self._anchor(cut.pair_row, cut.sample, epoch_key),
+            anchor=self._anchor(cut, epoch_key),
             items=items,
             log_popularity=self.log_popularity[items],
             can_be_negative=self.log_popularity[items].isfinite() if self.full and self.unclicked else None,
@@ -257,8 +257,11 @@ class BatchSampler:
         slot[items] = torch.arange(len(items), device=self.device)
         return items, slot
 
-    def _anchor(self, pair_row: Tensor, sample: Tensor, epoch_key: int) -> Tensor:
+    def _anchor(self, cut: Cut, epoch_key: int) -> Tensor:
         """Some pairs of every query that has any, chosen by the query's own number, each once."""
+        pair_row, sample = cut.pair_row, cut.sample
+        if cut.pair_at is None:  # each query is one pair
+            return torch.arange(len(sample), device=self.device)
         count = torch.zeros_like(sample).index_add_(0, pair_row, torch.ones_like(pair_row))[:, None]
         first = torch.cumsum(count, 0) - count
         lots = self.config.anchors_per_query
