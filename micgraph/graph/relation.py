@@ -1,7 +1,8 @@
 """One relation as a compressed sparse row matrix, and the primitives that read it.
 
-Everything in micgraph that looks at data does it through the functions below. They are batched, run on the
-device where the relation lies, and contain no Python loop over nodes. ``B`` is the number of rows asked for.
+Everything in micgraph that looks at data does it through the functions below, ``draw`` and ``members``. They are
+batched, run on the device where the relation lies, and contain no Python loop over nodes: tensor programs on a GPU, and
+loops that numba compiles on the CPU, with equal results. ``B`` is the number of rows asked for.
 
 Two kinds of rows: *timed* ones (``time`` is given) are ordered by (timestamp, ordinal, item id), so that
 "the T clicks before this one" is a slice; the others are ordered by column, so that membership is a binary search.
