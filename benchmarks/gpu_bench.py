@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 import traceback
 from collections.abc import Callable
@@ -29,7 +30,8 @@ class Bench:
         found: measurements by section and name.
         failures: section -> what went wrong.
         left_out: what the time budgets have left out, or the device's memory.
-        bandwidth: bytes a second that a large copy reads and writes; ``flops`` float32 operations a second.
+        bandwidth: bytes a second that a large copy reads and writes; ``flops`` float32 operations a second; nan until
+            they have been measured.
     """
 
     device: torch.device
@@ -39,8 +41,8 @@ class Bench:
     found: dict[str, dict[str, Any]] = field(default_factory=dict)
     failures: dict[str, str] = field(default_factory=dict)
     left_out: list[str] = field(default_factory=list)
-    bandwidth: float = 1.0
-    flops: float = 1.0
+    bandwidth: float = math.nan
+    flops: float = math.nan
     section: str = ""
     until: float = 0.0
 
@@ -68,7 +70,8 @@ class Bench:
         self.tell("section's seconds", round(time.perf_counter() - begun, 1))
 
     def tell(self, what: str, value: Any, note: str = "") -> None:
-        """Write a measurement down, and print it."""
+        """Write a measurement down, and print it; what is no number is None, since JSON has none."""
+        value = None if isinstance(value, float) and math.isnan(value) else value
         self.found[self.section][what] = value
         shown = f"{value:,.4g}" if isinstance(value, float) else f"{value:,}" if isinstance(value, int) else str(value)
         print(f"  {self.section:<12} {what:<58} {shown:>14}  {note}".rstrip(), flush=True)
