@@ -38,6 +38,7 @@ def assemble(
         config.model.history,
         config.training.seed,
         towers.reads,
+        gaps=config.model.time_gaps,
     )
     if out is not None:
         return Run(Path(out), config, local, towers), objective, sampler

@@ -39,6 +39,7 @@ class BatchSampler:
         history: T, how many past clicks an encoder reads.
         seed: of all random choices.
         reads: what the item tower reads of the graph.
+        gaps: whether batches say how long after the click before it each click of a history came.
 
     Raises:
         ConfigError: a task needs a relation that the graph does not have, or no click can be a target.
@@ -52,8 +53,10 @@ class BatchSampler:
         history: int = 50,
         seed: int = 0,
         reads: Reads | None = None,
+        gaps: bool = True,
     ) -> None:
         self.graph, self.config, self.requires, self.seed = graph, config, list(requires), seed
+        self.gaps = gaps
         self.clicks: Relation = self.graph.relation(CLICKS)
         counts = self.graph.popularity()
         self.log_popularity = (counts.double() / counts.sum().clamp(min=1)).log().float().to(self.device)
@@ -175,8 +178,10 @@ class BatchSampler:
         wanted = any(r.target_mask == mask for r in self.requires)
         return members(self.clicks, row, cols) if wanted else None
 
-    def _gap(self, cut: Cut, key: int) -> Tensor:
+    def _gap(self, cut: Cut, key: int) -> Tensor | None:
         """Seconds since the click before; of some histories, chosen by their own numbers, nothing is told."""
+        if not self.gaps:
+            return None
         gap = gaps(self.clicks.indptr, self.clicks.time, cut.row, cut.eid)
         timed = rng.uniform(rng.make_key(key, "untimed"), cut.sample, 1) >= self.config.untimed
         return torch.where(cut.mask & timed, gap, -1)
@@ -190,13 +195,15 @@ class BatchSampler:
         exists = eid < self.clicks.indptr[cut.row[cut.pair_row] + 1][:, None]
         return torch.where(exists, self.clicks.col[torch.where(exists, eid, 0)].long(), -1)
 
-    def _other(self, cut: Cut, key: int) -> tuple[Tensor, Tensor, Tensor] | tuple[None, None, None]:
+    def _other(self, cut: Cut, key: int) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
         """Items (not local) of another stretch of each user's clicks, its mask and gaps, all [B, T], if a task asks."""
         if not any(r.other_stretch for r in self.requires):
             return None, None, None
         eid, mask = other_stretch(self.clicks, cut, self.samples.history, rng.make_key(key, "other stretch"))
-        gap = gaps(self.clicks.indptr, self.clicks.time, cut.row, eid)
-        return torch.where(mask, self.clicks.col[eid].long(), -1), mask, torch.where(mask, gap, -1)
+        found = torch.where(mask, self.clicks.col[eid].long(), -1)
+        if not self.gaps:
+            return found, mask, None
+        return found, mask, torch.where(mask, gaps(self.clicks.indptr, self.clicks.time, cut.row, eid), -1)
 
     def _contexts(
         self, cut: Cut, items: Tensor, anchors: Tensor, key: int

@@ -77,7 +77,7 @@ class Batch:
         history: int64 [B, T], local items, oldest first; -1 where ``mask`` is False.
         mask: bool [B, T].
         gap: int64 [B, T], seconds between each click of the history and the user's click before it; -1 where it is
-            unknown or hidden.
+            unknown or hidden; None where the encoder reads none.
         pair_row: int64 [P], which query a pair belongs to.
         pair_at: int64 [P], the position in the history after which the target came, or None where every query is one
             pair and is read whole.
@@ -108,7 +108,7 @@ class Batch:
     user: Tensor
     history: Tensor
     mask: Tensor
-    gap: Tensor
+    gap: Tensor | None
     pair_row: Tensor
     pair_at: Tensor | None
     target: Tensor

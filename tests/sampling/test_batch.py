@@ -467,3 +467,11 @@ def test_some_histories_are_read_without_their_gaps_whatever_the_batch() -> None
         assert least <= int(hidden.sum()) <= most
         assert batch.gap[~hidden].tolist() == [[-1, 7, 7]] * int((~hidden).sum())
     assert made.config.untimed == 1 and SamplingConfig().untimed == 0.1
+
+
+def test_gaps_that_nobody_reads_are_not_made() -> None:
+    graph, config = toy_graph(random_rows(n_items=N_ITEMS), N_ITEMS), SamplingConfig(batch_size=4)
+    with_gaps, without = (BatchSampler(graph, config, [Requires(other_stretch=True)], 3, gaps=g) for g in (True, False))
+    told, silent = with_gaps.batch(0, 0), without.batch(0, 0)
+    assert silent.gap is None and silent.other_gap is None and told.gap is not None and told.other_gap is not None
+    assert torch.equal(told.history, silent.history) and torch.equal(told.other, silent.other)  # type: ignore[arg-type]
