@@ -35,5 +35,10 @@ def dropout(x: Tensor, rate: float, training: bool = True) -> Tensor:
 class Dropout(nn.Dropout):
     """:func:`dropout` as a module. Of inputs that are dropped out already (``done``) nothing more is dropped."""
 
+    @property
+    def active(self) -> bool:
+        """Whether anything is dropped."""
+        return self.training and self.p > 0
+
     def forward(self, x: Tensor, done: bool = False) -> Tensor:
         return x if done else dropout(x, self.p, self.training)

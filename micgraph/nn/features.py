@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from micgraph.nn.dropout import Dropout
-from micgraph.nn.query import QueryEncoder, QueryInput, every_place, masked_mean, means_at
+from micgraph.nn.query import QueryEncoder, QueryInput, every_place, means_at
 
 
 class FieldTokens(QueryEncoder):
@@ -28,7 +28,7 @@ class FieldTokens(QueryEncoder):
         self.dropout = Dropout(dropout)
 
     def forward(self, query: QueryInput) -> Tensor:
-        return self._mix(masked_mean(query.fields, query.mask), self._user(query), query.dropped)
+        return self._mix(query.mean_fields(), self._user(query), query.dropped)
 
     def positions(self, query: QueryInput) -> Tensor:
         return self.at(query, *every_place(query.mask)).view(*query.mask.shape, -1)

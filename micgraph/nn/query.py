@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from micgraph.nn.dropout import Dropout
+from micgraph.nn.lookup import Looked, masked_mean
 
 
 @dataclass(frozen=True)
@@ -15,8 +16,8 @@ class QueryInput:
     """B histories, already looked up in the items that the step has encoded.
 
     Attributes:
-        vectors: float [B, T, d], the item tower's vectors of the history, oldest first, valid ones first.
-        fields: float [B, T, F, d_f], the raw field embeddings of the same items.
+        own: what :attr:`vectors` are, or where they are looked up.
+        raw: what :attr:`fields` are, or where they are looked up.
         mask: bool [B, T].
         user: float [B, W], the user's field embeddings laid end to end; W = 0 where no user field is read.
         messages: float [B, T, d], what the items send to sums over histories, or None where they send nothing.
@@ -24,12 +25,30 @@ class QueryInput:
             then leaves what goes in as it is.
     """
 
-    vectors: Tensor
-    fields: Tensor
+    own: Tensor | Looked
+    raw: Tensor | Looked
     mask: Tensor
     user: Tensor
     messages: Tensor | None = None
     dropped: bool = False
+
+    @property
+    def vectors(self) -> Tensor:
+        """float [B, T, d], the item tower's vectors of the history, oldest first, valid ones first."""
+        return self.own.rows if isinstance(self.own, Looked) else self.own
+
+    @property
+    def fields(self) -> Tensor:
+        """float [B, T, F, d_f], the raw field embeddings of the same items."""
+        return self.raw.rows if isinstance(self.raw, Looked) else self.raw
+
+    def mean_vector(self) -> Tensor:
+        """float [B, d], the mean of each history's :attr:`vectors`; zeros where it is empty."""
+        return self.own.mean(self.mask) if isinstance(self.own, Looked) else masked_mean(self.own, self.mask)
+
+    def mean_fields(self) -> Tensor:
+        """float [B, F, d_f], the mean of each history's :attr:`fields`; zeros where it is empty."""
+        return self.raw.mean(self.mask) if isinstance(self.raw, Looked) else masked_mean(self.raw, self.mask)
 
 
 class QueryEncoder(nn.Module):
@@ -61,12 +80,6 @@ class QueryEncoder(nn.Module):
         second, as those of a basket do, few places of a history are ever asked for.
         """
         return self.positions(query)[row, place]
-
-
-def masked_mean(x: Tensor, mask: Tensor) -> Tensor:
-    """Mean of ``x`` [B, T, ...] over the valid places of ``mask`` [B, T]; zeros where there is none."""
-    weight = mask.to(x.dtype).view(*mask.shape, *(1,) * (x.dim() - 2))
-    return (x * weight).sum(1) / weight.sum(1).clamp(min=1)
 
 
 def running_mean(x: Tensor, mask: Tensor) -> Tensor:

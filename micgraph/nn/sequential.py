@@ -8,7 +8,8 @@ from torch import Tensor, nn
 from micgraph.nn.dropout import Dropout
 from micgraph.nn.gru import GRU
 from micgraph.nn.interactions import check_heads
-from micgraph.nn.query import QueryEncoder, QueryInput, every_place, masked_mean, means_at, mlp
+from micgraph.nn.lookup import masked_mean
+from micgraph.nn.query import QueryEncoder, QueryInput, every_place, means_at, mlp
 from micgraph.schema import ConfigError
 
 
@@ -70,7 +71,10 @@ class PooledMLP(QueryEncoder):
         self.layers = mlp([dim + user_width, *hidden, dim], nn.ReLU)
 
     def forward(self, query: QueryInput) -> Tensor:
-        pooled = masked_mean(self.dropout(query.vectors, query.dropped), query.mask)
+        if query.dropped or not self.dropout.active:
+            pooled = query.mean_vector()
+        else:
+            pooled = masked_mean(self.dropout(query.vectors), query.mask)
         return self.layers(torch.cat([pooled, query.user], dim=1))  # type: ignore[no-any-return]
 
     def positions(self, query: QueryInput) -> Tensor:
@@ -157,7 +161,7 @@ class ICAN(QueryEncoder):
 
     def _tokens(self, query: QueryInput) -> tuple[Tensor, Tensor | None]:
         if self.by_field:
-            return masked_mean(query.fields, query.mask), None
+            return query.mean_fields(), None
         missing = self.n_tokens - query.vectors.shape[1]
         vectors = nn.functional.pad(query.vectors, (0, 0, 0, missing))
         padding = ~nn.functional.pad(query.mask, (0, missing))

@@ -15,6 +15,7 @@ from micgraph.graph.fields import Field, Fields
 from micgraph.nn.dropout import dropout as drop_out
 from micgraph.nn.fields import FieldEncoder
 from micgraph.nn.items import make_item_encoder
+from micgraph.nn.lookup import Looked, rows
 from micgraph.nn.query import QueryEncoder, QueryInput, mlp
 from micgraph.nn.reader import GraphReader
 from micgraph.nn.registry import make_encoder
@@ -200,16 +201,16 @@ class TwoTower(nn.Module):
         """
         if not history.shape[1]:
             history, mask = F.pad(history, (0, 1), value=-1), F.pad(mask, (0, 1))
-        raw = _rows(items.fields, history) if self.encoder.reads_fields else items.fields[:0]
+        raw = Looked(items.fields, history) if self.encoder.reads_fields else items.fields[:0]
         if self.user_fields.names:
             width = self.user_fields({n: user[n] for n in self.user_fields.names}, user_keep).flatten(1)
         else:
             width = items.vectors.new_zeros(len(history), 0)
-        sent = None if items.messages is None else _rows(items.messages, history)
-        vectors = _rows(items.vectors, history)
+        sent = None if items.messages is None else rows(items.messages, history)
+        own: Tensor | Looked = Looked(items.vectors, history)
         if self.gap is not None and gap is not None and gap.shape[1]:
-            vectors = vectors + self.gap(gap_code(gap))
-        return QueryInput(vectors, raw, mask, width, sent)
+            own = rows(items.vectors, history) + self.gap(gap_code(gap))
+        return QueryInput(own, raw, mask, width, sent)
 
     def search_items(self, items: ItemReps) -> Tensor:
         """The vectors that U2I searches, of encoded items and the unknown one: [U + 1, D]."""
@@ -258,12 +259,6 @@ def _chosen(fields: Fields, names: tuple[str, ...] | None) -> Fields:
     if missing:
         raise ConfigError("model fields", f"some of {list(fields)}", f"{missing}", "name fields that the graph has")
     return fields if names is None else {name: fields[name] for name in names}
-
-
-def _rows(x: Tensor, index: Tensor) -> Tensor:
-    """``x[index]`` for -1 <= index < n, with a backward pass that is fast and the same on every run."""
-    flat = F.embedding(torch.remainder(index, len(x)), x.flatten(1))
-    return flat.view(*index.shape, *x.shape[1:])
 
 
 def _bias(fields: Fields) -> FieldEncoder:

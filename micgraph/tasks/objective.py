@@ -131,8 +131,8 @@ class Objective(nn.Module):
         query = self.towers.query_input(items, history, batch.mask, user, user_keep, batch.gap)
         return replace(
             query,
-            vectors=dropout(query.vectors, drop, self.training),
-            fields=dropout(query.fields, drop, self.training),
+            own=dropout(query.vectors, drop, self.training),
+            raw=dropout(query.fields, drop, self.training),
             user=dropout(query.user, drop, self.training),
             messages=None if query.messages is None else dropout(query.messages, drop, self.training),
             dropped=drop > 0,
