@@ -16,8 +16,12 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from micgraph import artifact, rng
+from micgraph.optimizer import clip, make_optimizer, pack, unpack
+from micgraph.prefetch import prefetched
 from micgraph.sampling.batch import BatchSampler
+from micgraph.sampling.plan import Batch
 from micgraph.schema import ArtifactError, ConfigError, check_range
+from micgraph.tally import Tally
 from micgraph.tasks.objective import Objective
 
 CHECKPOINT_FORMAT = 1
@@ -39,6 +43,8 @@ class TrainingConfig:
         monitor: the validation metric that selects the best weights, higher is better.
         checkpoint_every: steps between checkpoints, 0 for one at each epoch's end.
         precision: ``bf16`` autocast on CUDA, ``fp32`` elsewhere, with ``auto``.
+        sparse_rows: tables of embeddings with at least so many rows are updated where a step has read them (lazy Adam):
+            other rows keep their moments and do not decay. 0: every row of every table in every step.
         seed: of weights, batches and dropout.
     """
 
@@ -54,11 +60,12 @@ class TrainingConfig:
     monitor: str = "recall@50"
     checkpoint_every: int = 0
     precision: Literal["auto", "fp32", "bf16"] = "auto"
+    sparse_rows: int = 200_000
     seed: int = 0
 
     def __post_init__(self) -> None:
         check_range(vars(self), "epochs patience validate_every", at_least=1)
-        check_range(vars(self), "weight_decay clip checkpoint_every", at_least=0)
+        check_range(vars(self), "weight_decay clip checkpoint_every sparse_rows", at_least=0)
         check_range(vars(self), "lr", above=0)
 
 
@@ -119,11 +126,12 @@ class Trainer:
         self.validate, self.on_epoch, self.progress_bar = validate, on_epoch, progress
         self.on_resume = on_resume
         cuda = sampler.device.type == "cuda"
-        self.optimizer = torch.optim.AdamW(
-            objective.parameters(), lr=config.lr, weight_decay=config.weight_decay, fused=cuda or None
+        self.optimizer = make_optimizer(
+            objective, config.lr, config.weight_decay, config.sparse_rows, sampler.device.type
         )
         self.bf16 = config.precision == "bf16" or (config.precision == "auto" and cuda)
         self.state = Progress()
+        self.tally = Tally(0, {})
         folder.mkdir(parents=True, exist_ok=True)
 
     def run(self) -> Progress:
@@ -150,20 +158,23 @@ class Trainer:
         started, before = time.perf_counter(), state.seconds
         self.objective.train()
         self.objective.begin_epoch(state.epoch, self.sampler.clicks, self.config.seed, resumed=state.step > 0)
-        order = self.sampler.order(state.epoch)
+        epoch, order = state.epoch, self.sampler.order(state.epoch)
         steps = range(state.step, self.sampler.steps)
-        for step in self.progress_bar(steps, f"epoch {state.epoch + 1}/{self.config.epochs}"):
-            self._step(step, order)
-            state.step = step + 1
-            state.seconds = before + time.perf_counter() - started
-            every = self.config.checkpoint_every
-            if every and state.step % every == 0 and state.step < self.sampler.steps:
-                self._checkpoint(LAST)
+        self.tally = Tally(epoch, state.sums)
+        with prefetched(lambda step: self.sampler.batch(epoch, step, order), steps, order.device) as batches:
+            for step in self.progress_bar(steps, f"epoch {epoch + 1}/{self.config.epochs}"):
+                self._step(step, next(batches))
+                state.step = step + 1
+                state.seconds = before + time.perf_counter() - started
+                every = self.config.checkpoint_every
+                if every and state.step % every == 0 and state.step < self.sampler.steps:
+                    state.sums = self.tally.read()
+                    self._checkpoint(LAST)
+        state.sums = self.tally.read()
         self._end_epoch()
 
-    def _step(self, step: int, order: Tensor) -> None:
+    def _step(self, step: int, batch: Batch) -> None:
         epoch = self.state.epoch
-        batch = self.sampler.batch(epoch, step, order)
         torch.manual_seed(rng.make_key(self.config.seed, "dropout", epoch, step))
         with torch.autocast(self.sampler.device.type, torch.bfloat16, enabled=self.bf16):
             loss, parts = self.objective(batch)
@@ -172,17 +183,9 @@ class Trainer:
         for group in self.optimizer.param_groups:
             group["lr"] = self._lr(epoch, step)
         if self.config.clip:
-            torch.nn.utils.clip_grad_norm_(self.objective.parameters(), self.config.clip)
+            clip(self.objective, self.config.clip)
         self.optimizer.step()
-        for name, value in {"loss": loss.detach(), **{f"loss/{k}": v for k, v in parts.items()}}.items():
-            self.state.sums[name] = self.state.sums.get(name, 0.0) + float(value)
-        if not torch.isfinite(loss):
-            raise ConfigError(
-                "training",
-                "a finite loss",
-                f"{loss.item()} at epoch {epoch + 1}, step {step}",
-                "lower training.lr, raise the temperature, or use precision=fp32",
-            )
+        self.tally.add(step, loss.detach(), parts)
 
     def _lr(self, epoch: int, step: int) -> float:
         if self.config.schedule == "constant":
@@ -220,7 +223,7 @@ class Trainer:
         self.state.rows += 1
 
     def _checkpoint(self, name: str) -> None:
-        packed, groups = _pack_optimizer(self.optimizer.state_dict())
+        packed, groups = pack(self.optimizer.state_dict())
 
         def write(folder: Path) -> None:
             weights = {k: v.detach().contiguous().cpu() for k, v in self.objective.state_dict().items()}
@@ -240,7 +243,7 @@ class Trainer:
             raise ArtifactError(
                 str(self.folder), "a checkpoint of this configuration", "other weights", "choose another run directory"
             ) from error
-        self.optimizer.load_state_dict(_unpack_optimizer(load_file(folder / "optimizer.safetensors"), saved["groups"]))
+        self.optimizer.load_state_dict(unpack(load_file(folder / "optimizer.safetensors"), saved["groups"]))
         self.state = Progress(**saved["progress"])
 
     def _trim_metrics(self) -> None:
@@ -265,20 +268,3 @@ def _monitored(metrics: dict[str, float], name: str) -> float:
         remedy = "name one of these, or leave training.monitor out"
         raise ConfigError("training.monitor", f"one of {sorted(metrics)}", repr(name), remedy)
     return metrics[name]
-
-
-def _pack_optimizer(state: dict[str, Any]) -> tuple[dict[str, Tensor], list[dict[str, Any]]]:
-    tensors = {
-        f"{index}.{name}": value.detach().contiguous().cpu()
-        for index, values in state["state"].items()
-        for name, value in values.items()
-    }
-    return tensors, state["param_groups"]
-
-
-def _unpack_optimizer(tensors: dict[str, Tensor], groups: list[dict[str, Any]]) -> dict[str, Any]:
-    state: dict[int, dict[str, Tensor]] = {}
-    for key, value in tensors.items():
-        index, name = key.split(".", 1)
-        state.setdefault(int(index), {})[name] = value
-    return {"state": state, "param_groups": groups}

@@ -23,7 +23,7 @@ LAYERS: list[set[str | tuple[str, ...]]] = [
     {"graph", "stores"},
     {"sampling", "nn", "datasets"},
     {"tasks"},
-    {"training", "retrieval", "metrics"},
+    {("training", "tally", "prefetch", "optimizer"), "retrieval", "metrics"},
     {("evaluation", "baselines", "significance", "online"), "inspection"},
     {("pipeline", "presets", "run", "origin", "assembly", "warm", "tuning", "experiments")},
     {"report", "cli"},
@@ -33,7 +33,8 @@ LAYERS: list[set[str | tuple[str, ...]]] = [
 GRAPH_PARTS = tuple(
     f"graph.{name}" for name in ("relation", "tickets", "membership", "row_kernel", "product", "context", "fields")
 )
-BARE = ("rng", "sampling", "nn", "tasks", "training", "metrics", "graph.recgraph", *GRAPH_PARTS)
+LOOP = ("training", "tally", "prefetch", "optimizer")
+BARE = ("rng", "sampling", "nn", "tasks", *LOOP, "metrics", "graph.recgraph", *GRAPH_PARTS)
 BARE_ALLOWED = {"torch", "torch_geometric", "numpy", "numba", "scipy", "safetensors"}
 PICKLERS = {"pickle", "cPickle", "_pickle", "cloudpickle", "dill", "joblib", "shelve", "marshal"}
 PICKLING_CALLS = {"torch.load", "torch.save", "read_pickle", "to_pickle"}

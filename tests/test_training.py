@@ -20,6 +20,7 @@ from micgraph.artifact import exists
 from micgraph.nn.towers import ModelConfig, TwoTower
 from micgraph.sampling.batch import BatchSampler
 from micgraph.sampling.context import surroundings
+from micgraph.sampling.plan import Batch
 from micgraph.sampling.samples import SamplingConfig
 from micgraph.schema import ArtifactError, ConfigError
 from micgraph.tasks.objective import Objective
@@ -184,8 +185,8 @@ def test_stopped_after_any_step_it_goes_on_bit_for_bit(tmp_path: Path, every: in
         broken, count = trainer(folder, EVERY_TASK, **settings), iter(range(steps))
         step = broken._step
 
-        def dying(at: int, order: torch.Tensor, step=step, count=count, stop=stop) -> None:
-            step(at, order)
+        def dying(at: int, batch: Batch, step=step, count=count, stop=stop) -> None:
+            step(at, batch)
             if next(count) == stop:
                 raise Killed
 
@@ -207,10 +208,10 @@ def test_a_model_that_reads_the_graph_goes_on_bit_for_bit(tmp_path: Path) -> Non
     whole.run()
     step = broken._step
 
-    def dying(at: int, order: torch.Tensor) -> None:
+    def dying(at: int, batch: Batch) -> None:
         if broken.state.epoch == 1 and at == 2:
             raise Killed
-        step(at, order)
+        step(at, batch)
 
     broken._step = dying  # type: ignore[method-assign]
     with pytest.raises(Killed):
@@ -327,6 +328,6 @@ def test_weights_of_another_model_are_refused(tmp_path: Path) -> None:
 
 def test_the_gradient_is_clipped(tmp_path: Path) -> None:
     made = trainer(tmp_path, epochs=1, clip=0.01)
-    made._step(0, made.sampler.order(0))
+    made._step(0, made.sampler.batch(0, 0))
     norm = torch.cat([p.grad.flatten() for p in made.objective.parameters() if p.grad is not None]).norm()
     assert norm == pytest.approx(0.01, rel=1e-3)
