@@ -14,8 +14,13 @@ from torch.nn import functional as F
 
 def rows(x: Tensor, index: Tensor) -> Tensor:
     """``x[index]`` for -1 <= index < n, with a backward pass that is fast and the same on every run."""
-    flat = F.embedding(torch.remainder(index, len(x)), x.flatten(1))
+    flat = F.embedding(_places(index, len(x)), x.flatten(1))
     return flat.view(*index.shape, *x.shape[1:])
+
+
+def _places(index: Tensor, size: int) -> Tensor:
+    """-1 as the last of ``size`` rows; several times as fast as a remainder."""
+    return torch.where(index < 0, index + size, index)
 
 
 def masked_mean(x: Tensor, mask: Tensor) -> Tensor:
@@ -60,7 +65,7 @@ class _Mean(torch.autograd.Function):
         share = mask / mask.sum(1, keepdim=True).clamp(min=1)
         ctx.save_for_backward(index, mask)
         ctx.size = len(table)
-        at = torch.remainder(index, len(table))
+        at = _places(index, len(table))
         return F.embedding_bag(at, table, per_sample_weights=share.to(table.dtype), mode="sum")
 
     @staticmethod

@@ -140,7 +140,7 @@ class BatchSampler:
             pair_row=cut.pair_row,
             pair_at=cut.pair_at,
             target=slot[target],
-            anchor=self._anchor(cut, epoch_key),
+            anchor=cut.pair_row if cut.pair_at is None else self._anchor(cut, epoch_key),
             items=items,
             log_popularity=self.log_popularity[items],
             can_be_negative=self.log_popularity[items].isfinite() if self.full and self.unclicked else None,
@@ -257,7 +257,8 @@ class BatchSampler:
         if self.full:
             present[:] = True
         else:
-            present[torch.cat(wanted)] = True
+            every = torch.cat(wanted)
+            present.index_fill_(0, torch.where(every < 0, n, every), True)
         present[n] = False
         items = present.nonzero()[:, 0]
         slot = torch.full((n + 1,), -1, dtype=torch.int64, device=self.device)

@@ -40,6 +40,8 @@ def softmax_loss(positive: Tensor, negative: Tensor, blocked: Tensor | None = No
     Returns:
         float [A].
     """
+    if blocked is not None and not literal:
+        return F.softplus(log_total((negative, blocked)) - positive)
     if blocked is not None:
         negative = negative.masked_fill(blocked, -torch.inf)
     if not literal:
