@@ -67,8 +67,12 @@ def watch(trainer: Trainer, turns: Turns) -> None:
         if not began:
             began.append(time.perf_counter())
 
+    def ends(*_: Any) -> None:
+        if began:  # an optimiser that calls the one it derives from ends twice
+            turns.add("computing", time.perf_counter() - began.pop())
+
     trainer.objective.register_forward_pre_hook(begins)
-    trainer.optimizer.register_step_post_hook(lambda *_: turns.add("computing", time.perf_counter() - began.pop()))
+    trainer.optimizer.register_step_post_hook(ends)
 
 
 def _sums(sampler: BatchSampler) -> dict[str, int]:

@@ -71,7 +71,7 @@ def main(argv: Sequence[str] | None = None) -> None:
             first[f"torch-rechub, {workers} workers"] = (others, "rechub", {"workers": workers})
         second = {"micgraph": (ours, "micgraph", {"encoder": "gru4rec"}), "RecBole": (others, "recbole", {})}
         youtube = compare("YoutubeDNN", first, given, args.turns, args.steps, 5)
-        gru = compare("GRU4Rec", second, given, args.turns, max(args.steps // 5, 2), 1)
+        gru = {} if rivals is None else compare("GRU4Rec", second, given, args.turns, max(args.steps // 5, 2), 1)
     found = {
         "speedup_vs_rechub": speedup(youtube, "torch-rechub"),
         "speedup_vs_recbole": speedup(gru, "RecBole"),
