@@ -30,11 +30,9 @@ LAYERS: list[set[str | tuple[str, ...]]] = [
     {"__main__"},
 ]
 # What runs on a machine that has only these beside the standard library, their own imports included.
-GRAPH_PARTS = tuple(
-    f"graph.{name}" for name in ("relation", "tickets", "membership", "row_kernel", "product", "context", "fields")
-)
+GRAPH = ("relation", "reading", "tickets", "membership", "row_kernel", "product", "context", "fields", "recgraph")
 LOOP = ("training", "tally", "prefetch", "optimizer")
-BARE = ("rng", "sampling", "nn", "tasks", *LOOP, "metrics", "graph.recgraph", *GRAPH_PARTS)
+BARE = ("rng", "sampling", "nn", "tasks", *LOOP, "metrics", *(f"graph.{name}" for name in GRAPH))
 BARE_ALLOWED = {"torch", "torch_geometric", "numpy", "numba", "scipy", "safetensors"}
 PICKLERS = {"pickle", "cPickle", "_pickle", "cloudpickle", "dill", "joblib", "shelve", "marshal"}
 PICKLING_CALLS = {"torch.load", "torch.save", "read_pickle", "to_pickle"}

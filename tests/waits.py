@@ -10,7 +10,7 @@ import torch
 from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from micgraph.graph import membership, relation, tickets
+from micgraph.graph import membership, reading, relation, tickets
 from micgraph.sampling import khop, nodes, samples
 
 ATEN = torch.ops.aten
@@ -57,7 +57,10 @@ def waits_of(call: Any) -> Counter[str]:
 def as_on_a_gpu(patch: pytest.MonkeyPatch) -> None:
     """Let tensor programs do what compiled loops do on the CPU."""
     for module in (relation, tickets, membership, samples):
-        patch.setattr(module, "search", relation._search_by_tensors)
+        patch.setattr(module, "search", reading._search_by_tensors)
+    patch.setattr(reading, "_look_up_compiled", reading._look_up_by_tensors)
+    patch.setattr(reading, "_mark_compiled", reading._mark_by_tensors)
+    patch.setattr(relation, "_window_compiled", relation._window_by_tensors)
     patch.setattr(khop, "_choose_compiled", khop._choose_by_tensors)
     patch.setattr(nodes.SharedNodes, "_compiled", nodes.SharedNodes._by_tensors)
     patch.setattr(membership, "_compiled", _members)

@@ -5,7 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from micgraph.graph.relation import Relation, search, spans
+from micgraph.graph.reading import search
+from micgraph.graph.relation import Relation, spans
 
 
 def members(rel: Relation, rows: Tensor, cols: Tensor) -> Tensor:
@@ -28,9 +29,10 @@ def _compiled(rel: Relation, rows: Tensor, cols: Tensor) -> Tensor:
     from micgraph.graph import row_kernel
 
     place = torch.full((rel.n_cols,), -1, dtype=torch.int64)
-    mask = torch.zeros(len(rows), len(cols), dtype=torch.bool)
-    row_kernel.members(*(x.numpy() for x in (rel.indptr, rel.col, rows, cols, place, mask)))
-    return mask
+    distinct, which = torch.unique(rows, return_inverse=True)  # a batch of clicks has active users several times
+    mask = torch.zeros(len(distinct), len(cols), dtype=torch.bool)
+    row_kernel.members(*(x.numpy() for x in (rel.indptr, rel.col, distinct, cols, place, mask)))
+    return mask[which]
 
 
 def _by_table(rel: Relation, rows: Tensor, cols: Tensor) -> Tensor:

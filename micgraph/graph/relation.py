@@ -16,6 +16,8 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
+from micgraph.graph.reading import search
+
 EDGE_BYTES = 8
 """What an edge may take at the most."""
 
@@ -158,7 +160,20 @@ def window(rel: Relation, rows: Tensor, stop: Tensor, size: int) -> tuple[Tensor
     """
     begin = rel.indptr[rows.long()]
     first = torch.maximum(begin, stop - size)
-    place = torch.arange(size, device=rel.device)
+    return (_window_compiled if rel.device.type == "cpu" else _window_by_tensors)(first, stop, size)
+
+
+def _window_compiled(first: Tensor, stop: Tensor, size: int) -> tuple[Tensor, Tensor]:
+    from micgraph.graph import row_kernel
+
+    eid = torch.empty(len(first), size, dtype=torch.int64)
+    mask = torch.empty(len(first), size, dtype=torch.bool)
+    row_kernel.window(*(x.numpy() for x in (first, stop, eid, mask)))
+    return eid, mask
+
+
+def _window_by_tensors(first: Tensor, stop: Tensor, size: int) -> tuple[Tensor, Tensor]:
+    place = torch.arange(size, device=first.device)
     mask = place[None, :] < (stop - first)[:, None]
     eid = torch.where(mask, first[:, None] + place[None, :], 0)
     return eid, mask
@@ -186,42 +201,3 @@ def packed(rel: Relation, rows: Tensor, size: int, stop: Tensor | None = None) -
     cu_seqlens = torch.zeros(len(rows) + 1, dtype=torch.int64, device=rel.device)
     torch.cumsum(end - start, 0, out=cu_seqlens[1:])
     return spans(start, end - start)[1], cu_seqlens
-
-
-def search(
-    values: Tensor, start: Tensor, end: Tensor, target: Tensor, right: bool, longest: int | None = None
-) -> Tensor:
-    """Binary search in slices of a flat tensor: the first position in [start, end) whose value is >= target
-    (> target if ``right``), or ``end``. ``start``, ``end``, ``target`` and what is found are of one shape.
-
-    Args:
-        longest: no slice is longer; None: the slices are asked, for which a GPU has to be waited for.
-    """
-    if values.device.type == "cpu":
-        return _search_compiled(values, start, end, target, right)
-    return _search_by_tensors(values, start, end, target, right, longest)
-
-
-def _search_by_tensors(
-    values: Tensor, start: Tensor, end: Tensor, target: Tensor, right: bool, longest: int | None = None
-) -> Tensor:
-    """log2(longest) steps, each on the whole batch."""
-    low, high = start.clone(), end.clone()
-    if longest is None:
-        longest = int((end - start).max()) if len(start) else 0
-    for _ in range(longest.bit_length()):
-        middle = (low + high) >> 1
-        value = values[middle.clamp(max=max(values.numel() - 1, 0))]
-        go_right = (value <= target) if right else (value < target)
-        go_right = go_right & (low < high)
-        low, high = torch.where(go_right, middle + 1, low), torch.where(go_right, high, middle)
-    return low
-
-
-def _search_compiled(values: Tensor, start: Tensor, end: Tensor, target: Tensor, right: bool) -> Tensor:
-    from micgraph.graph import row_kernel
-
-    found = torch.empty(start.shape, dtype=torch.int64)
-    slices = (x.reshape(-1).numpy() for x in (start, end, target))
-    row_kernel.search(values.numpy(), *slices, right, found.view(-1).numpy())
-    return found

@@ -51,6 +51,31 @@ def search(values: Ints, start: Ints, end: Ints, target: Ints, right: bool, foun
 
 
 @compiled
+def window(first: Ints, stop: Ints, eid: Ints, mask: Ints) -> None:
+    """The edges from ``first[b]`` to ``stop[b]``: ``eid`` [B, T], 0 where there are no more, and ``mask`` [B, T]."""
+    for b in range(len(first)):
+        count = stop[b] - first[b]
+        for t in range(eid.shape[1]):
+            mask[b, t] = t < count
+            eid[b, t] = first[b] + t if t < count else 0
+
+
+@compiled
+def look_up(table: Ints, index: Ints, mask: Ints, found: Ints) -> None:
+    """``table[index]`` where ``mask``, else -1; all but the table are flat and of one length."""
+    for i in range(len(index)):
+        found[i] = table[index[i]] if mask[i] else -1
+
+
+@compiled
+def mark(table: Ints, index: Ints) -> None:
+    """Set ``table[i]`` for every ``i >= 0`` of ``index``."""
+    for i in range(len(index)):
+        if index[i] >= 0:
+            table[index[i]] = True
+
+
+@compiled
 def draw(
     ends: tuple[Ints, Ints], cum: Ints, k: int, key: Any, sample: Ints, skip: tuple[Ints, Ints], out: tuple[Ints, Ints]
 ) -> None:

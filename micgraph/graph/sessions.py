@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from micgraph.graph.relation import search
+from micgraph.graph.reading import search
 
 if TYPE_CHECKING:
     import pyarrow as pa

@@ -7,7 +7,8 @@ import torch
 from torch import Tensor
 
 from micgraph import rng
-from micgraph.graph.relation import Relation, search
+from micgraph.graph.reading import search
+from micgraph.graph.relation import Relation
 
 Skip = tuple[Tensor, Tensor]
 """Of each row, where the tickets that are left out begin and how many there are: int64 [B] each."""

@@ -12,6 +12,7 @@ from micgraph import rng
 from micgraph.graph.context import ItemContext, Reads
 from micgraph.graph.elapsed import gaps
 from micgraph.graph.membership import members
+from micgraph.graph.reading import look_up, mark
 from micgraph.graph.relation import Relation
 from micgraph.graph.tickets import draw
 from micgraph.sampling.context import ContextMaker
@@ -120,7 +121,7 @@ class BatchSampler:
 
     def _make(self, cut: Cut, epoch_key: int, key: int) -> Batch:
         """Everything that the tasks asked for, in local numbers."""
-        history = torch.where(cut.mask, self.clicks.col[cut.eid].long(), -1)
+        history = look_up(self.clicks.col, cut.eid, cut.mask)
         target = self.clicks.col[cut.target].long()
         distinct, place = torch.unique(target, return_inverse=True)
         anchors = self._item_anchors(distinct, key)
@@ -128,19 +129,19 @@ class BatchSampler:
         negatives = {kind: self.samplers[kind[0]].draw(kind[1], rng.make_key(key, *kind)) for kind in self._kinds()}
         later, (other, other_mask, other_gap) = self._window(cut), self._other(cut, key)
         wanted = [history, distinct, anchors, *negatives.values(), *(d[0] for d in drawn.values()), later, other]
-        items, slot = self._relabel([one.reshape(-1) for one in wanted if one is not None])
+        items, slot = self._relabel([one for one in wanted if one is not None])
         context, anchor_context = self._contexts(cut, items, anchors, key)
         return Batch(
             key=key,
             sample=cut.sample,
             user=cut.row,
-            history=slot[history],
+            history=look_up(slot, history, cut.mask),
             mask=cut.mask,
             gap=self._gap(cut, key),
             pair_row=cut.pair_row,
             pair_at=cut.pair_at,
             target=slot[target],
-            anchor=cut.pair_row if cut.pair_at is None else self._anchor(cut, epoch_key),
+            anchor=self._anchor(cut, epoch_key),
             items=items,
             log_popularity=self.log_popularity[items],
             can_be_negative=self.log_popularity[items].isfinite() if self.full and self.unclicked else None,
@@ -152,8 +153,8 @@ class BatchSampler:
             clicked=self._clicked(cut.row, negatives),
             target_clicked=self._known("batch", cut.row, distinct),
             item_clicked=self._known("items", cut.row, items),
-            window=None if later is None else slot[later],
-            other=None if other is None else slot[other],
+            window=None if later is None else look_up(slot, later, later >= 0),
+            other=None if other is None else look_up(slot, other, other >= 0),
             other_mask=other_mask,
             other_gap=other_gap,
             context=context,
@@ -193,7 +194,7 @@ class BatchSampler:
             return None
         eid = cut.target[:, None] + torch.arange(size, device=self.device)
         exists = eid < self.clicks.indptr[cut.row[cut.pair_row] + 1][:, None]
-        return torch.where(exists, self.clicks.col[torch.where(exists, eid, 0)].long(), -1)
+        return look_up(self.clicks.col, eid, exists)
 
     def _other(self, cut: Cut, key: int) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
         """Items (not local) of another stretch of each user's clicks, its mask and gaps, all [B, T], if a task asks."""
@@ -257,8 +258,8 @@ class BatchSampler:
         if self.full:
             present[:] = True
         else:
-            every = torch.cat(wanted)
-            present.index_fill_(0, torch.where(every < 0, n, every), True)
+            for one in wanted:
+                mark(present, one)
         present[n] = False
         items = present.nonzero()[:, 0]
         slot = torch.full((n + 1,), -1, dtype=torch.int64, device=self.device)
@@ -269,7 +270,7 @@ class BatchSampler:
         """Some pairs of every query that has any, chosen by the query's own number, each once."""
         pair_row, sample = cut.pair_row, cut.sample
         if cut.pair_at is None:  # each query is one pair
-            return torch.arange(len(sample), device=self.device)
+            return pair_row
         count = torch.zeros_like(sample).index_add_(0, pair_row, torch.ones_like(pair_row))[:, None]
         first = torch.cumsum(count, 0) - count
         lots = self.config.anchors_per_query

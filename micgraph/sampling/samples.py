@@ -10,7 +10,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from micgraph import rng
-from micgraph.graph.relation import Relation, locate, search, window
+from micgraph.graph.reading import search
+from micgraph.graph.relation import Relation, locate, window
 from micgraph.schema import check_range
 
 

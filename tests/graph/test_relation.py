@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from micgraph.graph import relation as primitives
-from micgraph.graph.relation import Relation, locate, packed, search, spans, window
+from micgraph.graph.relation import Relation, locate, packed, spans, window
 from tests.edge_lists import N_COLS, Rows, relation, some, tensor, timed_rows, weighted_rows
 
 
@@ -19,6 +19,9 @@ def test_window_is_a_slice_before_the_stop(rows: Rows, data: st.DataObject) -> N
     size = data.draw(st.integers(1, 4))
     stop = tensor([rows.start(r) + c for r, c in zip(asked, cut, strict=True)])
     eid, mask = window(rows.rel, tensor(asked), stop, size)
+    first = torch.maximum(rows.rel.indptr[tensor(asked)], stop - size)
+    for one, other in zip((eid, mask), primitives._window_by_tensors(first, stop, size), strict=True):
+        torch.testing.assert_close(one, other, rtol=0, atol=0)
     assert eid.shape == mask.shape == (len(asked), size)
     for line, (r, c) in enumerate(zip(asked, cut, strict=True)):
         expected = list(range(rows.start(r), rows.start(r) + c))[-size:]
@@ -54,21 +57,6 @@ def test_spans_are_ranges(slices: list[tuple[int, int]]) -> None:
     owner, index = spans(tensor([s for s, _ in slices]), tensor([n for _, n in slices]))
     expected = [(i, s + j) for i, (s, n) in enumerate(slices) for j in range(n)]
     assert list(zip(owner.tolist(), index.tolist(), strict=True)) == expected
-
-
-@given(st.lists(st.integers(0, 9), max_size=20).map(sorted), st.data())
-def test_search_is_bisection_in_slices(values: list[int], data: st.DataObject) -> None:
-    bounds = data.draw(st.lists(st.tuples(*[st.integers(0, len(values))] * 2).map(sorted), max_size=4))
-    target = [data.draw(st.integers(-1, 10)) for _ in bounds]
-    start, end = tensor([b[0] for b in bounds]), tensor([b[1] for b in bounds])
-    for right in (False, True):
-        expected = [
-            low + sum((v <= t) if right else (v < t) for v in values[low:high])
-            for (low, high), t in zip(bounds, target, strict=True)
-        ]
-        for way in (search, primitives._search_by_tensors):
-            assert way(tensor(values), start, end, tensor(target), right).tolist() == expected
-            assert way(tensor(values), start, end, tensor(target), right, len(values)).tolist() == expected
 
 
 @given(weighted_rows)
