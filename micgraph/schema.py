@@ -110,6 +110,10 @@ class LeakageError(MicgraphError, ValueError):
     """Held-out interactions are in the graph that should be tested on them."""
 
 
+class RankError(MicgraphError, RuntimeError):
+    """One of the processes that train together has ended or cannot be reached."""
+
+
 class UnknownIdError(MicgraphError, KeyError):
     """An external id that the graph does not know."""
 

@@ -65,11 +65,11 @@ class _Layer(torch.autograd.Function):
             shut = gate[:, :both].addmm_(before, w_h[:both].T).sigmoid_()
             heard = torch.addmm(b_h[both:], before, w_h[both:].T)
             new = gate[:, both:].addcmul_(shut[:, :width], heard).tanh_()
-            steps.append((before, gate, heard))
+            steps += [before, gate, heard]
             state = torch.lerp(new, before, shut[:, width:])
             states.append(state)
-        ctx.steps, ctx.order, ctx.every = steps, order, last is None
-        ctx.save_for_backward(x, w_x, w_h)
+        ctx.order, ctx.every = order, last is None
+        ctx.save_for_backward(x, w_x, w_h, *steps)  # so that who encodes twice to save memory need not keep them
         if last is None:
             return torch.stack(states, 1)
         return state if order is None else _ends(states, order, x.new_zeros(len(x), width))
@@ -77,14 +77,15 @@ class _Layer(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
-        x, w_x, w_h = ctx.saved_tensors
+        x, w_x, w_h, *steps = ctx.saved_tensors
         width, order = w_h.shape[1], ctx.order
         w_x = w_x.roll(width, 0)  # n, r, z: so that beside U h of n both products read neighbours in ``slope``
         d_wx, d_wh = torch.zeros_like(w_x), torch.zeros_like(w_h)
         d_x = torch.empty_like(x) if order is None else torch.zeros_like(x)
         slopes, total = x.new_empty(len(x), 4 * width), x.new_zeros(4 * width)
         d_states = torch.zeros_like(grad[:, 0]) if ctx.every else grad.clone() if order is None else grad[order]
-        for t, (before, gate, heard) in reversed(list(enumerate(ctx.steps))):
+        for t in reversed(range(len(steps) // 3)):
+            before, gate, heard = steps[3 * t : 3 * t + 3]
             count = len(before)
             slope, d_state = slopes[:count], d_states[:count]  # of lines that end here, the gradient itself
             if ctx.every:

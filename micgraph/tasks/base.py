@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 from torch import Tensor, nn
 
@@ -53,12 +54,17 @@ class Task(nn.Module):
         requires: what it needs of a batch.
         views: how many perturbed views of queries or items it reads.
         mines: what it asks mining for.
+        reads: ``batch``: its loss needs all of a batch's queries at once. ``pairs``: it is a mean over pairs, each of
+            which needs no other one's query, so that it may be given some of the pairs. ``items``: it reads no query.
+        compact: one that reads ``pairs`` takes little memory for any number of them; it gets all that there are.
     """
 
     weight: float
     requires: Requires
     views: int = 0
     mines: tuple[Direction, ...] = ()
+    reads: Literal["batch", "pairs", "items"] = "batch"
+    compact: bool = False
 
     def forward(self, batch: Batch, reps: Reps) -> Tensor:
         """The loss: a scalar, a mean over anchors."""

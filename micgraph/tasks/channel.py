@@ -112,6 +112,7 @@ class ItemItem(Task):
     """An item is nearest to its own perturbed view, in the items' own space (MIC Eq. 8)."""
 
     mines = ("ii",)
+    reads = "items"
 
     def __init__(self, config: ChannelConfig) -> None:
         super().__init__()

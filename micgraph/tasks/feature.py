@@ -107,6 +107,8 @@ class FeatureCL(Task):
         ConfigError: categorical dropout without a multi-valued field.
     """
 
+    reads = "items"
+
     def __init__(self, config: FeatureConfig, towers: TwoTower, fields: Fields) -> None:
         super().__init__()
         self.config, self.weight = config, config.weight
@@ -178,6 +180,7 @@ class MaskedCL(Task):
         ConfigError: fewer than two item fields.
     """
 
+    reads = "items"
     correlation: Tensor
 
     def __init__(self, config: MaskingConfig, towers: TwoTower, fields: Fields, correlated: bool) -> None:

@@ -78,6 +78,8 @@ class Matching(Task):
         super().__init__()
         self.config, self.weight = config, config.weight
         self.requires = _requires(config)
+        self.reads = "batch" if config.loss == "logistic" else "pairs"  # that is a mean over labels, not over pairs
+        self.compact = config.negatives == "full"
 
     def forward(self, batch: Batch, reps: Reps) -> Tensor:
         if self.config.negatives == "full":

@@ -55,6 +55,8 @@ class NeighbourCL(Task):
         dim: width of item vectors.
     """
 
+    reads = "items"
+
     def __init__(self, config: NeighbourConfig, relation: str, dim: int) -> None:
         super().__init__()
         assert relation in (SIMILAR, CO_OCCURS)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, nn
@@ -19,8 +19,24 @@ from micgraph.sampling.plan import Batch
 from micgraph.tasks.augment import PerturbConfig, keep_mask
 from micgraph.tasks.base import Reps, Task
 from micgraph.tasks.mining import Mining
+from micgraph.tasks.spread import Queries, Spread, in_slices
 
 _ALL = slice(None)
+
+
+@dataclass(frozen=True)
+class Items:
+    """What a step has encoded of a batch's items before it encodes queries.
+
+    Attributes:
+        own: the items in their own space.
+        search: float [U + 1, D], in the space that U2I searches.
+        perturbed: for each view of the queries, the items that it reads, where views perturb items.
+    """
+
+    own: ItemReps
+    search: Tensor
+    perturbed: tuple[ItemReps, ...]
 
 
 class Objective(nn.Module):
@@ -50,13 +66,20 @@ class Objective(nn.Module):
         self.tasks = nn.ModuleDict(tasks)
         self.fields = {"item": item_fields, "user": user_fields}
         self.perturb, self.mining = perturb or PerturbConfig(), mining
+        self.spread = Spread()
         self.query_view_count = max((t.views for t in tasks.values() if t.requires.query_view), default=0)
         self.item_view_count = max((t.views for t in tasks.values() if t.requires.item_view), default=0)
 
     def forward(self, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
-        """The weighted sum of all losses, and each one without its weight (detached)."""
-        reps = self.encode(batch)
-        losses = {name: task(batch, reps) for name, task in self.tasks.items()}
+        """The weighted sum of all losses, and each one without its weight (detached).
+
+        Where :attr:`spread` cuts the batch up, the values are the same, but for the order of sums and for dropout.
+        """
+        if self.spread.cuts(batch):
+            reps, losses = in_slices(self, batch)
+        else:
+            reps = self.encode(batch)
+            losses = {name: task(batch, reps) for name, task in self.tasks.items()}
         if self.mining is not None and self.mining.remembers and self.training:
             self.mining.remember(_seen(batch, reps))
         total = torch.stack([self.tasks[name].weight * loss for name, loss in losses.items()]).sum()
@@ -77,21 +100,48 @@ class Objective(nn.Module):
 
     def encode(self, batch: Batch) -> Reps:
         """Everything that the tasks read."""
-        items = self.towers.items(take(self.fields["item"], batch.items), context=batch.context)
+        items = self.encode_items(batch)
+        queries = self.encode_queries(batch, items)
+        return self.reps(items, queries, self.item_views(batch, items))
+
+    def encode_items(self, batch: Batch) -> Items:
+        """The batch's items, which its queries read."""
+        own = self.towers.items(take(self.fields["item"], batch.items), context=batch.context)
+        perturbed: list[ItemReps] = []
+        if self.perturb.sides == "items":
+            keys = [rng.make_key(batch.key, "query view", view) for view in range(self.query_view_count)]
+            perturbed = [self._perturbed_items(batch.items, batch.context, key) for key in keys]
+        return Items(own, self.towers.search_items(own), tuple(perturbed))
+
+    def encode_queries(self, batch: Batch, items: Items) -> Queries:
+        """The batch's queries: whatever is computed for each of them alone."""
         user = take(self.fields["user"], batch.user)
-        queries = self._pairs(batch, self.towers.query_input(items, batch.history, batch.mask, user, gap=batch.gap))
-        search_items, search_queries = self.towers.search_items(items), self.towers.search_queries(queries)
-        own = _mean_interest(queries)
+        query = self.towers.query_input(items.own, batch.history, batch.mask, user, gap=batch.gap)
+        queries = self._pairs(batch, query)
+        own, search = _mean_interest(queries), self.towers.search_queries(queries)
+        return Queries(
+            own=own,
+            search=_nearest_interest(search, items.search[batch.target]),
+            views=tuple(self._query_view(batch, own, items, user, i) for i in range(self.query_view_count)),
+            other=self._other(batch, items.own, user),
+        )
+
+    def item_views(self, batch: Batch, items: Items) -> tuple[Tensor, ...]:
+        """Perturbed views of the item anchors, as many as the tasks read."""
+        return tuple(self._item_view(batch, items.own, view) for view in range(self.item_view_count))
+
+    def reps(self, items: Items, queries: Queries, item_views: tuple[Tensor, ...] = ()) -> Reps:
+        """All of it, as tasks read it."""
         return Reps(
-            items=items,
-            search_items=search_items,
-            queries=own,
-            search_queries=_nearest_interest(search_queries, search_items[batch.target]),
-            query_views=tuple(self._query_view(batch, own, items, user, i) for i in range(self.query_view_count)),
-            item_views=tuple(self._item_view(batch, items, i) for i in range(self.item_view_count)),
+            items=items.own,
+            search_items=items.search,
+            queries=queries.own,
+            search_queries=queries.search,
+            query_views=queries.views,
+            item_views=item_views,
             scale=self.towers.scale,
             mining=self.mining,
-            other=self._other(batch, items, user),
+            other=queries.other,
         )
 
     def _pairs(self, batch: Batch, query: QueryInput, wanted: Tensor | slice = _ALL) -> Tensor:
@@ -110,17 +160,15 @@ class Objective(nn.Module):
         query = self.towers.query_input(items, batch.other, batch.other_mask, user, gap=batch.other_gap)
         return _mean_interest(self.towers.encoder(query))
 
-    def _query_view(self, batch: Batch, own: Tensor, items: ItemReps, user: Fields, view: int) -> Tensor:
+    def _query_view(self, batch: Batch, own: Tensor, items: Items, user: Fields, view: int) -> Tensor:
         """A perturbed view of each anchor query (MIC 2.4.1): items and user fields masked, then one dropout, in the
         place of the encoder's own on what goes in (DECISIONS 26). Where nothing is perturbed it is the query itself."""
         if self.perturb.sides == "none":
             return own[batch.anchor]
-        key = rng.make_key(batch.key, "query view", view)
         if self.perturb.sides in ("both", "queries"):
-            query = self._perturbed_query(batch, items, user, key)
+            query = self._perturbed_query(batch, items.own, user, rng.make_key(batch.key, "query view", view))
         else:
-            perturbed = self._perturbed_items(batch.items, batch.context, key)
-            query = self.towers.query_input(perturbed, batch.history, batch.mask, user, gap=batch.gap)
+            query = self.towers.query_input(items.perturbed[view], batch.history, batch.mask, user, gap=batch.gap)
         return _mean_interest(self._pairs(batch, query, batch.anchor))
 
     def _perturbed_query(self, batch: Batch, items: ItemReps, user: Fields, key: int) -> QueryInput:
