@@ -15,6 +15,7 @@ from micgraph.assembly import assemble
 from micgraph.baselines import EASE, ItemKNN, Popularity
 from micgraph.evaluation import EvalData, Ranker, Result, evaluate_ranker, prepared, table
 from micgraph.presets import RunConfig, resolve, tell_ties
+from micgraph.ranks import Ranks, join, local_rank
 from micgraph.retrieval.rankers import FusedRanker, U2IRanker
 from micgraph.retrieval.recommender import TRAIN_FIRST, Recommender
 from micgraph.run import Run, load_learned, load_run, prepare_directory
@@ -50,6 +51,9 @@ def train(
 ) -> Run:
     """Train two towers on a graph. The caller's random numbers of torch stay as they are.
 
+    Under torchrun, or where torch's process group exists, its processes train one model together: each encodes its
+    share of every batch. The first one alone validates, writes, shows progress and calls ``on_epoch``.
+
     Args:
         graph: what :func:`micgraph.build` made of the training events.
         model: encoder and tasks, such as ``"gru4rec"``, ``"ican+micrec"``, ``"gru4rec+mic"`` or ``"ican+fea+sess"``;
@@ -57,7 +61,7 @@ def train(
         validation: held-out events that select the best epoch and fit a learned fusion; without them every epoch is
             run and the last is taken.
         config: settings that differ from the presets, nested, or the path of a YAML file.
-        out: the run's directory. A run found there with the same settings is gone on from, and returned at once
+        out: the run's directory, which several processes need and all must see. A run found there with the same settings is gone on from, and returned at once
             where it has ended; its ``training.epochs`` (where the rate is constant) and ``patience`` may
             grow, its ``fusion`` may change. None keeps the run in a temporary folder that goes with the :class:`Run`:
             keep it by :meth:`Run.save`.
@@ -77,6 +81,7 @@ def train(
         InputError: no graph, a validation that was prepared for another graph or is a whole split, or a
             ``warm_start`` whose graph has ids of another kind.
         LeakageError: validation targets are clicks of the graph.
+        RankError: another process of the same training has ended.
     """
     _require(graph, "graph", "relations", "a RecGraph", "build one first: micgraph.build(log)")
     earlier = None if warm_start is None else warm.earlier_run(warm_start)
@@ -87,11 +92,15 @@ def train(
     data = None if validation is None else prepared(validation, graph)
     _check(resolved, graph, data)
     target = _device(device)
-    with torch.random.fork_rng([target] if target.type == "cuda" else []):
+    ranks = join(target)
+    with ranks.together(), torch.random.fork_rng([target] if target.type == "cuda" else []):
+        _agree(ranks, out, resolved, graph)
         run, objective, sampler = assemble(resolved, graph, target, out)
         run.origin = None if earlier is None else warm.inherit(objective, earlier, graph)
         tell_ties(resolved, config, graph)
-        prepare_directory(run, graph.fingerprint(), None if data is None else _described(data, filter_seen))
+        if ranks.first:
+            prepare_directory(run, graph.fingerprint(), None if data is None else _described(data, filter_seen))
+        ranks.told(None)  # whoever comes after finds the directory
         Trainer(
             objective,
             sampler,
@@ -99,12 +108,13 @@ def train(
             run.directory,
             validate=None if data is None else lambda: validate(run, data, filter_seen),
             on_epoch=on_epoch,
-            progress=_bar if progress else lambda steps, title: steps,
+            progress=_bar if progress and ranks.first else lambda steps, title: steps,
             on_resume=_tell_resume if progress else None,
+            ranks=ranks,
         ).run()
-    run.model.refresh()
-    if data is not None and resolved.fusion.fusion == "learned":
-        _learn_fusion(run, data, filter_seen)
+        run.model.refresh()
+        if data is not None and resolved.fusion.fusion == "learned":
+            _learn_fusion(run, data, filter_seen, ranks)
     return run
 
 
@@ -132,11 +142,28 @@ def _described(data: EvalData, filter_seen: bool) -> dict[str, Any]:
     return {"split": data.manifest.get("split"), "part": data.manifest.get("part"), "filter_seen": filter_seen}
 
 
-def _learn_fusion(run: Run, data: EvalData, filter_seen: bool) -> None:
+def _learn_fusion(run: Run, data: EvalData, filter_seen: bool, ranks: Ranks) -> None:
     """Fit the fusion once, or take the one that an ended run has."""
     run.learned = load_learned(run.directory)
-    if run.learned is None:
+    if run.learned is None and ranks.first:
         run.keep_learned(Recommender(run).fit_fusion(data, filter_seen))
+    ranks.told(None)
+    run.learned = load_learned(run.directory)
+
+
+def _agree(ranks: Ranks, out: str | Path | None, config: RunConfig, graph: RecGraph) -> None:
+    """Refuse processes that would not train the same model on the same graph into the same directory."""
+    if ranks.size == 1:
+        return
+    if out is None:
+        remedy = "pass out=, a directory that every process sees"
+        raise ConfigError("out", f"a directory, for {ranks.size} processes", "none", remedy)
+    own = {"out": str(out), "settings": repr(config), "graph": graph.fingerprint()}
+    first = ranks.told(own)
+    differing = [name for name in own if own[name] != first[name]]
+    if differing:
+        remedy = "start every process with the same script"
+        raise ConfigError("ranks", "the same arguments in every process", f"other {', '.join(differing)}", remedy)
 
 
 def validate(run: Run, data: EvalData, filter_seen: bool = True) -> dict[str, float]:
@@ -229,7 +256,13 @@ def _check_monitor(name: str) -> None:
 
 def _device(name: str) -> torch.device:
     if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    local = local_rank()
+    if name == "cuda" and local is not None:
+        name = f"cuda:{local}"
+        if local >= torch.cuda.device_count():
+            got = f"{torch.cuda.device_count()} for process {local} of this machine"
+            raise ConfigError("device", "a GPU for every process", got, "start fewer processes, or pass device='cpu'")
     try:
         return torch.empty(0, device=name).device
     except (RuntimeError, AssertionError) as error:  # torch raises either, by the way in which it was built

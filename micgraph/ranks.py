@@ -9,6 +9,7 @@ from __future__ import annotations
 import atexit
 import json
 import os
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -20,7 +21,7 @@ import torch.distributed as dist
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
-from micgraph.schema import ConfigError, RankError
+from micgraph.schema import ConfigError, MicgraphError, RankError
 
 PATIENCE = timedelta(days=7)
 """How long processes wait for what the first one does alone, such as validation. A process that has been killed ends
@@ -38,11 +39,13 @@ class Ranks:
         rank: its own number, counted from 0; the first one writes and validates.
         size: how many there are.
         control: the group in which they wait for the first one, on the CPU.
+        own: the process group was made for this training, and is closed when it fails.
     """
 
     rank: int = 0
     size: int = 1
     control: Any = None
+    own: bool = False
 
     @property
     def first(self) -> bool:
@@ -81,28 +84,38 @@ class Ranks:
         slope = own * self.size
         return total + (slope - slope.detach())
 
-    def parallel(self, module: nn.Module) -> nn.Module:
-        """The module as one whose gradients become the mean over the processes."""
+    def parallel(self, module: nn.Module, unused: bool = False) -> nn.Module:
+        """The module as one whose gradients become the mean over the processes.
+
+        Args:
+            module: with the same weights in every process.
+            unused: some weights may have no gradient in some steps.
+        """
         if self.size == 1:
             return module
-        # Not every weight has a gradient in every step (a relation without edges among a batch's). Buffers are mined
-        # alike by every process.
-        return nn.parallel.DistributedDataParallel(
-            module, broadcast_buffers=False, find_unused_parameters=True, gradient_as_bucket_view=True
-        )
+        with warnings.catch_warnings():  # newer releases of torch name it otherwise, older ones know no other name
+            warnings.filterwarnings("ignore", ".*broadcast_buffers", FutureWarning)
+            return nn.parallel.DistributedDataParallel(
+                module,
+                broadcast_buffers=False,  # they are mined alike by every process, and change their sizes
+                find_unused_parameters=unused,
+                gradient_as_bucket_view=True,
+            )
 
     @contextmanager
     def together(self) -> Iterator[None]:
-        """Turn what torch raises when another process is gone into one error that says what to do.
+        """Turn what torch raises when another process is gone into one error that says what to do. Whatever goes wrong
+        in this process, the others do not wait for it any more.
 
         Raises:
             RankError: a process has ended, or cannot be reached.
         """
         try:
             yield
-        except RuntimeError as error:
-            lost = isinstance(error, dist.DistError) or any(word in str(error) for word in LOST)
-            if self.size == 1 or isinstance(error, RankError) or not lost:
+        except BaseException as error:
+            if self.own:
+                _leave()
+            if self.size == 1 or not _lost(error):
                 raise
             got = f"process {self.rank} lost another one ({str(error).splitlines()[0]})"
             remedy = "see what the others say; the same command again goes on from the last checkpoint"
@@ -130,15 +143,22 @@ def join(device: torch.device) -> Ranks:
         return ALONE
     if device.type == "cuda":
         torch.cuda.set_device(device)
-    if not dist.is_initialized():
+    own = not dist.is_initialized()
+    if own:
         _start("nccl" if device.type == "cuda" else "gloo")
-    return Ranks(dist.get_rank(), dist.get_world_size(), dist.new_group(backend="gloo", timeout=PATIENCE))
+    return Ranks(dist.get_rank(), dist.get_world_size(), dist.new_group(backend="gloo", timeout=PATIENCE), own)
 
 
-def leave() -> None:
+def _leave() -> None:
     """Close this process's connections, so that no other one waits for it."""
-    if dist.is_available() and dist.is_initialized():
+    if dist.is_initialized():
         dist.destroy_process_group()
+
+
+def _lost(error: BaseException) -> bool:
+    if not isinstance(error, RuntimeError) or isinstance(error, MicgraphError):
+        return False
+    return isinstance(error, dist.DistError) or any(word in str(error) for word in LOST)
 
 
 def _asked() -> bool:
@@ -153,7 +173,7 @@ def _start(backend: str) -> None:
         remedy = "start the script by torchrun, or unset WORLD_SIZE"
         raise ConfigError("WORLD_SIZE", "RANK, MASTER_ADDR and MASTER_PORT beside it", f"no {missing}", remedy)
     dist.init_process_group(backend)
-    atexit.register(leave)
+    atexit.register(_leave)
 
 
 class _Gathered(torch.autograd.Function):
@@ -165,9 +185,9 @@ class _Gathered(torch.autograd.Function):
         ctx.ranks, widest = len(sizes), max(sizes)
         padded = own.new_zeros(widest, *own.shape[1:])
         padded[: len(own)] = own
-        every = own.new_empty(len(sizes) * widest, *own.shape[1:])
-        dist.all_gather_into_tensor(every, padded)
-        return torch.cat([every[i * widest : i * widest + size] for i, size in enumerate(sizes)])
+        every = [torch.empty_like(padded) for _ in sizes]
+        dist.all_gather(every, padded)
+        return torch.cat([one[:size] for one, size in zip(every, sizes, strict=True)])
 
     @staticmethod
     @once_differentiable

@@ -18,11 +18,13 @@ from torch import Tensor
 from micgraph import artifact, rng
 from micgraph.optimizer import clip, make_optimizer, pack, unpack
 from micgraph.prefetch import prefetched
+from micgraph.ranks import ALONE, Ranks
 from micgraph.sampling.batch import BatchSampler
 from micgraph.sampling.plan import Batch
 from micgraph.schema import ArtifactError, ConfigError, check_range
 from micgraph.tally import Tally
 from micgraph.tasks.objective import Objective
+from micgraph.tasks.spread import Spread
 
 CHECKPOINT_FORMAT = 1
 LAST, BEST, METRICS = "last", "best", "metrics.jsonl"
@@ -42,6 +44,8 @@ class TrainingConfig:
         validate_every: epochs between validations.
         monitor: the validation metric that selects the best weights, higher is better.
         checkpoint_every: steps between checkpoints, 0 for one at each epoch's end.
+        micro_batch: so many queries (of each process) are encoded at a time, and again in the backward pass, for a
+            batch that does not fit; the step is the same. 0: all at once, and once.
         precision: ``bf16`` autocast on CUDA, ``fp32`` elsewhere, with ``auto``.
         sparse_rows: tables of embeddings with at least so many rows are updated where a step has read them (lazy Adam):
             other rows keep their moments and do not decay. 0: every row of every table in every step.
@@ -59,13 +63,14 @@ class TrainingConfig:
     validate_every: int = 1
     monitor: str = "recall@50"
     checkpoint_every: int = 0
+    micro_batch: int = 0
     precision: Literal["auto", "fp32", "bf16"] = "auto"
     sparse_rows: int = 200_000
     seed: int = 0
 
     def __post_init__(self) -> None:
         check_range(vars(self), "epochs patience validate_every", at_least=1)
-        check_range(vars(self), "weight_decay clip checkpoint_every sparse_rows", at_least=0)
+        check_range(vars(self), "weight_decay clip checkpoint_every micro_batch sparse_rows", at_least=0)
         check_range(vars(self), "lr", above=0)
 
 
@@ -109,6 +114,8 @@ class Trainer:
         on_epoch: receives each line of metrics.
         progress: wraps the steps of an epoch, such as a progress bar.
         on_resume: receives where training goes on, if it does so from a checkpoint.
+        ranks: the processes that train together, each with a trainer of its own. The first one alone validates, writes
+            and calls the callables; all read the checkpoint that training goes on from.
     """
 
     def __init__(
@@ -121,10 +128,13 @@ class Trainer:
         on_epoch: OnEpoch | None = None,
         progress: Callable[[Iterable[int], str], Iterable[int]] = lambda steps, title: steps,
         on_resume: Callable[[Progress], None] | None = None,
+        ranks: Ranks = ALONE,
     ) -> None:
         self.objective, self.sampler, self.config, self.folder = objective, sampler, config, folder
         self.validate, self.on_epoch, self.progress_bar = validate, on_epoch, progress
-        self.on_resume = on_resume
+        self.on_resume, self.ranks = on_resume, ranks
+        objective.spread = Spread(ranks, config.micro_batch)
+        self.model = ranks.parallel(objective, unused=sampler.contexts is not None)  # such as of a relation without edges
         cuda = sampler.device.type == "cuda"
         self.optimizer = make_optimizer(
             objective, config.lr, config.weight_decay, config.sparse_rows, sampler.device.type
@@ -142,8 +152,9 @@ class Trainer:
         """
         if artifact.exists(self.folder / LAST):
             self._resume()
-            if self.on_resume is not None and not self._ended():
+            if self.on_resume is not None and self.ranks.first and not self._ended():
                 self.on_resume(self.state)
+        self._same_state()
         self._trim_metrics()
         while not self._ended():
             self._epoch()
@@ -169,15 +180,18 @@ class Trainer:
                 every = self.config.checkpoint_every
                 if every and state.step % every == 0 and state.step < self.sampler.steps:
                     state.sums = self.tally.read()
-                    self._checkpoint(LAST)
+                    if self.ranks.first:
+                        self._checkpoint(LAST)
         state.sums = self.tally.read()
-        self._end_epoch()
+        if self.ranks.first:
+            self._end_epoch()
+        self.state = Progress(**self.ranks.told(asdict(state)))
 
     def _step(self, step: int, batch: Batch) -> None:
         epoch = self.state.epoch
         torch.manual_seed(rng.make_key(self.config.seed, "dropout", epoch, step))
         with torch.autocast(self.sampler.device.type, torch.bfloat16, enabled=self.bf16):
-            loss, parts = self.objective(batch)
+            loss, parts = self.model(batch)
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()
         for group in self.optimizer.param_groups:
@@ -246,10 +260,17 @@ class Trainer:
         self.optimizer.load_state_dict(unpack(load_file(folder / "optimizer.safetensors"), saved["groups"]))
         self.state = Progress(**saved["progress"])
 
+    def _same_state(self) -> None:
+        """Refuse to train with processes that go on from somewhere else."""
+        state, first = asdict(self.state), self.ranks.told(asdict(self.state))
+        if first != state:
+            expected, got = (f"the checkpoint at epoch {s['epoch']}, step {s['step']}" for s in (first, state))
+            raise ArtifactError(str(self.folder), expected, got, "put the folder where every process sees it")
+
     def _trim_metrics(self) -> None:
         """Cut off lines written after the checkpoint: their epochs are done again."""
         path = self.folder / METRICS
-        if path.exists():
+        if self.ranks.first and path.exists():
             lines = path.read_bytes().splitlines(keepends=True)
             os.truncate(path, sum(map(len, lines[: self.state.rows])))
 
