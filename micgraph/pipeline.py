@@ -61,10 +61,10 @@ def train(
         validation: held-out events that select the best epoch and fit a learned fusion; without them every epoch is
             run and the last is taken.
         config: settings that differ from the presets, nested, or the path of a YAML file.
-        out: the run's directory, which several processes need and all must see. A run found there with the same settings is gone on from, and returned at once
-            where it has ended; its ``training.epochs`` (where the rate is constant) and ``patience`` may
-            grow, its ``fusion`` may change. None keeps the run in a temporary folder that goes with the :class:`Run`:
-            keep it by :meth:`Run.save`.
+        out: the run's directory, which several processes need and all must see. A run found there with the same
+            settings is gone on from, and returned at once where it has ended; its ``training.epochs`` (where the rate
+            is constant) and ``patience`` may grow, its ``fusion`` may change. None keeps the run in a temporary folder
+            that goes with the :class:`Run`: keep it by :meth:`Run.save`.
         device: ``auto`` takes a GPU where there is one.
         filter_seen: whether validation leaves out what users have already clicked.
         on_epoch: receives each epoch's row of metrics.

@@ -134,7 +134,9 @@ class Trainer:
         self.validate, self.on_epoch, self.progress_bar = validate, on_epoch, progress
         self.on_resume, self.ranks = on_resume, ranks
         objective.spread = Spread(ranks, config.micro_batch)
-        self.model = ranks.parallel(objective, unused=sampler.contexts is not None)  # such as of a relation without edges
+        self.model = ranks.parallel(
+            objective, unused=sampler.contexts is not None
+        )  # such as of a relation without edges
         cuda = sampler.device.type == "cuda"
         self.optimizer = make_optimizer(
             objective, config.lr, config.weight_decay, config.sparse_rows, sampler.device.type

@@ -7,6 +7,7 @@ import os
 import signal
 import socket
 import sys
+import time
 from collections.abc import Callable
 from multiprocessing import get_context
 from pathlib import Path
@@ -33,7 +34,9 @@ SMALL = {
 }
 
 
-def trainer(folder: Path, model: str, settings: dict, ranks: Ranks = ALONE, validate: Validate | None = None) -> Trainer:
+def trainer(
+    folder: Path, model: str, settings: dict, ranks: Ranks = ALONE, validate: Validate | None = None
+) -> Trainer:
     """A trainer of a named model on a small graph; ``settings`` are those of ``micgraph.train``."""
     graph = toy_graph(ROWS, 20)
     config = resolve(model, merge(SMALL, settings), graph.n_items)
@@ -52,22 +55,25 @@ def recorded(made: Trainer) -> list[float]:
 
 
 def steps_of(folder: Path, cases: dict[str, tuple[str, dict]], ranks: Ranks = ALONE) -> None:
-    """Train every case to its end; the first process writes what came of it to ``NAME.json`` and ``NAME.safetensors``."""
+    """Train each case to its end; the first process writes what came of it to NAME.json and NAME.safetensors."""
     for name, (model, settings) in cases.items():
         made = trainer(folder / name, model, settings, ranks)
         losses = recorded(made)
         made.run()
         if ranks.first:
             (folder / f"{name}.json").write_text(json.dumps(losses))
-            save_file({k: v.contiguous() for k, v in made.objective.state_dict().items()}, folder / f"{name}.safetensors")
+            save_file(
+                {k: v.contiguous() for k, v in made.objective.state_dict().items()}, folder / f"{name}.safetensors"
+            )
 
 
-def killed_at(made: Trainer, epoch: int, step: int) -> None:
-    """Let this process be killed before it makes a batch."""
+def killed_at(made: Trainer, epoch: int, step: int, note: Path) -> None:
+    """Let this process be killed before it makes a batch, and note when."""
     batch = made.sampler.batch
 
     def dying(at_epoch: int, at_step: int, order: Any = None) -> Any:
         if (at_epoch, at_step) == (epoch, step):
+            note.write_text(str(time.time()))
             os.kill(os.getpid(), signal.SIGKILL)
         return batch(at_epoch, at_step, order)
 

@@ -69,7 +69,7 @@ def part(batch: Batch, piece: Slice) -> Batch:
     per_row = ("sample", "user", "history", "mask", "gap", "target_clicked", "item_clicked")
     per_row += ("other", "other_mask", "other_gap")
     per_pair = ("pair_at", "target", "target_place", "window")
-    cut = {name: rows for name in per_row} | {name: pairs for name in per_pair}
+    cut = dict.fromkeys(per_row, rows) | dict.fromkeys(per_pair, pairs)
     values = {name: getattr(batch, name) for name in cut}
     return replace(
         batch,

@@ -92,17 +92,22 @@ def in_slices(objective: Objective, batch: Batch) -> tuple[Reps, dict[str, Tenso
     ranks, plan = objective.spread.among(batch), objective.spread.plan(batch)
     items, mine = objective.encode_items(batch), plan[ranks.rank]
     by_pair = {name: task for name, task in objective.tasks.items() if task.reads == "pairs"}
-    early = {name: task for name, task in by_pair.items() if len(mine) == 1 or not task.compact}
-    found = [_slice(objective, batch, items, one, early) for one in mine]
-    count = len(found[0]) - len(early)
-    queries = Queries.of([torch.cat(parts) for parts in zip(*(one[:count] for one in found), strict=True)], objective.query_view_count)
-    losses = dict(zip(early, (torch.stack(parts).sum() for parts in zip(*(f[count:] for f in found), strict=True))))
-    late = {name: task for name, task in by_pair.items() if name not in early}
-    losses |= _losses(late, batch, _whole(mine), objective.reps(items, queries))
+    sliced = {name: task for name, task in by_pair.items() if len(mine) == 1 or not task.compact}
+    found = [_slice(objective, batch, items, one, sliced) for one in mine]
+    tensors, parts = ([one[cut] for one in found] for cut in _apart(len(sliced)))
+    queries = Queries.of([torch.cat(alike) for alike in zip(*tensors, strict=True)], objective.query_view_count)
+    losses = {name: torch.stack([one[i] for one in parts]).sum() for i, name in enumerate(sliced)}
+    compact = {name: task for name, task in by_pair.items() if name not in sliced}
+    losses |= _losses(compact, batch, _whole(mine), objective.reps(items, queries))
     losses = {name: ranks.summed(loss) for name, loss in losses.items()}
     _seed(objective, batch, "tasks")
     reps = objective.reps(items, _gathered(objective, ranks, plan, queries), objective.item_views(batch, items))
     return reps, {name: losses[name] if name in losses else task(batch, reps) for name, task in objective.tasks.items()}
+
+
+def _apart(last: int) -> tuple[slice, slice]:
+    """Cuts a list into what comes first and the ``last`` ones."""
+    return (slice(0, -last), slice(-last, None)) if last else (slice(None), slice(0, 0))
 
 
 def _slice(objective: Objective, batch: Batch, items: Items, piece: Slice, tasks: dict[str, Task]) -> list[Tensor]:
@@ -129,9 +134,9 @@ def _losses(tasks: dict[str, Task], batch: Batch, piece: Slice, reps: Reps) -> d
 def _gathered(objective: Objective, ranks: Ranks, plan: list[list[Slice]], own: Queries) -> Queries:
     """Every process's queries, or none where nobody reads them."""
     mining = objective.mining
-    if not any(task.reads == "batch" for task in objective.tasks.values()):
-        if mining is None or not (mining.remembers and objective.training):
-            return Queries.of([one[:0] for one in own.tensors()], objective.query_view_count)
+    remembered = mining is not None and mining.remembers and objective.training
+    if not remembered and all(task.reads != "batch" for task in objective.tasks.values()):
+        return Queries.of([one[:0] for one in own.tensors()], objective.query_view_count)
     sizes = [_whole(slices).sizes for slices in plan]
     rows, pairs, anchors = ([size[kind] for size in sizes] for kind in range(3))
     return Queries(
