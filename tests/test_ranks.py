@@ -24,8 +24,8 @@ MIC = merge(EPOCHS, {"mining": {"clusters": 3}, "training": {"checkpoint_every":
 CASES = {
     "sampled": ("gru4rec", EPOCHS),
     "mic": ("gru4rec+mic", MIC),
-    "micrec": ("ican+micrec", {"tasks": {"fea": {"augment": "field"}}, "training": {"epochs": 1}}),
-    "in_batch": ("youtube_dnn", {"tasks": {"matching": {"negatives": "in_batch"}}, "training": {"epochs": 1}}),
+    "micrec": ("ican+micrec", {"tasks": {"fea": {"augment": "field"}}, "training": {"epochs": 2}}),
+    "in_batch": ("youtube_dnn", {"tasks": {"matching": {"negatives": "in_batch"}}, "training": {"epochs": 2}}),
 }
 STOPS = {"training": {"epochs": 9, "patience": 1}}
 KILLED = 1, 1, 3
@@ -33,7 +33,9 @@ KILLED = 1, 1, 3
 
 
 def steps_together(ranks: Ranks, folder: Path) -> None:
-    steps_of(folder, CASES, ranks)
+    model, settings = CASES["in_batch"]
+    in_pieces = model, merge(settings, {"training": {"micro_batch": 2}})
+    steps_of(folder, CASES | {"in_batch": in_pieces}, ranks)
     values = iter([0.1, 0.3, 0.2])
     made = trainer(folder / "stops", "gru4rec", STOPS, ranks, lambda: {"recall@50": next(values)})
     state = made.run()

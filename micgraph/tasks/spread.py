@@ -93,7 +93,7 @@ def in_slices(objective: Objective, batch: Batch) -> tuple[Reps, dict[str, Tenso
     items, mine = objective.encode_items(batch), plan[ranks.rank]
     by_pair = {name: task for name, task in objective.tasks.items() if task.reads == "pairs"}
     sliced = {name: task for name, task in by_pair.items() if len(mine) == 1 or not task.compact}
-    found = [_slice(objective, batch, items, one, sliced) for one in mine]
+    found = [_slice(objective, batch, items, one, sliced, again=len(mine) > 1) for one in mine]
     tensors, parts = ([one[cut] for one in found] for cut in _apart(len(sliced)))
     queries = Queries.of([torch.cat(alike) for alike in zip(*tensors, strict=True)], objective.query_view_count)
     losses = {name: torch.stack([one[i] for one in parts]).sum() for i, name in enumerate(sliced)}
@@ -110,8 +110,11 @@ def _apart(last: int) -> tuple[slice, slice]:
     return (slice(0, -last), slice(-last, None)) if last else (slice(None), slice(0, 0))
 
 
-def _slice(objective: Objective, batch: Batch, items: Items, piece: Slice, tasks: dict[str, Task]) -> list[Tensor]:
-    """The tensors of a slice's queries and the part that they have in these tasks' losses."""
+def _slice(
+    objective: Objective, batch: Batch, items: Items, piece: Slice, tasks: dict[str, Task], again: bool
+) -> list[Tensor]:
+    """The tensors of a slice's queries and the part that they have in these tasks' losses; ``again``: nothing else is
+    kept, and the slice is encoded again in the backward pass."""
 
     def encoded() -> list[Tensor]:
         _seed(objective, batch, "queries", piece.rows.start)  # so that it drops the same again
@@ -119,7 +122,7 @@ def _slice(objective: Objective, batch: Batch, items: Items, piece: Slice, tasks
         losses = _losses(tasks, batch, piece, objective.reps(items, queries))
         return [*queries.tensors(), *losses.values()]
 
-    if not objective.spread.queries:
+    if not again:
         return encoded()
     return checkpoint(encoded, use_reentrant=False, preserve_rng_state=False)  # type: ignore[no-any-return]
 
