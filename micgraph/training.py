@@ -134,13 +134,12 @@ class Trainer:
         self.validate, self.on_epoch, self.progress_bar = validate, on_epoch, progress
         self.on_resume, self.ranks = on_resume, ranks
         objective.spread = Spread(ranks, config.micro_batch)
-        self.model = ranks.parallel(
-            objective, unused=sampler.contexts is not None
-        )  # such as of a relation without edges
         cuda = sampler.device.type == "cuda"
         self.optimizer = make_optimizer(
             objective, config.lr, config.weight_decay, config.sparse_rows, sampler.device.type
         )
+        some = sampler.contexts is not None  # weights of a relation without edges around a batch have no gradient
+        self.model = ranks.parallel(objective, unused=some)
         self.bf16 = config.precision == "bf16" or (config.precision == "auto" and cuda)
         self.state = Progress()
         self.tally = Tally(0, {})

@@ -25,6 +25,7 @@ CASES = {
     "sampled": ("gru4rec", EPOCHS),
     "mic": ("gru4rec+mic", MIC),
     "micrec": ("ican+micrec", {"tasks": {"fea": {"augment": "field"}}, "training": {"epochs": 2}}),
+    "full": ("gru4rec+uu", merge(EPOCHS, {"tasks": {"matching": {"negatives": "full"}}})),
     "in_batch": ("youtube_dnn", {"tasks": {"matching": {"negatives": "in_batch"}}, "training": {"epochs": 2}}),
 }
 STOPS = {"training": {"epochs": 9, "patience": 1}}

@@ -30,7 +30,7 @@ SMALL = {
     "model": {"dim": 8, "history": 5, "dropout": 0.0},
     "perturb": {"dropout": 0.0},
     "sampling": {"batch_size": 5},
-    "tasks": {"matching": {"count": 16}},
+    "tasks": {"matching": {"negatives": "uniform", "count": 16}},
 }
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
 
@@ -70,10 +71,11 @@ def part(batch: Batch, piece: Slice) -> Batch:
     per_row += ("other", "other_mask", "other_gap")
     per_pair = ("pair_at", "target", "target_place", "window")
     cut = dict.fromkeys(per_row, rows) | dict.fromkeys(per_pair, pairs)
-    values = {name: getattr(batch, name) for name in cut}
+    values: dict[str, Any] = {name: getattr(batch, name) for name in cut}
+    found: dict[str, Any] = {name: None if value is None else value[cut[name]] for name, value in values.items()}
     return replace(
         batch,
-        **{name: None if value is None else value[cut[name]] for name, value in values.items()},
+        **found,
         pair_row=batch.pair_row[pairs] - rows.start,
         anchor=batch.anchor[anchors] - pairs.start,
         clicked={kind: mask[rows] for kind, mask in batch.clicked.items()},

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from itertools import chain
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import torch
 from torch import Tensor
@@ -91,7 +91,8 @@ def in_slices(objective: Objective, batch: Batch) -> tuple[Reps, dict[str, Tenso
     """
     ranks, plan = objective.spread.among(batch), objective.spread.plan(batch)
     items, mine = objective.encode_items(batch), plan[ranks.rank]
-    by_pair = {name: task for name, task in objective.tasks.items() if task.reads == "pairs"}
+    tasks = _tasks(objective)
+    by_pair = {name: task for name, task in tasks.items() if task.reads == "pairs"}
     sliced = {name: task for name, task in by_pair.items() if len(mine) == 1 or not task.compact}
     found = [_slice(objective, batch, items, one, sliced, again=len(mine) > 1) for one in mine]
     tensors, parts = ([one[cut] for one in found] for cut in _apart(len(sliced)))
@@ -102,7 +103,12 @@ def in_slices(objective: Objective, batch: Batch) -> tuple[Reps, dict[str, Tenso
     losses = {name: ranks.summed(loss) for name, loss in losses.items()}
     _seed(objective, batch, "tasks")
     reps = objective.reps(items, _gathered(objective, ranks, plan, queries), objective.item_views(batch, items))
-    return reps, {name: losses[name] if name in losses else task(batch, reps) for name, task in objective.tasks.items()}
+    return reps, {name: losses[name] if name in losses else task(batch, reps) for name, task in tasks.items()}
+
+
+def _tasks(objective: Objective) -> dict[str, Task]:
+    """By name; what kind of modules it holds a ModuleDict does not say."""
+    return cast("dict[str, Task]", dict(objective.tasks.items()))
 
 
 def _apart(last: int) -> tuple[slice, slice]:
@@ -138,7 +144,7 @@ def _gathered(objective: Objective, ranks: Ranks, plan: list[list[Slice]], own: 
     """Every process's queries, or none where nobody reads them."""
     mining = objective.mining
     remembered = mining is not None and mining.remembers and objective.training
-    if not remembered and all(task.reads != "batch" for task in objective.tasks.values()):
+    if not remembered and all(task.reads != "batch" for task in _tasks(objective).values()):
         return Queries.of([one[:0] for one in own.tensors()], objective.query_view_count)
     sizes = [_whole(slices).sizes for slices in plan]
     rows, pairs, anchors = ([size[kind] for size in sizes] for kind in range(3))

@@ -8,6 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from micgraph.config import merge
 from micgraph.nn.registry import ENCODERS
 from micgraph.ranks import ALONE
 from micgraph.tasks import spread
@@ -59,7 +60,7 @@ def test_slices_have_the_gradient_of_the_whole(encoder: str, tasks: str, tmp_pat
 
 @pytest.mark.parametrize("name", SETTINGS)
 def test_whatever_the_tasks_and_batches_are(name: str, tmp_path: Path) -> None:
-    check(trainer(tmp_path, "comirec_sa+mic", {"sampling": {"batch_size": 11}} | SETTINGS[name]))
+    check(trainer(tmp_path, "comirec_sa+mic", merge({"sampling": {"batch_size": 11}}, SETTINGS[name])))
 
 
 def test_what_was_mined_is_used_alike(tmp_path: Path) -> None:
