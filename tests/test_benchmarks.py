@@ -105,3 +105,12 @@ def test_memory_of_graph_and_batches(tmp_path: Path) -> None:
     assert set(found) == {"bytes_per_click", "bytes_per_click_clicks", "bytes_per_click_positions"}
     assert found["bytes_per_click"] == max(found.values())
     assert sorted(path.name for path in tmp_path.iterdir()) == ["graph-2000", "graph-20000"]
+
+
+@pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="reads its memory as Linux says it")
+def test_a_few_queries_at_a_time() -> None:
+    command = [sys.executable, "benchmarks/micro_batch.py", "--batch", "512", "--micro", "64"]
+    done = subprocess.run(command, cwd=REPOSITORY, check=True, stdout=subprocess.PIPE, text=True, timeout=600)
+    found = json.loads(done.stdout.splitlines()[-1])
+    assert set(found) == {"memory_share_64", "time_share_64"}
+    assert 0 < found["memory_share_64"] < 1 and found["time_share_64"] > 0
