@@ -5,7 +5,8 @@
 Random clicks: as many users as the batch has queries, 60 clicks each, 5,000 items; d = 64, histories of 50, one cut a
 user, 512 negatives. Two steps of each size, of which the second is timed, in processor time. Memory is what the process
 has at its peak beyond what it has before the first step, as Linux counts it; sizes come in ascending order, the whole
-batch last, since what a step has freed may stay with the process. The last line is JSON: each size's share of the whole batch's memory and time.
+batch last, since what a step has freed may stay with the process. The last line is JSON: each size's share of the
+whole batch's memory and time.
 """
 
 from __future__ import annotations
