@@ -73,7 +73,7 @@ class Ranks:
             own: float [n, ...], the rows of this process.
             sizes: how many rows each process has.
         """
-        return own if self.size == 1 else _Gathered.apply(own, self.rank, sizes)  # type: ignore[no-any-return]
+        return own if self.size == 1 else _Gathered.apply(own, self.rank, sizes)
 
     def summed(self, own: Tensor) -> Tensor:
         """The sum over the processes, of which ``own`` is a part; its gradient is that of ``own`` times ``size``."""

@@ -14,7 +14,7 @@ from micgraph.pipeline import train
 from micgraph.run import load_run
 from tests.toy import random_rows, toy_graph
 
-SETTINGS = {"model": {"dim": 8, "history": 5}, "sampling": {"batch_size": 8}, "training": {"epochs": 2}}
+SETTINGS = {"model": {"dim": 8, "history": 5, "dropout": 0.0}, "sampling": {"batch_size": 8}, "training": {"epochs": 2}}
 SCRIPT = """
 import json, os, sys
 from micgraph.pipeline import train
