@@ -92,7 +92,7 @@ def together(size: int, work: Callable[..., None], *given: Any) -> list[tuple[in
     for process in started:
         process.start()
     for process in started:
-        process.join(300)
+        process.join(900)
     codes = [process.exitcode for process in started]
     for process in started:
         process.kill()
