@@ -89,7 +89,8 @@ def together(size: int, work: Callable[..., None], *given: Any) -> list[tuple[in
         port = one.getsockname()[1]
     said = [Path(given[0]) / f"said-{rank}.txt" for rank in range(size)]
     started = [context.Process(target=_one, args=(rank, size, port, said[rank], work, given)) for rank in range(size)]
-    for process in started:
+    for process, one in zip(started, said, strict=True):
+        one.unlink(missing_ok=True)
         process.start()
     for process in started:
         process.join(900)
