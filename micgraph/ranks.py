@@ -7,8 +7,10 @@ They share nothing but gradients and vectors: every process makes the same batch
 from __future__ import annotations
 
 import atexit
+import gc
 import json
 import os
+import traceback
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -114,6 +116,9 @@ class Ranks:
             yield
         except BaseException as error:
             if self.own:
+                # a DDP that outlives its group would free it, and wait for threads that wait for the interpreter
+                traceback.clear_frames(error.__traceback__)
+                gc.collect()
                 _leave()
             if self.size == 1 or not _lost(error):
                 raise

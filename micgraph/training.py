@@ -48,7 +48,8 @@ class TrainingConfig:
             batch that does not fit; the step is the same. 0: all at once, and once.
         precision: ``bf16`` autocast on CUDA, ``fp32`` elsewhere, with ``auto``.
         sparse_rows: tables of embeddings with at least so many rows are updated where a step has read them (lazy Adam):
-            other rows keep their moments and do not decay. 0: every row of every table in every step.
+            other rows keep their moments and do not decay. 0, and with several processes: every row of every table in
+            every step.
         seed: of weights, batches and dropout.
     """
 
@@ -135,9 +136,8 @@ class Trainer:
         self.on_resume, self.ranks = on_resume, ranks
         objective.spread = Spread(ranks, config.micro_batch)
         cuda = sampler.device.type == "cuda"
-        self.optimizer = make_optimizer(
-            objective, config.lr, config.weight_decay, config.sparse_rows, sampler.device.type
-        )
+        rows = config.sparse_rows if ranks.size == 1 else 0  # NCCL adds up no gradients of single rows
+        self.optimizer = make_optimizer(objective, config.lr, config.weight_decay, rows, sampler.device.type)
         some = sampler.contexts is not None  # weights of a relation without edges around a batch have no gradient
         self.model = ranks.parallel(objective, unused=some)
         self.bf16 = config.precision == "bf16" or (config.precision == "auto" and cuda)
@@ -157,8 +157,11 @@ class Trainer:
                 self.on_resume(self.state)
         self._same_state()
         self._trim_metrics()
-        while not self._ended():
-            self._epoch()
+        try:
+            while not self._ended():
+                self._epoch()
+        finally:
+            self.model = self.objective  # so that whoever keeps the trainer keeps no connections
         self.objective.load_state_dict(load_weights(self.folder / BEST))
         return self.state
 
