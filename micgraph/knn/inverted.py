@@ -58,7 +58,7 @@ def near(vectors: Tensor, k: int, argument: str) -> Near:
     base = np.ascontiguousarray(vectors.numpy())
     sample = sampled(len(base))
     true = true_neighbors(vectors, torch.from_numpy(sample), k)
-    with _one_thread(faiss):
+    with threads(faiss, 1):
         index = _index(faiss, base)
     cells, most = FIRST_CELLS, max(FIRST_CELLS, int(index.nlist * MOST_CELLS))
     while cells < most and recall(_search(faiss, index, base, sample, cells, k)[1], true) < AIM:
@@ -85,10 +85,11 @@ def recall(found: NDArray[np.int64], true: Tensor) -> float:
 
 
 @contextmanager
-def _one_thread(faiss: Any) -> Iterator[None]:
-    """Matrix products round differently as threads divide them, and a rounding moves a vector to another cell."""
+def threads(faiss: Any, count: int) -> Iterator[None]:
+    """Let FAISS use so many threads. More than one and matrix products round differently as threads divide them, and a
+    rounding moves a vector to another cell."""
     before = faiss.omp_get_max_threads()
-    faiss.omp_set_num_threads(1)
+    faiss.omp_set_num_threads(count)
     try:
         yield
     finally:
@@ -97,10 +98,19 @@ def _one_thread(faiss: Any) -> Iterator[None]:
 
 def _index(faiss: Any, base: NDArray[np.float32]) -> Any:
     """An index of about 4 sqrt(N) cells with all vectors in it."""
+    n, dim = base.shape
+    cells = max(1, min(round(4 * n**0.5), n // 2))
+    index = faiss.IndexIVFFlat(quantizer(faiss, base, cells), dim, cells, faiss.METRIC_INNER_PRODUCT)
+    index.is_trained = True
+    fill(index, base, "vectors into cells")
+    return index
+
+
+def quantizer(faiss: Any, base: NDArray[np.float32], cells: int) -> Any:
+    """A flat index of the centres of so many cells, by a k-means of a fixed sample of ``base`` float32 [N, d]."""
     from tqdm.auto import tqdm
 
     n, dim = base.shape
-    cells = max(1, min(round(4 * n**0.5), n // 2))
     drawn = np.random.default_rng(_SEED).permutation(n)[: _PER_CELL * cells]
     train, centres = base[drawn], base[drawn[:cells]]
     limits = {"min_points_per_centroid": 1, "max_points_per_centroid": _PER_CELL + 1}
@@ -108,13 +118,17 @@ def _index(faiss: Any, base: NDArray[np.float32]) -> Any:
         means = faiss.Kmeans(dim, cells, niter=1, spherical=True, seed=_SEED, **limits)
         means.train(train, init_centroids=centres)
         centres = means.centroids
-    quantizer = faiss.IndexFlatIP(dim)
-    quantizer.add(centres)
-    index = faiss.IndexIVFFlat(quantizer, dim, cells, faiss.METRIC_INNER_PRODUCT)
-    index.is_trained = True
-    for begin in tqdm(range(0, n, _BLOCK), desc="vectors into cells", leave=False, delay=1):
-        index.add(base[begin : begin + _BLOCK])
+    index = faiss.IndexFlatIP(dim)
+    index.add(centres)
     return index
+
+
+def fill(index: Any, base: NDArray[np.float32], what: str) -> None:
+    """Add the rows of ``base`` to an index of FAISS, under a bar that says ``what`` is made."""
+    from tqdm.auto import tqdm
+
+    for begin in tqdm(range(0, len(base), _BLOCK), desc=what, leave=False, delay=1):
+        index.add(base[begin : begin + _BLOCK])
 
 
 def _search(
@@ -128,7 +142,7 @@ def _search(
     for begin in tqdm(range(0, len(rows), _BLOCK), desc="nearest vectors", leave=False, delay=1):
         part = slice(begin, begin + _BLOCK)
         queries = base[rows[part]]
-        with _one_thread(faiss):
+        with threads(faiss, 1):
             nearness, nearest = index.quantizer.search(queries, min(cells, index.nlist))
         index.nprobe = nearest.shape[1]
         value, found = index.search_preassigned(queries, k + 1, Iq=nearest, Dq=nearness)
