@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import re
-from dataclasses import MISSING, Field, fields
+from dataclasses import MISSING, Field, fields, is_dataclass
 from pathlib import Path
 from typing import Any
 
 from micgraph.graph import split
 from micgraph.graph.build_config import BuildConfig
+from micgraph.knn.index_config import IndexConfig
 from micgraph.nn.towers import ModelConfig
 from micgraph.retrieval.fusion import FusionConfig
 from micgraph.sampling.samples import SamplingConfig
@@ -26,6 +27,7 @@ SECTIONS: dict[str, type] = {
     "mining": MiningConfig,
     "training": TrainingConfig,
     "fusion": FusionConfig,
+    "fusion.item_index, fusion.user_index": IndexConfig,
 }
 HEAD = """# Settings
 
@@ -83,6 +85,8 @@ def _summary(kind: type) -> str:
 
 
 def _default(setting: Field[Any]) -> Any:
+    if is_dataclass(setting.default):
+        return "its defaults"
     if setting.default is not MISSING:
         return setting.default
     return setting.default_factory() if setting.default_factory is not MISSING else "required"

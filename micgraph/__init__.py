@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from micgraph.inspection import inspect
     from micgraph.online import ab_test
     from micgraph.pipeline import evaluate, train
+    from micgraph.retrieval.indexing import tune_index
     from micgraph.retrieval.recommender import Recommender
     from micgraph.run import Run, load_run
     from micgraph.schema import (
@@ -70,6 +71,7 @@ __all__ = [
     "split",
     "train",
     "tune",
+    "tune_index",
 ]
 
 _HOMES = {
@@ -82,6 +84,7 @@ _HOMES = {
     "inspection": ("inspect",),
     "online": ("ab_test",),
     "pipeline": ("evaluate", "train"),
+    "retrieval.indexing": ("tune_index",),
     "retrieval.recommender": ("Recommender",),
     "run": ("Run", "load_run"),
     "stores.lmdb_store": ("LmdbStore",),

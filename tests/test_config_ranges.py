@@ -6,6 +6,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import fields
+from functools import reduce
 from pathlib import Path
 from typing import Any, get_type_hints
 
@@ -23,6 +24,8 @@ from micgraph.tasks.registry import TASKS
 MODEL = "gru4rec+micrec+mic+rfm"
 SMALL = {"model": {"dim": 8, "history": 8}, "training": {"epochs": 1}}
 AT_LEAST_1, AT_LEAST_0, ABOVE_0, SHARE = "at least 1", "at least 0", "above 0", "at least 0 and below 1"
+INDEXES = ("item_index", "user_index")
+OF_SEARCHES = ("nprobe", "ef_construction", "ef_search", "refine", "threads")
 
 # setting, what it must be, values that are not, values at the edge that are
 RANGES: list[tuple[str, str, list[Any], list[Any]]] = [
@@ -69,6 +72,9 @@ RANGES: list[tuple[str, str, list[Any], list[Any]]] = [
     *((f"fusion.{name}", AT_LEAST_1, [0], [1]) for name in ("k1", "m1", "m2", "m", "m3", "follow_window")),
     ("fusion.decay", "above 0 and at most 1", [0.0, 1.5], [0.1, 1.0]),
     *((f"fusion.{name}", AT_LEAST_1, [0], [1, None]) for name in ("k2", "k3")),
+    *((f"fusion.{index}.{name}", AT_LEAST_1, [0], [1]) for index in INDEXES for name in OF_SEARCHES),
+    *((f"fusion.{index}.{name}", AT_LEAST_1, [0], [1, None]) for index in INDEXES for name in ("nlist", "pq_m")),
+    *((f"fusion.{index}.hnsw_m", "at least 2", [1], [2]) for index in INDEXES),
 ]
 NOT_FINITE = (math.inf, math.nan)
 UNBOUNDED = {"training.seed", "fusion.lambda_mic", "fusion.lambda_div"}
@@ -82,7 +88,9 @@ def _nested(place: str, value: Any) -> dict[str, Any]:
 
 def _value(run: RunConfig, place: str) -> Any:
     section, *middle, name = place.split(".")
-    return getattr(run.task_config(middle[0]) if middle else getattr(run, section), name)
+    if section == "tasks":
+        return getattr(run.task_config(middle[0]), name)
+    return reduce(getattr, [*middle, name], getattr(run, section))
 
 
 def _numbers(kind: type) -> Iterator[str]:
@@ -94,6 +102,8 @@ def test_every_number_has_a_row() -> None:
     run, covered = resolve(MODEL, None, 48), {place for place, *_ in RANGES} | UNBOUNDED
     for section in ("training", "sampling", "model", "perturb", "fusion"):
         assert {f"{section}.{name}" for name in _numbers(type(getattr(run, section)))} <= covered
+    indexes = {f"fusion.{index}.{name}" for index in INDEXES for name in _numbers(type(getattr(run.fusion, index)))}
+    assert indexes <= covered
     rows = {(TASKS[p.split(".")[1]].config, p.split(".")[2]) for p in covered if p.startswith("tasks.")}
     assert {(task.config, name) for task in TASKS.values() for name in _numbers(task.config)} <= rows
 

@@ -1,24 +1,31 @@
-"""The commands that ask a run, after those of runs: recommend, similar."""
+"""The commands that ask a run or what it serves, after those of runs: recommend, similar, index."""
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from micgraph.cli.console import show, working
-from micgraph.cli.options import FilterSeen, Length, RunPath
+from micgraph.cli.options import FilterSeen, Length
 from micgraph.cli.runs import app
 
 __all__ = ["app"]
 
 if TYPE_CHECKING:
     from micgraph.graph.recgraph import RecGraph
+    from micgraph.retrieval.recommender import Recommender
+
+Served = Annotated[
+    Path, typer.Argument(metavar="RUN", help="Directory that train wrote, or one that index or Recommender.save wrote.")
+]
+SERVING = "serving"
 
 
 @app.command()
 def recommend(
-    run: RunPath,
+    run: Served,
     users: Annotated[str | None, typer.Option(help="Users of the graph: u1,u2.")] = None,
     histories: Annotated[str | None, typer.Option(help='Histories of anybody, oldest first: "i1 i2;i3".')] = None,
     k: Length = 20,
@@ -27,13 +34,9 @@ def recommend(
 ) -> None:
     """Recommend items, with the channels and the click or user that brought each."""
     from micgraph.cli import ids
-    from micgraph.retrieval.recommender import Recommender
-    from micgraph.run import load_run
     from micgraph.schema import UnknownIdError
 
-    loaded = load_run(run)
-    with working("indexing the model's vectors"):
-        recommender = Recommender(loaded)
+    recommender = _opened(run)
     people: dict[str, Any] = {}
     if users is not None:
         people["users"] = ids.typed(ids.listed(users), recommender.users, "--users")
@@ -45,25 +48,63 @@ def recommend(
     except UnknownIdError as error:
         remedy = 'pass what the person clicked as --histories "i1 i2" instead'
         raise UnknownIdError("--users", error.expected, error.got, remedy) from error
-    _show_items(found, loaded.graph, "item_id")
+    _show_items(found, recommender.graph, "item_id")
 
 
 @app.command()
 def similar(
-    run: RunPath,
+    run: Served,
     items: Annotated[str, typer.Option(help="Items of the graph: i1,i2.")],
     k: Length = 10,
 ) -> None:
     """Show the items whose own vectors are nearest."""
     from micgraph.cli import ids
+
+    recommender = _opened(run)
+    found = recommender.similar_items(ids.typed(ids.listed(items), recommender.items, "--items"), k)
+    _show_items(found, recommender.graph, "similar_id")
+
+
+@app.command()
+def index(
+    run: Served,
+    kind: Annotated[
+        str, typer.Option(help="torch, faiss_flat, faiss_ivf, faiss_hnsw, faiss_int8, faiss_pq, faiss_gpu.")
+    ],
+    tune_recall: Annotated[float, typer.Option(help="The share of the nearest that a search must find.")] = 0.95,
+    k: Annotated[int | None, typer.Option("--k", help="Items that a search asks for; by default fusion.k1.")] = None,
+    sets: Annotated[
+        list[str] | None, typer.Option("--set", metavar="NAME=VALUE", help="How it is built, such as hnsw_m=16.")
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="Where it is saved; by default RUN/serving, or where it was loaded from.")
+    ] = None,
+) -> None:
+    """Index items and users by another kind, its searches set by measured recall, and save what serves them."""
+    from micgraph import artifact
+    from micgraph.config import dotted
+    from micgraph.retrieval.indexing import tune_index
+
+    target = out or (run if artifact.exists(run) else run / SERVING)
+    recommender = _opened(run)
+    with working("measuring recall"):
+        tuned = tune_index(recommender, kind, tune_recall, k, dotted(sets or []))  # type: ignore[arg-type]
+    recommender.save(target)
+    show(tuned.table())
+    typer.echo(f"serving: {target}")
+
+
+def _opened(path: Path) -> Recommender:
+    """The recommender of a run's directory, or the one that was saved."""
+    from micgraph import artifact
     from micgraph.retrieval.recommender import Recommender
     from micgraph.run import load_run
 
-    loaded = load_run(run)
+    if artifact.exists(path):
+        return Recommender.load(path)
+    loaded = load_run(path)
     with working("indexing the model's vectors"):
-        recommender = Recommender(loaded)
-    found = recommender.similar_items(ids.typed(ids.listed(items), recommender.items, "--items"), k)
-    _show_items(found, loaded.graph, "similar_id")
+        return Recommender(loaded)
 
 
 def _show_items(found: Any, graph: RecGraph, column: str) -> None:

@@ -4,44 +4,49 @@ from __future__ import annotations
 
 from typing import Any, Protocol
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
-from torch.nn.functional import normalize
 
 from micgraph.knn.ragged import Ragged
 
-BLOCK = 1 << 22
-"""Numbers of vectors that are gathered at a time (float32: 16 MiB)."""
+Floats, Ints = NDArray[np.float32], NDArray[np.int64]
 
 
 class Searcher(Protocol):
     """What gives the best by inner product; an index of FAISS is one."""
 
-    def search(self, queries: Any, size: int) -> Any:
+    def search(self, queries: Floats, size: int) -> Any:
         """Scores and ids [B, size] as arrays for float32 [B, d], best first; the id is -1 where fewer were found."""
 
 
 class Exactly:
-    """Inner products of queries with vectors that are named for each.
+    """Inner products of queries with vectors that are named for each, by FAISS on the CPU.
 
     Args:
         vectors: float32 [N, d].
-        cosine: whether the vectors (not the queries) must be brought to length 1 first.
+        cosine: whether the vectors (not the queries) are to be brought to length 1.
     """
 
-    def __init__(self, vectors: Tensor, cosine: bool) -> None:
-        self.vectors, self.cosine = vectors, cosine
+    def __init__(self, vectors: Tensor, cosine: bool = False) -> None:
+        self.vectors: Floats = vectors.cpu().contiguous().numpy()
+        self.length: Floats | None = np.linalg.norm(self.vectors, axis=1).clip(1e-12) if cosine else None
 
-    def __call__(self, queries: Tensor, ids: Tensor) -> Tensor:
-        """Scores float32 [B, C] of queries [B, d] or [B, K, d], of which the best counts, with ``ids`` [B, C]."""
-        several = queries if queries.dim() == 3 else queries[:, None]
-        score = torch.empty(ids.shape, device=queries.device)
-        step = max(1, BLOCK // max(1, ids.shape[1] * self.vectors.shape[1]))
-        for begin in range(0, len(ids), step):
-            near = self.vectors[ids[begin : begin + step].clamp(min=0)]
-            near = normalize(near, dim=-1) if self.cosine else near
-            score[begin : begin + step] = (near @ several[begin : begin + step].transpose(1, 2)).amax(2)
-        return score
+    def __call__(self, queries: Floats, ids: Ints) -> Floats:
+        """Scores float32 [B, C] of queries [B, K, d], of which the best counts, with ``ids`` int64 [B, C]."""
+        import faiss
+
+        ids = np.maximum(ids, 0)
+        score, best = np.empty(ids.shape, np.float32), np.full(ids.shape, -np.inf, np.float32)
+        for one in range(queries.shape[1]):
+            query = np.ascontiguousarray(queries[:, one])
+            pointers = (faiss.swig_ptr(x) for x in (score, query, self.vectors, ids))
+            faiss.fvec_inner_products_by_idx(*pointers, query.shape[1], *ids.shape)
+            np.maximum(best, score, out=best)
+        if self.length is not None:
+            best /= self.length[ids]
+        return best
 
 
 def fetch(
@@ -62,78 +67,42 @@ def fetch(
         searcher: searches ``n`` vectors.
         queries: float32 [B, d] or [B, K, d], where the best of a query's vectors scores.
         exclude: ids that a query must not get.
-        exactly: gives the scores instead of the searcher.
+        exactly: gives the scores in the place of the searcher; needed where queries have several vectors.
         refine: how many times ``k`` to fetch.
 
     Returns:
         scores float32 and ids int64 [B, k]; score -inf and id -1 where fewer were found.
     """
+    from micgraph.knn.fetch_kernel import best
+
+    every = queries.cpu().numpy()
+    value, ids = np.full((len(every), k), -np.inf, np.float32), np.full((len(every), k), -1)
+    for room, rows, indptr, items in _groups(len(every), exclude):
+        asked = every if rows is None else every[rows]
+        size = max(1, min(n, refine * k + room))
+        score, found = searcher.search(np.ascontiguousarray(asked.reshape(-1, every.shape[-1])), size)
+        score, found = score.reshape(len(asked), -1), found.reshape(len(asked), -1)
+        if exactly is not None:
+            score = exactly(asked.reshape(len(asked), -1, every.shape[-1]), found)
+        part = (value, ids) if rows is None else (value[rows], ids[rows])
+        best(score, found, indptr, items, exactly is None, *part)
+        if rows is not None:
+            value[rows], ids[rows] = part
+    return torch.from_numpy(value).to(queries.device), torch.from_numpy(ids).to(queries.device)
+
+
+def _groups(n: int, exclude: Ragged | None) -> list[tuple[int, Ints | None, Ints, Ints]]:
+    """Queries that need the same room: the room, the queries (None: all) and their lists of ``exclude``."""
     if exclude is None:
-        return _fetch(searcher, queries, min(n, refine * k), k, None, exactly)
-    room = _power_of_two(exclude.indptr[1:] - exclude.indptr[:-1])
-    sizes = torch.unique(room).tolist()
-    if len(sizes) < 2:
-        return _fetch(searcher, queries, min(n, refine * k + sum(sizes)), k, exclude, exactly)
-    value = torch.empty(len(queries), k, device=queries.device)
-    ids = torch.empty(len(queries), k, dtype=torch.int64, device=queries.device)
-    for size in sizes:
-        rows = (room == size).nonzero()[:, 0]
-        width = min(n, refine * k + size)
-        value[rows], ids[rows] = _fetch(searcher, queries[rows], width, k, exclude.pick(rows), exactly)
-    return value, ids
-
-
-def pad(value: Tensor, ids: Tensor, k: int) -> tuple[Tensor, Tensor]:
-    """Scores and ids [B, up to k] widened to [B, k]; the id is -1 wherever the score is -inf."""
-    if ids.shape[1] < k:
-        room = (0, k - ids.shape[1])
-        value = torch.nn.functional.pad(value, room, value=-torch.inf)
-        ids = torch.nn.functional.pad(ids, room, value=-1)
-    return value, torch.where(value > -torch.inf, ids, -1)
-
-
-def _fetch(
-    searcher: Searcher, queries: Tensor, size: int, k: int, exclude: Ragged | None, exactly: Exactly | None
-) -> tuple[Tensor, Tensor]:
-    """:func:`fetch` of so many vectors a query."""
-    found = searcher.search(queries.reshape(-1, queries.shape[-1]).cpu().numpy(), max(1, size))
-    value, ids = (torch.from_numpy(x).to(queries.device).reshape(len(queries), -1) for x in found)
-    dropped = ids < 0
-    if exclude is not None:
-        dropped |= exclude.contains(ids)
-    if exactly is not None:
-        value = exactly(queries, ids)
-    value = value.masked_fill(dropped, -torch.inf)
-    if queries.dim() == 3:
-        value, ids = _once(value, ids)
-    elif exactly is None and exclude is None:
-        return pad(*_ties_by_id(value, ids, k), k)
-    return pad(*_best_first(value, ids, k), k)
-
-
-def _power_of_two(length: Tensor) -> Tensor:
-    """The smallest power of two that is not below each length; 0 for 0."""
-    return torch.where(length > 0, 2 ** torch.ceil(torch.log2(length.clamp(min=1).double())).long(), 0)
-
-
-def _best_first(value: Tensor, ids: Tensor, k: int) -> tuple[Tensor, Tensor]:
-    ids, by_id = torch.sort(ids, dim=1, stable=True)
-    value, order = torch.sort(value.gather(1, by_id), dim=1, descending=True, stable=True)
-    return value[:, :k], ids.gather(1, order)[:, :k]
-
-
-def _ties_by_id(value: Tensor, ids: Tensor, k: int) -> tuple[Tensor, Tensor]:
-    """:func:`_best_first` of rows that are in order but for ids of equal scores."""
-    tied = ((value[:, 1:] == value[:, :-1]) & (value[:, 1:] > -torch.inf)).any(1)
-    if bool(tied.any()):
-        value[tied], ids[tied] = _best_first(value[tied], ids[tied], value.shape[1])
-    return value[:, :k], ids[:, :k]
-
-
-def _once(value: Tensor, ids: Tensor) -> tuple[Tensor, Tensor]:
-    """Each id of a row with the best of its scores alone; -inf at its other places."""
-    value, order = torch.sort(value, dim=1, descending=True, stable=True)
-    ids, by_id = torch.sort(ids.gather(1, order), dim=1, stable=True)
-    value = value.gather(1, by_id)
-    value[:, 1:][ids[:, 1:] == ids[:, :-1]] = -torch.inf
-    return value, ids
+        return [(0, None, np.zeros(n + 1, np.int64), np.empty(0, np.int64))]
+    lists = Ragged(exclude.indptr.cpu(), exclude.items.cpu())
+    indptr, items = lists.indptr.numpy(), lists.items.numpy()
+    rooms = [0 if length == 0 else 1 << (int(length) - 1).bit_length() for length in np.diff(indptr)]
+    if len(set(rooms)) < 2:
+        return [(max(rooms, default=0), None, indptr, items)]
+    groups: list[tuple[int, Ints | None, Ints, Ints]] = []
+    for room in sorted(set(rooms)):
+        rows = np.flatnonzero(np.array(rooms) == room)
+        own = lists.pick(torch.from_numpy(rows))
+        groups.append((room, rows, own.indptr.numpy(), own.items.numpy()))
+    return groups

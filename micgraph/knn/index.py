@@ -16,7 +16,7 @@ from torch import Tensor
 from micgraph import artifact
 from micgraph.knn import structure
 from micgraph.knn.fetch import Exactly, fetch
-from micgraph.knn.index_config import EXACT, IndexConfig, IndexKind
+from micgraph.knn.index_config import CELLS, EXACT, IndexConfig, IndexKind
 from micgraph.knn.ragged import Ragged
 from micgraph.knn.search import Metric, Subset, check_queries, prepare, topk
 from micgraph.schema import ArtifactError, ConfigError, InputError
@@ -68,7 +68,6 @@ class VectorIndex:
         check_queries(vectors, vectors.shape[1], 1, metric)
         self.vectors, self.metric, self.kind = vectors.detach().float(), metric, kind
         self.settings = settings or IndexConfig()
-        self._exactly = Exactly(self.vectors, metric == "cosine")
         self._structure = self._structured(stored)
 
     def _structured(self, stored: Path | None) -> structure.Structure | None:
@@ -86,6 +85,10 @@ class VectorIndex:
         """The vectors whose inner products are the metric: a copy where that is the cosine."""
         return prepare(self.vectors, self.metric)
 
+    @cached_property
+    def _exactly(self) -> Exactly:
+        return Exactly(self.vectors, self.metric == "cosine")
+
     def __len__(self) -> int:
         return len(self.vectors)
 
@@ -101,6 +104,11 @@ class VectorIndex:
     def nbytes(self) -> int:
         """Bytes of memory that the kind takes beside the vectors."""
         return 0 if self._structure is None else self._structure.nbytes()
+
+    @property
+    def cells(self) -> int:
+        """How many cells the vectors lie in; 1 for kinds without."""
+        return int(self._structure.index.nlist) if self._structure is not None and self.kind in CELLS else 1
 
     def searching(self, settings: IndexConfig) -> VectorIndex:
         """The same index with other settings of a search (``nprobe``, ``ef_search``, ``refine``); nothing is built.
@@ -134,15 +142,12 @@ class VectorIndex:
         found = self._structure
         if found is None:
             return topk(queries, self._ready, k, "ip", exclude)
-        approximate = self.kind not in EXACT
         # of several vectors of a query one may find what is nearer to another: its own score is not the best
-        exactly = self._exactly if found.refine or (approximate and queries.dim() == 3) else None
+        exactly = self._exactly if found.refine or queries.dim() == 3 else None
         score, ids = fetch(found, queries, len(self), k, exclude, exactly, max(1, found.refine))
-        return self._completed(queries, score, ids, exclude) if approximate or found.most else (score, ids)
+        return (score, ids) if self.kind == "faiss_flat" else self._completed(queries, score, ids, exclude)
 
-    def _completed(
-        self, queries: Tensor, score: Tensor, ids: Tensor, exclude: Ragged | None
-    ) -> tuple[Tensor, Tensor]:
+    def _completed(self, queries: Tensor, score: Tensor, ids: Tensor, exclude: Ragged | None) -> tuple[Tensor, Tensor]:
         """The exact answer where fewer were found than asked for: cells that hold too little, links that end."""
         short = ids[:, -1] < 0
         if bool(short.any()):

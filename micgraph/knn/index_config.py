@@ -12,6 +12,12 @@ IndexKind = Literal["torch", "faiss_flat", "faiss_ivf", "faiss_hnsw", "faiss_int
 EXACT: tuple[IndexKind, ...] = ("torch", "faiss_flat", "faiss_gpu")
 CELLS: tuple[IndexKind, ...] = ("faiss_ivf", "faiss_int8", "faiss_pq")
 QUANTISED: tuple[IndexKind, ...] = ("faiss_int8", "faiss_pq")
+EFFORT: dict[IndexKind, tuple[str, ...]] = {
+    "faiss_hnsw": ("ef_search",),
+    "faiss_ivf": ("nprobe",),
+    **dict.fromkeys(QUANTISED, ("nprobe", "refine")),
+}
+"""The settings of a search that each approximate kind reads."""
 
 
 @dataclass(frozen=True)

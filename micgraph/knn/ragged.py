@@ -42,11 +42,12 @@ class Ragged(NamedTuple):
         return Ragged(indptr - indptr[0], self.items[part], None if self.time is None else self.time[part])
 
     def pick(self, rows: Tensor) -> Ragged:
-        """The lists of the rows ``rows`` int64 [C], in that order, without their times."""
+        """The lists of the rows ``rows`` int64 [C], in that order."""
         length = (self.indptr[1:] - self.indptr[:-1])[rows]
         indptr = torch.nn.functional.pad(length.cumsum(0), (1, 0))
-        within = torch.arange(int(indptr[-1]), device=rows.device) - torch.repeat_interleave(indptr[:-1], length)
-        return Ragged(indptr, self.items[torch.repeat_interleave(self.indptr[rows], length) + within])
+        shift = torch.repeat_interleave(self.indptr[rows] - indptr[:-1], length)
+        at = torch.arange(len(shift), device=rows.device) + shift
+        return Ragged(indptr, self.items[at], None if self.time is None else self.time[at])
 
     def to(self, device: torch.device) -> Ragged:
         """The same lists on another device."""

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import normalize
 
-from micgraph.knn.fetch import fetch, pad
+from micgraph.knn.fetch import Exactly, fetch
 from micgraph.knn.flat import flat_index
 from micgraph.knn.ragged import Ragged
 from micgraph.schema import InputError
@@ -171,6 +171,14 @@ def prepare(vectors: Tensor, metric: str) -> Tensor:
     return normalize(vectors, dim=-1) if metric == "cosine" else vectors
 
 
+def pad(value: Tensor, ids: Tensor, k: int) -> tuple[Tensor, Tensor]:
+    """Scores and ids [B, up to k] widened to [B, k]; the id is -1 wherever the score is -inf."""
+    room = (0, k - ids.shape[1])
+    value = torch.nn.functional.pad(value, room, value=-torch.inf)
+    ids = torch.nn.functional.pad(ids, room, value=-1)
+    return value, torch.where(value > -torch.inf, ids, -1)
+
+
 def _search(
     queries: Tensor,
     base: Tensor,
@@ -182,7 +190,8 @@ def _search(
 ) -> tuple[Tensor, Tensor]:
     """The ``k`` best by inner product of what is prepared and checked."""
     if backend == "faiss":
-        return fetch(flat_index(base, "backend"), queries, len(base), k, exclude)
+        exactly = Exactly(base) if queries.dim() == 3 else None
+        return fetch(flat_index(base, "backend"), queries, len(base), k, exclude, exactly)
     parts = []
     for start, stop in _blocks(queries, len(base), chunk):
         left_out = None if exclude is None else exclude.rows(start, stop)

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import ClassVar, Literal, get_args
 
 import torch
 from torch import Tensor
 
-from micgraph.knn import IndexKind, VectorIndex
+from micgraph.knn import IndexConfig, IndexKind, VectorIndex
 from micgraph.retrieval.channels import CHANNELS, ChannelName, pair_scores
 from micgraph.retrieval.learned import FEATURES, LearnedFusion, features
 from micgraph.retrieval.pool import Pool, Trigger, cut
@@ -41,8 +41,12 @@ class FusionConfig:
             :mod:`micgraph.retrieval.autoencoder`; up to 20,000 items or users).
         follow_window: how many clicks the linear model reads and foretells.
         decay: what I2I's similarities are multiplied by for each click that the user made since, also in the model.
-        index: what searches items and similar users: ``"torch"`` on the model's device, or ``"faiss_flat"`` on the
-            CPU, which needs the package faiss. Both are exact; FAISS keeps any of equally near ones at the last place.
+        index: what searches items and similar users. Exact: ``"torch"`` on the model's device, ``"faiss_flat"`` on the
+            CPU, ``"faiss_gpu"``; FAISS keeps any of equally near ones at the last place. Approximate, on the CPU:
+            ``"faiss_ivf"``, ``"faiss_hnsw"``, ``"faiss_int8"`` and ``"faiss_pq"``, see docs/serving.md. All but the
+            first need the package faiss.
+        item_index: settings of the items' index, where it is approximate (the section ``fusion.item_index``).
+        user_index: the same of the users' index.
 
     Raises:
         ConfigError: a value out of range.
@@ -68,6 +72,8 @@ class FusionConfig:
     follow_window: int = 20
     decay: float = 1.0
     index: IndexKind = "torch"
+    item_index: IndexConfig = IndexConfig()
+    user_index: IndexConfig = IndexConfig()
 
     def __post_init__(self) -> None:
         choices: dict[str, tuple[str, ...]] = {
@@ -75,7 +81,7 @@ class FusionConfig:
             "basic": ("cosine", "score"),
             "count_scale": ("linear", "log"),
             "neighbors": ("near", "co_occurs", "similar", "follows", "ease"),
-            "index": ("torch", "faiss_flat"),
+            "index": get_args(IndexKind),
         }
         for name, allowed in choices.items():
             if getattr(self, name) not in allowed:

@@ -29,7 +29,7 @@ from micgraph.retrieval.learned import LearnedFusion
 from micgraph.retrieval.retriever import Retriever
 from micgraph.schema import ITEM_ID, USER_ID, InputError
 
-KIND, FORMAT = "recommender", 1
+KIND, FORMAT, INDEXES = "recommender", 1, "indexes"
 ModelLoader = Callable[[Path, RecGraph], RetrievalModel]
 TRAIN_FIRST = "pass the run that micgraph.train or micgraph.load_run returns"
 _LOG = logging.getLogger(__name__)
@@ -181,6 +181,7 @@ class Recommender:
             (folder / "fusion.json").write_text(json.dumps(settings, indent=1))
             self.graph.save(folder / "graph")
             self.retriever.model.save(folder / "model")
+            self.retriever.write_structures(folder / INDEXES)
 
         artifact.publish(path, KIND, FORMAT, write)
 
@@ -199,9 +200,10 @@ class Recommender:
         model = (load_model or load_towers)(folder / "model", graph)
         settings = json.loads((folder / "fusion.json").read_text())
         learned = None if settings["learned"] is None else LearnedFusion(**settings["learned"])
+        fusion = parse(FusionConfig, settings["fusion"], "fusion")
         stored = load_file(folder / "stores.safetensors")
         rec = cls.__new__(cls)
-        rec._open(graph, Retriever(model, graph, FusionConfig(**settings["fusion"]), learned, stored))
+        rec._open(graph, Retriever(model, graph, fusion, learned, stored, folder / INDEXES))
         return rec
 
     def _answer(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
+from pathlib import Path
 from typing import Any, TypeVar, cast
 
 import torch
@@ -15,7 +16,7 @@ from micgraph.graph.elapsed import gaps
 from micgraph.graph.fields import Fields, take
 from micgraph.graph.recgraph import RecGraph
 from micgraph.graph.relation import Relation, window
-from micgraph.knn import Metric, NeighborTable, Ragged, VectorIndex, load_faiss, neighbors
+from micgraph.knn import IndexConfig, Metric, NeighborTable, Ragged, VectorIndex, neighbors, require
 from micgraph.retrieval.autoencoder import announced
 from micgraph.retrieval.channels import (
     CHANNELS,
@@ -68,8 +69,10 @@ class Retriever:
         config: sizes and weights.
         learned: the fitted model, for ``config.fusion == "learned"``.
         stored: vectors and tables by name, as :meth:`tensors` gave them, to use instead of computing them.
+        structures: the folder where :meth:`write_structures` wrote those of the indexes of ``stored``.
 
     Raises:
+        ConfigError: ``config.index`` is ``"faiss_gpu"`` and there is no GPU.
         MissingExtraError: ``config.index`` is FAISS's and faiss is not installed.
     """
 
@@ -80,12 +83,13 @@ class Retriever:
         config: FusionConfig,
         learned: LearnedFusion | None = None,
         stored: dict[str, Tensor] | None = None,
+        structures: Path | None = None,
     ) -> None:
-        if config.index == "faiss_flat":
-            load_faiss("fusion.index")
+        require(config.index, "fusion.index")
         self.model, self.graph, self.config, self.learned = model, graph, config, learned
         self.device = torch.device(model.device)
         self._stored = {name: value.to(self.device) for name, value in (stored or {}).items()}
+        self._structures = structures
         self.clicks: Relation = graph.relation(CLICKS).to(self.device)
         self.category = graph.category.to(self.device)
         popularity = graph.popularity().to(self.device)
@@ -97,15 +101,21 @@ class Retriever:
         named = {"search": self.index.vectors, "items": self.items, "users": self.users.vectors}
         return {**named, "col": table.col, "score": table.score}
 
+    def write_structures(self, folder: Path) -> None:
+        """Write what the indexes of items and users are beside their vectors, if anything, to the new ``folder``."""
+        folder.mkdir()
+        self.index.write_structure(folder / "items.faiss")
+        self.users.write_structure(folder / "users.faiss")
+
     @cached_property
     def index(self) -> VectorIndex:
         """Item store: the search vectors of all items."""
 
         def make() -> VectorIndex:
             search = self._stored["search"] if "search" in self._stored else self.model.item_vectors()[0]
-            return VectorIndex(search, cast(Metric, self.model.metric), self.config.index)
+            return self._indexed(search, cast(Metric, self.model.metric), self.config.item_index, "items.faiss")
 
-        return self._once(("index", self.config.index), make)
+        return self._once(("index", self.config.index, self.config.item_index), make)
 
     @cached_property
     def items(self) -> Tensor:
@@ -118,9 +128,14 @@ class Retriever:
 
         def make() -> VectorIndex:
             vectors = self._stored["users"] if "users" in self._stored else self._encode_users()
-            return VectorIndex(vectors, "cosine", self.config.index)
+            return self._indexed(vectors, "cosine", self.config.user_index, "users.faiss")
 
-        return self._once(("users", self.config.index), make)
+        return self._once(("users", self.config.index, self.config.user_index), make)
+
+    def _indexed(self, vectors: Tensor, metric: Metric, settings: IndexConfig, name: str) -> VectorIndex:
+        """An index of the config's kind, of the structure called ``name`` where that was stored."""
+        stored = None if self._structures is None else self._structures / name
+        return VectorIndex(vectors, metric, self.config.index, settings, stored)
 
     @cached_property
     def table(self) -> NeighborTable:
