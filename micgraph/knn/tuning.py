@@ -7,18 +7,20 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import NamedTuple
 
+import torch
 from torch import Tensor
 from tqdm.auto import tqdm
 
 from micgraph.knn.index import VectorIndex
 from micgraph.knn.index_config import CELLS, QUANTISED, IndexConfig
-from micgraph.knn.inverted import recall as share
 from micgraph.knn.ragged import Ragged
 from micgraph.knn.search import topk
 from micgraph.schema import ConfigError, InputError, check_range
 
 HELD_MOST = 32
 """HNSW holds at most so many times k vectors."""
+ROUNDING = 1e-5
+"""Scores that differ by less, measured by a query's largest one, are equal."""
 
 
 class Trial(NamedTuple):
@@ -26,7 +28,7 @@ class Trial(NamedTuple):
 
     Attributes:
         settings: what was searched with.
-        recall: of the true nearest vectors of the queries, the share that was found.
+        recall: of the true nearest vectors of the queries, the share that was found; an equally near one will do.
         per_second: queries a second, all of them in one call.
     """
 
@@ -72,22 +74,31 @@ def tune_recall(
     check_range({"recall": recall}, "recall", above=0, at_most=1)
     if not len(queries):
         raise InputError("queries", "at least one", "none", "pass a sample of what will be asked")
-    true = topk(queries, index.vectors, k, index.metric, exclude)[1].cpu()
+    true = topk(queries, index.vectors, k, index.metric, exclude)[0]
     trials: list[Trial] = []
     with tqdm(desc="recall by settings", leave=False, delay=1) as bar:
 
         def measure(settings: IndexConfig) -> float:
             begin = time.perf_counter()
-            found = index.searching(settings).search(queries, k, exclude)[1]
+            found = index.searching(settings).search(queries, k, exclude)[0]
             seconds = max(time.perf_counter() - begin, 1e-9)
-            found_share = share(found.cpu().numpy(), true) if bool((true >= 0).any()) else 1.0
-            trials.append(Trial(settings, found_share, len(queries) / seconds))
+            trials.append(Trial(settings, _share(found, true), len(queries) / seconds))
             bar.update()
             return trials[-1].recall
 
         settings = _enough(index, k, recall, measure)
     chosen = next(trial for trial in reversed(trials) if trial.settings == settings)
     return TunedIndex(index.searching(settings), trials, chosen)
+
+
+def _share(found: Tensor, true: Tensor) -> float:
+    """The share of as many vectors as there are true ones that score as well as those, scores [B, k] each. By scores
+    and not by ids: equal vectors (of users with one click, the same one) stand for each other."""
+    known = true > -torch.inf
+    lowest = true.masked_fill(~known, torch.inf).amin(1, keepdim=True)
+    rounding = ROUNDING * true.masked_fill(~known, 0.0).abs().amax(1, keepdim=True)
+    hits = torch.minimum((found >= lowest - rounding).sum(1), known.sum(1))
+    return float(hits.sum()) / float(known.sum()) if bool(known.any()) else 1.0
 
 
 def _enough(index: VectorIndex, k: int, recall: float, measure: Callable[[IndexConfig], float]) -> IndexConfig:
