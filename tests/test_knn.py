@@ -149,6 +149,17 @@ def test_ragged_contains(lists):
     assert (ragged(lists).n_rows, ragged(lists).longest()) == (len(lists), max(map(len, lists)))
 
 
+@given(st.lists(st.lists(st.integers(-1, 5), max_size=5), min_size=1, max_size=4), st.data())
+def test_ragged_picks_rows_with_their_times(lists, data):
+    rows = data.draw(st.lists(st.integers(0, len(lists) - 1), max_size=6))
+    whole = ragged(lists)
+    whole = whole._replace(time=torch.arange(len(whole.items)))
+    got = whole.pick(torch.tensor(rows, dtype=torch.int64))
+    expected = ragged([lists[row] for row in rows])
+    assert (got.indptr.tolist(), got.items.tolist()) == (expected.indptr.tolist(), expected.items.tolist())
+    assert whole.items[got.time].tolist() == got.items.tolist() and got.n_rows == len(rows)
+
+
 def test_neighbor_table_leaves_out_the_vector_itself():
     vectors = torch.tensor([[1.0, 0.0], [1.0, 0.1], [0.0, 1.0], [1.0, 0.0]])
     table = neighbors(vectors, 4, "cosine")

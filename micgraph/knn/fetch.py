@@ -9,9 +9,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from micgraph.knn.flat import load_faiss
 from micgraph.knn.ragged import Ragged
 
-Floats, Ints = NDArray[np.float32], NDArray[np.int64]
+Floats = NDArray[np.float32]
+Ints = NDArray[np.int64]
 
 
 class Searcher(Protocol):
@@ -35,8 +37,7 @@ class Exactly:
 
     def __call__(self, queries: Floats, ids: Ints) -> Floats:
         """Scores float32 [B, C] of queries [B, K, d], of which the best counts, with ``ids`` int64 [B, C]."""
-        import faiss
-
+        faiss = load_faiss("kind")
         ids = np.maximum(ids, 0)
         score, best = np.empty(ids.shape, np.float32), np.full(ids.shape, -np.inf, np.float32)
         for one in range(queries.shape[1]):

@@ -111,14 +111,13 @@ def build(base: Vectors, kind: IndexKind, settings: IndexConfig, argument: str =
 
 def tuned(structure: Structure, kind: IndexKind, settings: IndexConfig) -> Structure:
     """The same index, searched as ``settings`` say."""
-    import faiss
-
     refine = settings.refine if kind in QUANTISED else 0
-    if kind == "faiss_hnsw":
-        return replace(structure, effort=faiss.SearchParametersHNSW(efSearch=settings.ef_search), refine=refine)
+    if kind in EXACT:
+        return structure
+    faiss = load_faiss("kind")
     if kind in CELLS:
         return replace(structure, effort=faiss.SearchParametersIVF(nprobe=settings.nprobe), refine=refine)
-    return structure
+    return replace(structure, effort=faiss.SearchParametersHNSW(efSearch=settings.ef_search))
 
 
 def write(structure: Structure, path: Path) -> None:

@@ -9,7 +9,6 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor
-from tqdm.auto import tqdm
 
 from micgraph.knn.index import VectorIndex
 from micgraph.knn.index_config import CELLS, QUANTISED, IndexConfig
@@ -71,6 +70,8 @@ def tune_recall(
         ConfigError: a recall out of range, or one that the structure does not reach.
         InputError: no queries.
     """
+    from tqdm.auto import tqdm
+
     check_range({"recall": recall}, "recall", above=0, at_most=1)
     if not len(queries):
         raise InputError("queries", "at least one", "none", "pass a sample of what will be asked")
