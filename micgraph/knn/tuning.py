@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import torch
@@ -36,7 +36,8 @@ class Trial(NamedTuple):
     per_second: float
 
 
-class TunedIndex(NamedTuple):
+@dataclass(frozen=True)
+class TunedIndex:
     """An index that finds enough.
 
     Attributes:

@@ -86,8 +86,8 @@ def tune_index(
     alike = min(retriever.config.m1, max(1, len(retriever.users) - 1))
     people = _tuned(retriever.users, kind, built, own, alike, recall, itself)
     retriever.index, retriever.users = items.index, people.index
-    chosen = {"item_index": items.index.settings, "user_index": people.index.settings}
-    retriever.config = replace(retriever.config, index=kind, **chosen)
+    chosen = items.index.settings, people.index.settings
+    retriever.config = replace(retriever.config, index=kind, item_index=chosen[0], user_index=chosen[1])
     return TunedIndexes(items, people)
 
 
