@@ -8,9 +8,14 @@ from typing import Any
 import numba
 
 
-def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Compile without the GIL; kept on disk where that can be written, else compiled again in every process."""
+def compiled(function: Callable[..., Any], rounding: set[str] | bool = False) -> Callable[..., Any]:
+    """Compile without the GIL; kept on disk where that can be written, else compiled again in every process.
+
+    Args:
+        function: what to compile.
+        rounding: LLVM's flags of arithmetic that need not round, or order sums, as written; none by default.
+    """
     try:
-        return numba.njit(nogil=True, cache=True)(function)
+        return numba.njit(nogil=True, cache=True, fastmath=rounding)(function)
     except RuntimeError:
-        return numba.njit(nogil=True)(function)
+        return numba.njit(nogil=True, fastmath=rounding)(function)

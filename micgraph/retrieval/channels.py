@@ -13,6 +13,7 @@ from torch.nn.functional import normalize
 from micgraph.graph.fields import Fields
 from micgraph.graph.relation import Relation, window
 from micgraph.knn import Metric, NeighborTable, Ragged, Subset, VectorIndex
+from micgraph.retrieval.own_lists import among_own
 
 ChannelName = Literal["u2i", "u2u", "i2i"]
 CHANNELS: tuple[ChannelName, ...] = ("u2i", "u2u", "i2i")
@@ -69,6 +70,7 @@ class Queries:
         own: float [B, d'].
         exclude: items that a user must not get, or None.
         known: bool [B], whether ``own`` says anything about the user; None where it does for all.
+        only: the only items that a user may get, ascending, each once; None where all may be.
     """
 
     items: Tensor
@@ -78,6 +80,7 @@ class Queries:
     own: Tensor
     exclude: Ragged | None = None
     known: Tensor | None = None
+    only: Ragged | None = None
 
     def __len__(self) -> int:
         return len(self.user)
@@ -139,10 +142,17 @@ class U2I:
     index: VectorIndex
     k1: int
 
-    def find(self, queries: Queries, allowed: Allowed | None = None) -> Candidates:
-        """See :meth:`Channel.find`; the search itself leaves out what must not be found, so ``k1`` items remain."""
+    def near(self, queries: Queries, allowed: Allowed | None = None) -> tuple[Tensor, Tensor]:
+        """Scores float32 and items int64 [B, k1], best first; -inf and -1 where there are fewer. The search itself
+        leaves out what must not be found."""
+        if queries.only is not None:
+            return among_own(queries.search, self.index, self.k1, queries.only, queries.exclude)
         among = None if allowed is None else allowed.subset
-        score, items = self.index.search(queries.search, self.k1, queries.exclude, among)
+        return self.index.search(queries.search, self.k1, queries.exclude, among)
+
+    def find(self, queries: Queries, allowed: Allowed | None = None) -> Candidates:
+        """See :meth:`Channel.find`."""
+        score, items = self.near(queries, allowed)
         found = items >= 0
         return Candidates(items.clamp(min=0), found, torch.where(found, score, 0.0), torch.full_like(items, -1))
 
@@ -161,17 +171,25 @@ class U2U:
     m1: int
     m2: int
 
-    def find(self, queries: Queries, allowed: Allowed | None = None) -> Candidates:
-        """See :meth:`Channel.find`; a user is never similar to itself, and nobody to one of whom nothing is known."""
+    def alike(self, queries: Queries) -> tuple[Tensor, Tensor]:
+        """The similar users: cosine float32 and number int64 [B, m1], best first; 0 and -1 where there are fewer.
+
+        A user is never similar to itself, and nobody to one of whom nothing is known.
+        """
         itself = Ragged(torch.arange(len(queries) + 1, device=queries.user.device), queries.user)
         weight, alike = self.users.search(queries.own, self.m1, exclude=itself)
-        found, rows = alike >= 0, alike.clamp(min=0).reshape(-1)
+        found = alike >= 0
         if queries.known is not None:
             found = found & queries.known[:, None]
+        return torch.where(found, weight, 0.0), torch.where(found, alike, -1)
+
+    def find(self, queries: Queries, allowed: Allowed | None = None) -> Candidates:
+        """See :meth:`Channel.find`."""
+        weight, alike = self.alike(queries)
+        found, rows = alike >= 0, alike.clamp(min=0).reshape(-1)
         edge, valid = window(self.clicks, rows, self.clicks.indptr[rows + 1], self.m2)
         items = _gather(self.clicks.col, edge).view(*alike.shape, self.m2)
         mask = valid.view(items.shape) & found[:, :, None]
-        weight = torch.where(found, weight, 0.0)
         return _lay_out(items, mask, weight[:, :, None], alike[:, :, None], queries, allowed)
 
 
@@ -188,15 +206,22 @@ class I2I:
     m: int
     decay: float = 1.0
 
+    def clicked(self, queries: Queries) -> Tensor:
+        """The latest clicks, the latest first: int64 [B, m], -1 where there is none or an unknown one."""
+        back = queries.mask.sum(1, keepdim=True) - 1 - torch.arange(self.m, device=queries.items.device)
+        return torch.where(back >= 0, _gather_row(queries.items, back.clamp(min=0)), -1)
+
+    def fading(self) -> Tensor:
+        """What the similarities of the latest, the second latest ... click are multiplied by: float32 [m]."""
+        return self.decay ** torch.arange(self.m, device=self.table.col.device)
+
     def find(self, queries: Queries, allowed: Allowed | None = None) -> Candidates:
         """See :meth:`Channel.find`; an unknown item has no neighbours."""
-        back = queries.mask.sum(1, keepdim=True) - 1 - torch.arange(self.m, device=queries.items.device)
-        clicked = torch.where(back >= 0, _gather_row(queries.items, back.clamp(min=0)), -1)
+        clicked = self.clicked(queries)
         known, rows = clicked >= 0, clicked.clamp(min=0)
         items = self.table.col[rows].long()
         mask = known[:, :, None] & (items >= 0)
-        age = torch.arange(self.m, device=rows.device)[None, :, None]
-        weight = self.table.score[rows].float() * self.decay**age
+        weight = self.table.score[rows].float() * self.fading()[None, :, None]
         return _lay_out(items, mask, weight, clicked[:, :, None], queries, allowed)
 
 
@@ -256,6 +281,8 @@ def _lay_out(
         mask = mask & allowed.mask[items.clamp(min=0)]
     if queries.exclude is not None:
         mask = mask & ~queries.exclude.contains(items)
+    if queries.only is not None:
+        mask = mask & queries.only.contains(items)
     return Candidates(torch.where(mask, items, 0), mask, weight, trigger)
 
 

@@ -1,7 +1,8 @@
-"""One list out of three channels: counts, MIC's Eqs. 3-5, and the reason for each item."""
+"""One list out of three channels: MIC's Eqs. 3-5, a fitted model, ranks or quotas, and the reason for each item."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar, Literal, get_args
 
@@ -11,8 +12,13 @@ from torch import Tensor
 from micgraph.knn import IndexConfig, IndexKind, VectorIndex
 from micgraph.retrieval.channels import CHANNELS, ChannelName, pair_scores
 from micgraph.retrieval.learned import FEATURES, LearnedFusion, features
-from micgraph.retrieval.pool import Pool, Trigger, cut
+from micgraph.retrieval.pool import Pool, Trigger, cut, places
+from micgraph.retrieval.selection import select, take_turns
 from micgraph.schema import ConfigError, check_range
+
+
+BY_PLACE = ("rrf", "quotas")
+"""Fusions that read the places in the channels' lists; Eq. 4 has no part in them."""
 
 
 @dataclass(frozen=True)
@@ -21,13 +27,18 @@ class FusionConfig:
 
     Attributes:
         channels: which of ``u2i``, ``u2u`` and ``i2i`` give candidates where a call does not say it.
-        fusion: ``"mic"``, Eq. 5; or ``"learned"``, a logistic model fitted on validation data.
+        fusion: ``"mic"``, Eq. 5; ``"learned"``, a logistic model fitted on validation data; ``"rrf"``, reciprocal ranks;
+            or ``"quotas"``, the best of each channel in turn.
         learn_from: what the logistic model reads, some of :data:`micgraph.retrieval.learned.FEATURES`; None is all.
         basic: Score_Basic of Eq. 5: the ``"cosine"`` of user and item, or the ``"score"`` that U2I ranks by.
         count_scale: s of Eq. 3 is the count as printed (``"linear"``), or its logarithm (``"log"``: each item gets
             its share of all occurrences; as printed, one item often gets all).
         lambda_mic: weight of Eq. 3 in Eq. 5.
-        lambda_div: weight of Eq. 4 in Eq. 5.
+        lambda_div: weight of Eq. 4 in Eq. 5; also with ``"learned"``.
+        quotas: with ``"quotas"``, how many places of a list each channel gets: of a shorter or longer list the same
+            shares. A channel without one, and whoever has places beyond his own, fills what the others cannot. None
+            gives all the same.
+        rrf_constant: with ``"rrf"``, c of the sum over channels of 1 / (c + place in the channel's list).
         k1: items that U2I gives (more where a longer list is asked for).
         m1: similar users that U2U asks.
         m2: latest clicks of each of them.
@@ -55,12 +66,14 @@ class FusionConfig:
     __pydantic_config__: ClassVar[dict[str, str]] = {"extra": "forbid"}
 
     channels: tuple[ChannelName, ...] = CHANNELS
-    fusion: Literal["mic", "learned"] = "mic"
+    fusion: Literal["mic", "learned", "rrf", "quotas"] = "mic"
     learn_from: tuple[str, ...] | None = None
     basic: Literal["cosine", "score"] = "cosine"
     count_scale: Literal["linear", "log"] = "linear"
     lambda_mic: float = 0.5
     lambda_div: float = 0.2
+    quotas: Mapping[ChannelName, int] | None = None
+    rrf_constant: float = 60.0
     k1: int = 200
     m1: int = 40
     m2: int = 60
@@ -77,7 +90,7 @@ class FusionConfig:
 
     def __post_init__(self) -> None:
         choices: dict[str, tuple[str, ...]] = {
-            "fusion": ("mic", "learned"),
+            "fusion": ("mic", "learned", "rrf", "quotas"),
             "basic": ("cosine", "score"),
             "count_scale": ("linear", "log"),
             "neighbors": ("near", "co_occurs", "similar", "follows", "ease"),
@@ -89,6 +102,10 @@ class FusionConfig:
         if self.learn_from is not None and not 0 < len(self.learn_from) == len(set(self.learn_from) & set(FEATURES)):
             remedy = "name some of them, each once, or leave it out"
             raise ConfigError("learn_from", f"some of {list(FEATURES)}", f"{list(self.learn_from)}", remedy)
+        if self.quotas is not None and not _are_quotas(self.quotas):
+            got, remedy = repr(dict(self.quotas)), "write them like {'u2i': 100, 'u2u': 60, 'i2i': 40}"
+            raise ConfigError("quotas", f"whole numbers from 0, one above 0, for {list(CHANNELS)}", got, remedy)
+        check_range(vars(self), "rrf_constant", at_least=0)
         check_range(vars(self), "follow_window", at_least=1)
         check_range(vars(self), "decay", above=0, at_most=1)
         check_range(vars(self), "k1 m1 m2 m m3 k2 k3", "leave a channel out by channels=[...] instead", at_least=1)
@@ -102,12 +119,18 @@ class Fused:
 
     Attributes:
         items: int64 [B, k].
-        score: float32 [B, k], Eq. 5 (or the learned log-odds in place of its first two terms).
+        score: float32 [B, k]: Eq. 5 (or the learned log-odds in place of its first two terms), the sum of reciprocal
+            ranks, or with quotas 1 / rank.
         basic: float32 [B, k], the score that U2I ranks by, whichever channel brought the item.
         count: int64 [B, 3, k], how often each channel brought the item, before any cut.
         weight: float32 [B, 3, k], the sum of the similarities of what brought it in each channel, before any cut.
         held: bool [B, 3, k], which channels brought it and kept it.
         trigger: [B, k] each, see :class:`Trigger`.
+        base: float32 [B, k], what ``score`` begins with: Score_Basic, the log-odds, the sum of reciprocal ranks.
+        share: float32 [B, k], Eq. 3; 0 where the fusion does not use it.
+        place: int64 [B, 3, k], the item's place in each channel's list from 0; -1 where it is not in it, and for U2U and
+            I2I also where the fusion does not use it.
+        found: int64 [B, 3], how many occurrences each channel gave.
     """
 
     items: Tensor
@@ -117,6 +140,10 @@ class Fused:
     weight: Tensor
     held: Tensor
     trigger: Trigger
+    base: Tensor
+    share: Tensor
+    place: Tensor
+    found: Tensor
 
 
 def fuse(
@@ -142,26 +169,60 @@ def fuse(
     """
     basic, cosine = pool_scores(pool, search, index)
     held = cut(pool, cosine, config.k2, config.k3)
-    mask = held.any(1)
+    mask, share = held.any(1), torch.zeros_like(basic)
+    place = places(pool, cosine, held, config.fusion in BY_PLACE)
     if config.fusion == "learned":
-        if learned is None:
-            raise ConfigError("fusion", "a fitted model", "none", "call fit_fusion with validation data, or use 'mic'")
-        score = learned.score(features(pool, held, basic))
+        base = fitted(learned).score(features(pool, held, basic))
+    elif config.fusion == "mic":
+        base = cosine if config.basic == "cosine" else basic
+        share = count_score(pool.count.sum(1), mask, config.count_scale)
     else:
-        score = cosine if config.basic == "cosine" else basic
-        score = score + config.lambda_mic * count_score(pool.count.sum(1), mask, config.count_scale)
-    place, score = select(score, mask, category[pool.items], k, config.lambda_div)
-    return _chosen(pool, place, score, basic, held)
+        base = torch.where(place >= 0, 1 / (config.rrf_constant + 1 + place), 0.0).sum(1)
+    if config.fusion == "quotas":
+        at, score = take_turns(place, turns(config.quotas), k)
+    else:
+        total = base + config.lambda_mic * share
+        diverse = 0.0 if config.fusion in BY_PLACE else config.lambda_div
+        at, score = select(total, mask, category[pool.items], k, diverse)
+    return _chosen(pool, at, score, held, (basic, base, share), place)
 
 
-def _chosen(pool: Pool, place: Tensor, score: Tensor, basic: Tensor, held: Tensor) -> Fused:
-    """What the pool says of the candidates at ``place`` int64 [B, k], -1 where there is none."""
-    at = place.clamp(min=0)
+def fitted(learned: LearnedFusion | None) -> LearnedFusion:
+    """The model of the learned fusion.
+
+    Raises:
+        ConfigError: there is none.
+    """
+    if learned is None:
+        raise ConfigError("fusion", "a fitted model", "none", "call fit_fusion with validation data, or use 'mic'")
+    return learned
+
+
+def turns(quotas: Mapping[ChannelName, int] | None) -> list[float]:
+    """The quota of each channel, in the order of CHANNELS."""
+    return [1.0] * len(CHANNELS) if quotas is None else [float(quotas.get(name, 0)) for name in CHANNELS]
+
+
+def _are_quotas(quotas: Mapping[ChannelName, int]) -> bool:
+    whole = all(isinstance(x, int) and not isinstance(x, bool) and x >= 0 for x in quotas.values())
+    return whole and set(quotas) <= set(CHANNELS) and sum(quotas.values()) > 0
+
+
+def _chosen(
+    pool: Pool, at: Tensor, score: Tensor, held: Tensor, values: tuple[Tensor, Tensor, Tensor], place: Tensor
+) -> Fused:
+    """What the pool says of the candidates at ``at`` int64 [B, k], -1 where there is none.
+
+    Args:
+        values: basic, base and share, float [B, P] each.
+    """
+    there, at = at >= 0, at.clamp(min=0)
     wide = at[:, None].expand(-1, 3, -1)
     trigger = Trigger(*(x.gather(1, at) for x in pool.trigger))
-    items = torch.where(place >= 0, pool.items.gather(1, at), -1)
-    count, weight, held = (x.gather(2, wide) for x in (pool.count, pool.weight, held))
-    return Fused(items, score, basic.gather(1, at), count, weight, held, trigger)
+    items = torch.where(there, pool.items.gather(1, at), -1)
+    basic, base, share = (x.gather(1, at) for x in values)
+    count, weight, held, place = (x.gather(2, wide) for x in (pool.count, pool.weight, held, place))
+    return Fused(items, score, basic, count, weight, held, trigger, base, share, place, pool.count.sum(2))
 
 
 def pool_scores(pool: Pool, search: Tensor, index: VectorIndex) -> tuple[Tensor, Tensor]:
@@ -186,76 +247,3 @@ def count_score(count: Tensor, mask: Tensor, scale: str) -> Tensor:
     s = count.float() if scale == "linear" else count.float().clamp(min=1).log()
     s = s.masked_fill(~mask, -torch.inf)
     return torch.nan_to_num(torch.softmax(s, dim=1))  # nan: a row without any candidate
-
-
-def select(score: Tensor, mask: Tensor, category: Tensor, k: int, lambda_div: float) -> tuple[Tensor, Tensor]:
-    """Choose ``k`` candidates one after another by Eq. 5, Eq. 4 being the share of those already chosen whose
-    category differs (0 for the first one). Equal scores go to the earlier place.
-
-    Only the best candidate left of each category can be chosen next, so a step costs O(categories).
-
-    Args:
-        score: float [B, P], Score_Basic + lambda_mic * Score_MIC.
-        mask: bool [B, P].
-        category: int64 [B, P].
-        k: length of the list.
-        lambda_div: weight of Eq. 4.
-
-    Returns:
-        place int64 [B, k] in the candidates, best first, -1 where there are no more; and Eq. 5's score [B, k], -inf
-        there.
-    """
-    score = score.masked_fill(~mask, -torch.inf)
-    order = torch.sort(score, dim=1, descending=True, stable=True).indices
-    if lambda_div == 0:
-        return _fit(order, score.gather(1, order), k)
-    return _fit(*_greedy(score, order, category, min(k, score.shape[1]), lambda_div), k)
-
-
-def _greedy(score: Tensor, order: Tensor, category: Tensor, k: int, lambda_div: float) -> tuple[Tensor, Tensor]:
-    """The ``k`` steps of :func:`select`: places and scores [B, k].
-
-    Args:
-        score: float [B, P], -inf where there is no candidate.
-        order: int64 [B, P], places by descending score.
-    """
-    order = order.gather(1, torch.sort(category.gather(1, order), dim=1, stable=True).indices)
-    code = category.gather(1, order)
-    queue = torch.nn.functional.pad(score.gather(1, order), (0, 1), value=-torch.inf)  # one more: past the last queue
-    order = torch.nn.functional.pad(order, (0, 1))
-    head, end = _groups(code)
-    chosen = torch.zeros_like(head)
-    places, values = [], []
-    for step in range(k):
-        front = queue.gather(1, head).masked_fill(head >= end, -torch.inf)
-        total = front + lambda_div * (step - chosen) / max(step, 1)
-        best = total.amax(1, keepdim=True)
-        place = torch.where(total == best, order.gather(1, head), score.shape[1])
-        winner = place.argmin(1, keepdim=True)
-        places.append(place.gather(1, winner))
-        values.append(best)
-        one = torch.ones_like(winner)
-        head = head.scatter_add(1, winner, one).clamp(max=score.shape[1])
-        chosen = chosen.scatter_add(1, winner, one)
-    empty = score.new_zeros(len(score), 0)
-    return torch.cat([empty.long(), *places], 1), torch.cat([empty, *values], 1)
-
-
-def _groups(code: Tensor) -> tuple[Tensor, Tensor]:
-    """Start and end int64 [B, G] of each run of equal codes in the rows of ``code`` [B, P]; empty runs for padding."""
-    batch, places = code.shape
-    fresh = torch.ones_like(code, dtype=torch.bool)
-    fresh[:, 1:] = code[:, 1:] != code[:, :-1]
-    group = fresh.cumsum(1) - 1
-    size = int(group.max()) + 1 if group.numel() else 1
-    length = torch.zeros(batch, size, dtype=torch.int64, device=code.device)
-    length = length.scatter_add(1, group, torch.ones_like(group))
-    end = length.cumsum(1)
-    return end - length, end
-
-
-def _fit(place: Tensor, value: Tensor, k: int) -> tuple[Tensor, Tensor]:
-    room = (0, max(0, k - place.shape[1]))
-    place = torch.nn.functional.pad(place[:, :k], room, value=-1)
-    value = torch.nn.functional.pad(value[:, :k], room, value=-torch.inf)
-    return torch.where(value > -torch.inf, place, -1), value

@@ -123,3 +123,23 @@ def cut(pool: Pool, cosine: Tensor, k2: int | None, k3: int | None) -> Tensor:
             kept = torch.zeros_like(held[:, channel]).scatter(1, order, True)
             held[:, channel] &= kept
     return held
+
+
+def places(pool: Pool, cosine: Tensor, held: Tensor, every: bool) -> Tensor:
+    """Where each item stands in each channel's list, from 0: U2I's by its score, the others in the order of :func:`cut`.
+
+    Args:
+        cosine: float [B, P].
+        held: bool [B, 3, P], from :func:`cut`.
+        every: also of U2U and I2I, which takes a sort.
+
+    Returns:
+        int64 [B, 3, P], -1 where a channel does not hold the item.
+    """
+    place = torch.full_like(pool.count, -1)
+    place[:, 0] = pool.rank
+    for channel in (1, 2) if every else ():
+        value = torch.where(held[:, channel], pool.weight[:, channel] * cosine, -torch.inf)
+        order = torch.sort(value, dim=1, descending=True, stable=True).indices
+        place[:, channel] = torch.argsort(order, dim=1).masked_fill(~held[:, channel], -1)
+    return place

@@ -18,6 +18,7 @@ from micgraph.graph.recgraph import RecGraph
 from micgraph.graph.relation import Relation, window
 from micgraph.knn import IndexConfig, Metric, NeighborTable, Ragged, VectorIndex, neighbors, require
 from micgraph.retrieval.autoencoder import announced
+from micgraph.retrieval.blending import Asked, Blender
 from micgraph.retrieval.channels import (
     CHANNELS,
     I2I,
@@ -206,8 +207,13 @@ class Retriever:
             clicked = latest(rows, self.config.m)[:2]
             yield Queries(*clicked, users[start:stop], search, own, left_out, known)
 
-    def pool(self, queries: Queries, channels: Collection[ChannelName], allowed: Allowed | None, k: int) -> Pool:
-        """The distinct candidates of these channels."""
+    @cached_property
+    def blender(self) -> Blender | None:
+        """The compiled loops from candidates to lists; None on a device that has tensor programs for it alone."""
+        return Blender(self.index, self.category) if self.device.type == "cpu" else None
+
+    def ways(self, channels: Collection[ChannelName], k: int) -> dict[ChannelName, Channel]:
+        """These channels, for lists of ``k`` items."""
         config = self.config
         ways: dict[ChannelName, Channel] = {}
         if "u2i" in channels:
@@ -216,7 +222,19 @@ class Retriever:
             ways["u2u"] = U2U(self.users, self.clicks, config.m1, config.m2)
         if "i2i" in channels:
             ways["i2i"] = I2I(self.table, config.m, config.decay)
-        return merge({name: way.find(queries, allowed) for name, way in ways.items()})
+        return ways
+
+    def pool(self, queries: Queries, channels: Collection[ChannelName], allowed: Allowed | None, k: int) -> Pool:
+        """The distinct candidates of these channels."""
+        return merge({name: way.find(queries, allowed) for name, way in self.ways(channels, k).items()})
+
+    def fused(self, queries: Queries, k: int, channels: Collection[ChannelName], allowed: Allowed | None) -> Fused:
+        """What the channels bring, as one list: by compiled loops on the CPU, by tensor programs elsewhere."""
+        if self.blender is not None:
+            asked = Asked(self.ways(channels, k), queries, k, allowed)
+            return self.blender.blend(asked, self.config, self.learned)
+        pool = self.pool(queries, channels, allowed, k)
+        return fuse(pool, queries.search, self.index, self.category, k, self.config, self.learned)
 
     def lists(
         self,
@@ -232,12 +250,11 @@ class Retriever:
             allowed: which items may be recommended, from :meth:`allow`; all by default.
         """
         channels = self.config.channels if channels is None else channels
-        pool = self.pool(queries, channels, allowed, k)
-        fused = fuse(pool, queries.search, self.index, self.category, k, self.config, self.learned)
+        fused = self.fused(queries, k, channels, allowed)
         popular = self.popular if allowed is None else self.popular[allowed.mask[self.popular]]
         items = fill(fused.items, popular, queries.exclude)
         asked = [CHANNELS.index(name) for name in channels]
-        silent = (pool.count[:, asked].sum(2) == 0).any(1)
+        silent = (fused.found[:, asked] == 0).any(1)
         return Lists(fused, items, silent | (fused.items < 0).any(1))
 
     def fit(self, histories: Ragged, users: Tensor, targets: Ragged, filter_seen: bool = True) -> LearnedFusion:

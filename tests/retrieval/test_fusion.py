@@ -15,9 +15,10 @@ from pydantic import TypeAdapter, ValidationError
 
 from micgraph.knn import VectorIndex
 from micgraph.retrieval.channels import CHANNELS, Candidates
-from micgraph.retrieval.fusion import FusionConfig, count_score, fuse, select
+from micgraph.retrieval.fusion import FusionConfig, count_score, fuse
 from micgraph.retrieval.learned import FEATURES, LearnedFusion, features
 from micgraph.retrieval.pool import cut, merge
+from micgraph.retrieval.selection import select
 from micgraph.schema import ConfigError, InputError
 
 N_ITEMS = 7

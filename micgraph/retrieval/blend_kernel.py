@@ -1,0 +1,244 @@
+"""The compiled loops of :mod:`micgraph.retrieval.blending` on the CPU, imported when they are first needed.
+
+One user at a time: what the channels bring goes into a table of the distinct items, which stays in the processor's
+caches, is scored there, and leaves as a list. Lists are those of :mod:`micgraph.retrieval.pool` and
+:mod:`micgraph.retrieval.fusion`, scores but for the order of sums in inner products and softmax.
+"""
+
+from __future__ import annotations
+
+import math
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+from micgraph.compiled import compiled
+from micgraph.retrieval.blend_arrays import (
+    BASE,
+    BASIC,
+    COSINE,
+    COUNT,
+    FREE,
+    FROM,
+    ITEM,
+    LEARNED,
+    MIC,
+    NODE,
+    PLACE,
+    QUOTAS,
+    RANK,
+    REFUSED,
+    RRF,
+    SHARE,
+    SIMILARITY,
+    WEIGHT,
+    WELCOME,
+    Array,
+    slot_of,
+)
+from micgraph.retrieval.pick_kernel import choose, ordered, take_turns
+
+
+@compiled
+def mark(room: Any, items: Array, begin: int, end: int, sign: int) -> None:
+    """Note of items, but not of the unknown one, that they are refused or welcome."""
+    for i in range(begin, end):
+        if items[i] >= 0:
+            slot = slot_of(room, items[i])
+            room.key[slot], room.at[slot] = items[i], sign
+
+
+@compiled
+def admit(room: Any, allowed: Array, alone: bool, item: int, n: int) -> int:
+    """The candidate that an item is, ``n`` if it is a new one; REFUSED if it must not come."""
+    slot = slot_of(room, item)
+    known = room.at[slot]
+    if known >= 0 or known == REFUSED:
+        return int(known)
+    if (alone and known != WELCOME) or (len(allowed) > 0 and not allowed[item]):
+        room.key[slot], room.at[slot] = item, REFUSED
+        return REFUSED
+    room.key[slot], room.at[slot] = item, n
+    room.key[slot], room.at[slot] = item, n
+    room.whole[n] = 0
+    room.real[n] = 0
+    room.whole[n, ITEM], room.whole[n, RANK], room.whole[n, NODE] = item, -1, -1
+    room.whole[n, PLACE : PLACE + 3] = -1
+    return n
+
+
+@compiled
+def bring(room: Any, p: int, channel: int, weight: Any, node: int) -> None:
+    """One occurrence of the candidate ``p``; of the similarities that brought it the largest is kept, the first of
+    equal ones."""
+    whole, real = room.whole, room.real
+    whole[p, COUNT + channel] += 1
+    real[p, WEIGHT + channel] += weight
+    if channel > 0 and (whole[p, FROM] == 0 or weight > real[p, SIMILARITY]):
+        whole[p, FROM], whole[p, NODE], real[p, SIMILARITY] = channel, node, weight
+
+
+@compiled
+def gather(row: int, found: Any, stores: Any, room: Any, total: Array) -> int:
+    """Put what the channels bring to a user into the room: the number of distinct items."""
+    room.at[:] = FREE
+    alone, n = len(found.first) > 0, 0
+    if alone:
+        mark(room, found.only, found.first[row], found.first[row + 1], WELCOME)
+    if len(found.start) > 0:
+        mark(room, found.out, found.start[row], found.start[row + 1], REFUSED)
+    for rank in range(found.items.shape[1]):
+        if found.items[row, rank] >= 0:
+            p = admit(room, stores.allowed, alone, found.items[row, rank], n)
+            if p >= 0:
+                n = max(n, p + 1)
+                bring(room, p, 0, found.score[row, rank], -1)
+                room.whole[p, RANK] = rank
+    for which in range(found.alike.shape[1]):
+        user = found.alike[row, which]
+        if user >= 0:
+            end = stores.indptr[user + 1]
+            for edge in range(max(stores.indptr[user], end - stores.m2), end):
+                p = admit(room, stores.allowed, alone, stores.col[edge], n)
+                if p >= 0:
+                    n = max(n, p + 1)
+                    bring(room, p, 1, found.nearness[row, which], user)
+    for age in range(found.clicked.shape[1]):
+        click = found.clicked[row, age]
+        if click >= 0:
+            for k in range(stores.near.shape[1]):
+                item = stores.near[click, k]
+                p = REFUSED if item < 0 else admit(room, stores.allowed, alone, item, n)
+                if p >= 0:
+                    n = max(n, p + 1)
+                    bring(room, p, 2, stores.half[stores.similarity[click, k]] * stores.fading[age], click)
+    for channel in range(3):
+        total[channel] = room.whole[:n, COUNT + channel].sum()
+    return n
+
+
+@partial(compiled, rounding={"reassoc", "contract"})
+def inner(query: Array, vector: Array) -> Any:
+    """The inner product."""
+    total = np.float32(0)
+    for i in range(len(query)):
+        total += query[i] * vector[i]
+    return total
+
+
+@compiled
+def compare(search: Array, stores: Any, by_cosine: bool, room: Any, n: int) -> None:
+    """U2I's score and the cosine of each candidate, those of the best interest."""
+    for p in range(n):
+        item = room.whole[p, ITEM]
+        best, nearest = np.float32(-np.inf), np.float32(-np.inf)
+        for interest in range(search.shape[0]):
+            query = search[interest]
+            score = inner(query, stores.vectors[item])
+            length = np.float32(1) if by_cosine else max(np.float32(math.sqrt(inner(query, query))), np.float32(1e-12))
+            cosine = score * stores.inverse[item] / length
+            best, nearest = max(best, score), max(nearest, cosine)
+        room.real[p, BASIC] = nearest if by_cosine else best
+        room.real[p, COSINE] = nearest
+
+
+@compiled
+def hold(room: Any, n: int, rule: Any) -> None:
+    """Which channel keeps which candidate, and at which place where the rule reads it."""
+    whole, real, held = room.whole, room.real, room.held
+    for p in range(n):
+        whole[p, PLACE] = whole[p, RANK]
+        for channel in range(3):
+            held[channel, p] = whole[p, COUNT + channel] > 0
+    for channel in (1, 2):
+        k = rule.k2 if channel == 1 else rule.k3
+        if k > 0 or rule.kind >= RRF:
+            for p in range(n):
+                room.value[p] = real[p, WEIGHT + channel] * real[p, COSINE]
+            size = ordered(room.value, room.bits, held[channel], whole, room.packed, n)
+            for place in range(size):
+                item = np.int64(room.packed[place] & np.uint64(0xFFFFFFFF))
+                p = room.at[slot_of(room, item)]
+                held[channel, p] = k == 0 or place < k
+                if rule.kind >= RRF and held[channel, p]:
+                    whole[p, PLACE + channel] = place
+
+
+@compiled
+def judge(room: Any, n: int, rule: Any) -> None:
+    """What the score begins with, and Eq. 3."""
+    whole, real, held = room.whole, room.real, room.held
+    base = real[:, BASE]
+    for p in range(n):
+        if rule.kind == MIC:
+            base[p] = real[p, BASIC] if rule.by_score else real[p, COSINE]
+        elif rule.kind == LEARNED:
+            base[p] = odds(room, p, rule)
+        else:
+            for channel in range(3):
+                if whole[p, PLACE + channel] >= 0:
+                    base[p] += np.float32(1) / (rule.constant + np.float32(1 + whole[p, PLACE + channel]))
+    if rule.kind == MIC:
+        most, total = 0, np.float32(0)
+        for p in range(n):
+            if held[0, p] or held[1, p] or held[2, p]:
+                most = max(most, whole[p, COUNT] + whole[p, COUNT + 1] + whole[p, COUNT + 2])
+        for p in range(n):
+            if held[0, p] or held[1, p] or held[2, p]:
+                count = whole[p, COUNT] + whole[p, COUNT + 1] + whole[p, COUNT + 2]
+                raised = np.float32(count) / np.float32(most) if rule.log else np.float32(math.exp(count - most))
+                real[p, SHARE] = raised
+                total += raised
+        for p in range(n):
+            real[p, SHARE] = real[p, SHARE] / total if total > 0 else np.float32(0)
+
+
+@compiled
+def odds(room: Any, p: int, rule: Any) -> Any:
+    """The learned log-odds of a candidate; see :func:`micgraph.retrieval.learned.features`."""
+    whole, real, w = room.whole, room.real, rule.weight
+    score = rule.bias + w[0] * real[p, BASIC]
+    if whole[p, RANK] >= 0:
+        score -= w[1] * np.float32(math.log(2.0 + whole[p, RANK]))
+    for channel in (1, 2):
+        if whole[p, COUNT + channel] > 0:
+            score += w[1 + channel] * np.float32(math.log1p(whole[p, COUNT + channel]))
+        score += w[3 + channel] * real[p, WEIGHT + channel]
+    score += w[6] * real[p, SIMILARITY]
+    for channel in range(3):
+        if room.held[channel, p]:
+            score += w[7 + channel]
+    return score
+
+
+@compiled
+def write(row: int, size: int, room: Any, lists: Any) -> None:
+    """Say of the chosen items, whose numbers are in the list, what the room knows."""
+    whole, real = room.whole, room.real
+    for step in range(size):
+        p = room.at[slot_of(room, lists.items[row, step])]
+        lists.basic[row, step], lists.base[row, step] = real[p, BASIC], real[p, BASE]
+        lists.share[row, step], lists.similarity[row, step] = real[p, SHARE], real[p, SIMILARITY]
+        lists.source[row, step], lists.node[row, step] = whole[p, FROM], whole[p, NODE]
+        for channel in range(3):
+            lists.count[row, channel, step] = whole[p, COUNT + channel]
+            lists.place[row, channel, step] = whole[p, PLACE + channel]
+            lists.weight[row, channel, step] = real[p, WEIGHT + channel]
+            lists.held[row, channel, step] = room.held[channel, p]
+
+
+@compiled
+def blend(begin: int, end: int, found: Any, stores: Any, rule: Any, room: Any, lists: Any) -> None:
+    """The lists of the users ``begin`` to ``end`` - 1, of as many places as ``lists`` has."""
+    k = lists.items.shape[1]
+    for row in range(begin, end):
+        n = gather(row, found, stores, room, lists.found[row])
+        compare(found.search[row], stores, rule.by_cosine, room, n)
+        hold(room, n, rule)
+        judge(room, n, rule)
+        if rule.kind == QUOTAS:
+            size = take_turns(room, n, rule.quotas, lists.items[row], lists.score[row], k)
+        else:
+            size = choose(room, n, rule, stores.category, lists.items[row], lists.score[row], k)
+        write(row, size, room, lists)
