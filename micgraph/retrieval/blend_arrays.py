@@ -30,7 +30,8 @@ class Found(NamedTuple):
         items, score: int64 and float32 [B, K1], U2I's list, -1 behind it; K1 = 0 where the channel is not asked.
         alike, nearness: int64 and float32 [B, M1], similar users, -1 behind them.
         clicked: int64 [B, M], the latest clicks, the latest first, -1 for none.
-        search: float32 [B, K, d], length 1 where the metric is the cosine.
+        search: float32 [B, K, d].
+        length: float32 [B, K], lengths of these.
         start, out: int64, CSR of the items that each user must not get; ``start`` empty: none.
         first, only: int64, CSR of the items that each user may get alone; ``first`` empty: all.
     """
@@ -41,6 +42,7 @@ class Found(NamedTuple):
     nearness: Array
     clicked: Array
     search: Array
+    length: Array
     start: Array
     out: Array
     first: Array
@@ -57,8 +59,7 @@ class Stores(NamedTuple):
         half: float32 [65536], the numbers that the bits stand for.
         fading: float32 [M], factors of the similarities by age of the click.
         vectors: float32 [N, d], search vectors.
-        inverse: float32 [N], 1 / length of each.
-        category: int64 [N].
+        category: int32 [N].
         allowed: bool [N], or empty: all.
     """
 
@@ -70,7 +71,6 @@ class Stores(NamedTuple):
     half: Array
     fading: Array
     vectors: Array
-    inverse: Array
     category: Array
     allowed: Array
 
@@ -105,9 +105,9 @@ class Room(NamedTuple):
     """Working memory of one thread, for at most C candidates.
 
     Attributes:
-        key, at: int64 and int32 [H], a table of items (open addressing): the item, and its candidate's number or one
-            of FREE, REFUSED and WELCOME. H is a power of 2.
-        whole, real: int64 [C, WHOLE] and float32 [C, REAL], what is known of each candidate.
+        table: int32 [H, 2], by open addressing: an item, and its candidate's number or one of FREE, REFUSED and
+            WELCOME. H is a power of 2.
+        whole, real: int32 [C, WHOLE] and float32 [C, REAL], what is known of each candidate.
         held: bool [3, C].
         packed: uint64 [C], scores and items to sort by.
         value, bits: float32 [C] and the same memory as uint32.
@@ -118,8 +118,7 @@ class Room(NamedTuple):
         order: int64 [3, C], candidates as they stand in the lists of the channels.
     """
 
-    key: Array
-    at: Array
+    table: Array
     whole: Array
     real: Array
     held: Array
@@ -157,8 +156,8 @@ class Lists(NamedTuple):
 @compiled
 def slot_of(room: Any, item: int) -> int:
     """Where an item is in the table, or would be."""
-    mask = len(room.key) - 1
+    mask = len(room.table) - 1
     slot = np.int64((np.uint64(item) * _HASH) >> np.uint64(40)) & mask
-    while room.at[slot] != FREE and room.key[slot] != item:
+    while room.table[slot, 1] != FREE and room.table[slot, 0] != item:
         slot = (slot + 1) & mask
     return slot

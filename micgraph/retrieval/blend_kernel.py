@@ -46,21 +46,21 @@ def mark(room: Any, items: Array, begin: int, end: int, sign: int) -> None:
     for i in range(begin, end):
         if items[i] >= 0:
             slot = slot_of(room, items[i])
-            room.key[slot], room.at[slot] = items[i], sign
+            room.table[slot, 0], room.table[slot, 1] = items[i], sign
 
 
 @compiled
 def admit(room: Any, allowed: Array, alone: bool, item: int, n: int) -> int:
     """The candidate that an item is, ``n`` if it is a new one; REFUSED if it must not come."""
     slot = slot_of(room, item)
-    known = room.at[slot]
+    known = room.table[slot, 1]
     if known >= 0 or known == REFUSED:
         return int(known)
     if (alone and known != WELCOME) or (len(allowed) > 0 and not allowed[item]):
-        room.key[slot], room.at[slot] = item, REFUSED
+        room.table[slot, 0], room.table[slot, 1] = item, REFUSED
         return REFUSED
-    room.key[slot], room.at[slot] = item, n
-    room.key[slot], room.at[slot] = item, n
+    room.table[slot, 0], room.table[slot, 1] = item, n
+    room.table[slot, 0], room.table[slot, 1] = item, n
     room.whole[n] = 0
     room.real[n] = 0
     room.whole[n, ITEM], room.whole[n, RANK], room.whole[n, NODE] = item, -1, -1
@@ -82,7 +82,7 @@ def bring(room: Any, p: int, channel: int, weight: Any, node: int) -> None:
 @compiled
 def gather(row: int, found: Any, stores: Any, room: Any, total: Array) -> int:
     """Put what the channels bring to a user into the room: the number of distinct items."""
-    room.at[:] = FREE
+    room.table[:, 1] = FREE
     alone, n = len(found.first) > 0, 0
     if alone:
         mark(room, found.only, found.first[row], found.first[row + 1], WELCOME)
@@ -128,17 +128,16 @@ def inner(query: Array, vector: Array) -> Any:
 
 
 @compiled
-def compare(search: Array, stores: Any, by_cosine: bool, room: Any, n: int) -> None:
+def compare(search: Array, length: Array, stores: Any, by_cosine: bool, room: Any, n: int) -> None:
     """U2I's score and the cosine of each candidate, those of the best interest."""
+    shortest = np.float32(1e-12)
     for p in range(n):
-        item = room.whole[p, ITEM]
+        vector = stores.vectors[room.whole[p, ITEM]]
+        size = max(np.float32(math.sqrt(inner(vector, vector))), shortest)
         best, nearest = np.float32(-np.inf), np.float32(-np.inf)
         for interest in range(search.shape[0]):
-            query = search[interest]
-            score = inner(query, stores.vectors[item])
-            length = np.float32(1) if by_cosine else max(np.float32(math.sqrt(inner(query, query))), np.float32(1e-12))
-            cosine = score * stores.inverse[item] / length
-            best, nearest = max(best, score), max(nearest, cosine)
+            score = inner(search[interest], vector)
+            best, nearest = max(best, score), max(nearest, score / size / max(length[interest], shortest))
         room.real[p, BASIC] = nearest if by_cosine else best
         room.real[p, COSINE] = nearest
 
@@ -159,7 +158,7 @@ def hold(room: Any, n: int, rule: Any) -> None:
             size = ordered(room.value, room.bits, held[channel], whole, room.packed, n)
             for place in range(size):
                 item = np.int64(room.packed[place] & np.uint64(0xFFFFFFFF))
-                p = room.at[slot_of(room, item)]
+                p = room.table[slot_of(room, item), 1]
                 held[channel, p] = k == 0 or place < k
                 if rule.kind >= RRF and held[channel, p]:
                     whole[p, PLACE + channel] = place
@@ -217,7 +216,7 @@ def write(row: int, size: int, room: Any, lists: Any) -> None:
     """Say of the chosen items, whose numbers are in the list, what the room knows."""
     whole, real = room.whole, room.real
     for step in range(size):
-        p = room.at[slot_of(room, lists.items[row, step])]
+        p = room.table[slot_of(room, lists.items[row, step]), 1]
         lists.basic[row, step], lists.base[row, step] = real[p, BASIC], real[p, BASE]
         lists.share[row, step], lists.similarity[row, step] = real[p, SHARE], real[p, SIMILARITY]
         lists.source[row, step], lists.node[row, step] = whole[p, FROM], whole[p, NODE]
@@ -234,7 +233,7 @@ def blend(begin: int, end: int, found: Any, stores: Any, rule: Any, room: Any, l
     k = lists.items.shape[1]
     for row in range(begin, end):
         n = gather(row, found, stores, room, lists.found[row])
-        compare(found.search[row], stores, rule.by_cosine, room, n)
+        compare(found.search[row], found.length[row], stores, rule.by_cosine, room, n)
         hold(room, n, rule)
         judge(room, n, rule)
         if rule.kind == QUOTAS:

@@ -51,9 +51,7 @@ class Blender:
 
     def __init__(self, index: VectorIndex, category: Tensor) -> None:
         self.cosine = index.metric == "cosine"
-        length = index.vectors.norm(dim=1).clamp(min=1e-12)
-        self.vectors, self.inverse = _array(index.vectors), _array(1 / length)
-        self.category = _array(category)
+        self.vectors, self.category = _array(index.vectors), _array(category.to(torch.int32))
         self.n_categories = int(category.max()) + 1 if len(category) else 1
         self.half = np.arange(1 << 16, dtype=np.uint16).view(np.float16).astype(np.float32)
         self._rooms: LifoQueue[Room] = LifoQueue()
@@ -94,10 +92,8 @@ class Blender:
         nearness, alike = u2u.alike(queries) if isinstance(u2u, U2U) else nothing
         clicked = i2i.clicked(queries) if isinstance(i2i, I2I) else nothing[1]
         search = queries.search.float()
-        if self.cosine:
-            search = torch.nn.functional.normalize(search, dim=-1)
-        wide = search if search.dim() == 3 else search[:, None]
-        lists = (items, score.float(), alike, nearness.float(), clicked, wide)
+        search = search if search.dim() == 3 else search[:, None]
+        lists = (items, score.float(), alike, nearness.float(), clicked, search, search.norm(dim=-1))
         return Found(*map(_array, lists), *_csr(queries.exclude), *_csr(queries.only))
 
     def _stores(self, asked: Asked) -> Stores:
@@ -112,8 +108,7 @@ class Blender:
             near, bits = _array(i2i.table.col), _array(i2i.table.score).view(np.uint16)
             fading = _array(i2i.fading().float())
         allowed = np.zeros(0, bool) if asked.allowed is None else _array(asked.allowed.mask)
-        items = (self.vectors, self.inverse, self.category, allowed)
-        return Stores(indptr, col, m2, near, bits, self.half, fading, *items)
+        return Stores(indptr, col, m2, near, bits, self.half, fading, self.vectors, self.category, allowed)
 
     def _room(self, candidates: int, slots: int) -> Room:
         """Working memory that is large enough: what another call has left, or new."""
@@ -121,7 +116,7 @@ class Blender:
             room = self._rooms.get_nowait()
         except Empty:
             return _new_room(candidates, slots, self.n_categories)
-        fits = len(room.whole) >= candidates and len(room.key) >= slots
+        fits = len(room.whole) >= candidates and len(room.table) >= slots
         return room if fits else _new_room(candidates, slots, self.n_categories)
 
 
@@ -131,9 +126,8 @@ def _new_room(candidates: int, slots: int, n_categories: int) -> Room:
     c = candidates
     value = np.zeros(c, np.float32)
     return Room(
-        key=np.zeros(slots, np.int64),
-        at=np.zeros(slots, np.int32),
-        whole=np.zeros((c, WHOLE), np.int64),
+        table=np.zeros((slots, 2), np.int32),
+        whole=np.zeros((c, WHOLE), np.int32),
         real=np.zeros((c, REAL), np.float32),
         held=np.zeros((3, c), bool),
         packed=np.zeros(c, np.uint64),
@@ -155,7 +149,7 @@ def _sizes(found: Found, stores: Stores) -> tuple[int, int]:
     candidates = found.items.shape[1] + found.alike.shape[1] * stores.m2
     candidates += found.clicked.shape[1] * stores.near.shape[1]
     noted = sum(int(np.diff(indptr).max(initial=0)) for indptr in (found.start, found.first))
-    return max(candidates, 1), 1 << (2 * (candidates + noted) + 2).bit_length()
+    return max(candidates, 1), 1 << (3 * (candidates + noted) // 2 + 2).bit_length()
 
 
 def _rule(config: FusionConfig, learned: LearnedFusion | None, cosine: bool) -> Rule:

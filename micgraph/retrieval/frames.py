@@ -72,21 +72,21 @@ def known(ids: IdMap, given: Any, argument: str, remedy: str) -> np.ndarray[Any,
     return index
 
 
-def histories_of(given: Any, items: IdMap) -> tuple[Ragged, int]:
-    """Histories of external ids, oldest first, as internal numbers (-1 unknown), and how many are unknown.
+def histories_of(given: Any, items: IdMap, argument: str = "histories") -> tuple[Ragged, int]:
+    """Lists of external ids, of histories the oldest first, as internal numbers (-1 unknown), and how many are unknown.
 
     Raises:
         InputError: not a list of lists, or there are none.
     """
-    remedy = "pass one list of item ids a person, such as histories=[['i7', 'i9']]"
-    rows = _plain(given) if not isinstance(given, str | bytes) else given
+    remedy = f"pass one list of item ids a person, such as {argument}=[['i7', 'i9']]"
+    rows = plain(given) if not isinstance(given, str | bytes) else given
     if not isinstance(rows, Iterable) or isinstance(rows, str | bytes | dict):
-        raise InputError("histories", "a list of lists of item ids", type(given).__name__, remedy)
+        raise InputError(argument, "a list of lists of item ids", type(given).__name__, remedy)
     rows = [row if isinstance(row, str | bytes) or not isinstance(row, Iterable) else list(row) for row in rows]
     wrong = [type(row).__name__ for row in rows if not isinstance(row, list)]
     if wrong or not rows:
         got = f"a list of {wrong[0]}" if wrong else "an empty list"
-        raise InputError("histories", "a list of lists of item ids", got, remedy)
+        raise InputError(argument, "a list of lists of item ids", got, remedy)
     flat = [item for row in rows for item in row]
     index = torch.from_numpy(items.index(flat)) if flat else torch.zeros(0, dtype=torch.int64)
     indptr = torch.tensor([0] + [len(row) for row in rows]).cumsum(0)
@@ -162,7 +162,8 @@ def _text(ids: IdMap, index: np.ndarray[Any, Any], prefix: str) -> np.ndarray[An
     return np.array(names, dtype=object)[place] if names else np.zeros(0, dtype=object)
 
 
-def _plain(given: Any) -> Any:
+def plain(given: Any) -> Any:
+    """A series or array as a list."""
     for method in ("to_pylist", "to_list", "tolist"):
         if hasattr(given, method):
             return getattr(given, method)()

@@ -26,6 +26,7 @@ from micgraph.retrieval.channels import CHANNELS, Allowed, ChannelName, Queries,
 from micgraph.retrieval.contracts import HeldOut, TrainedRun
 from micgraph.retrieval.fusion import FusionConfig
 from micgraph.retrieval.learned import LearnedFusion
+from micgraph.retrieval.limits import joined, limits
 from micgraph.retrieval.retriever import Retriever
 from micgraph.schema import ITEM_ID, USER_ID, InputError
 
@@ -94,6 +95,7 @@ class Recommender:
         channels: str | Iterable[str] = "all",
         filter_seen: bool = True,
         candidates: Any = None,
+        exclude: Any = None,
     ) -> Any:
         """The ``k`` best items of each user, with the reason for each.
 
@@ -105,7 +107,8 @@ class Recommender:
             fields: features of these people, one row each (a table, or encoded fields), instead of the graph's.
             channels: ``"all"`` that the fusion's config names, or one or some of "u2i", "u2u", "i2i".
             filter_seen: leave out every item of the whole history.
-            candidates: the only items that may be recommended.
+            candidates: the only items that may be recommended: ids for everybody, or one list of ids a user.
+            exclude: items that must not be recommended, in either form.
 
         Returns:
             A frame of the kind of ``users`` or ``histories`` (for lists: pandas where installed, else Arrow), ``k``
@@ -115,15 +118,16 @@ class Recommender:
         Raises:
             UnknownIdError: a user that the graph does not know.
             InputError: both or neither of users and histories, a k that cannot be had, no candidates, an unknown
-                channel, features of another number of people.
+                channel, features or lists of another number of people.
         """
         names = _channels(channels, self.retriever.config.channels)
-        allowed = self._allowed(candidates)
-        self._check_k(k, len(self.items) if allowed is None else len(allowed.subset.ids))
         ids, number, seen = self._people(users, histories)
+        may = limits(self.retriever, self.items, candidates, exclude, len(number))
+        self._check_k(k, may.available)
         encoded = frames.fields_of(fields, self.graph, self.users, len(number))
-        batches = self.retriever.encode(seen, number, encoded, seen if filter_seen else None)
-        columns = self._answer(batches, ids, k, names, allowed)
+        left_out = joined(seen if filter_seen else None, may.exclude)
+        batches = self.retriever.encode(seen, number, encoded, left_out, may.only)
+        columns = self._answer(batches, ids, k, names, may.allowed)
         return frames.frame(columns, frames.frame_kind(users if users is not None else histories))
 
     def similar_items(self, items: Any, k: int = 10) -> Any:
@@ -239,19 +243,6 @@ class Recommender:
         clicks = self.retriever.clicks
         start, length = clicks.indptr[number.to(clicks.device)], clicks.degree(number.to(clicks.device))
         return self.users.ids(number.numpy()), number, _rows(clicks, start, length)
-
-    def _allowed(self, candidates: Any) -> Allowed | None:
-        if candidates is None:
-            return None
-        given = frames.as_list(candidates)
-        index = self.items.index(given) if len(given) else np.zeros(0, np.int64)
-        unknown = int((index < 0).sum())
-        if unknown == len(index):
-            got = f"{unknown} unknown ids" if unknown else "an empty list"
-            raise InputError("candidates", "at least one item of the graph", got, "pass None to allow every item")
-        if unknown:
-            _LOG.warning("candidates: %d of %d items are unknown to the graph", unknown, len(index))
-        return self.retriever.allow(torch.from_numpy(index[index >= 0]))
 
     @staticmethod
     def _check_k(k: int, available: int) -> None:

@@ -34,6 +34,7 @@ from micgraph.retrieval.channels import (
 from micgraph.retrieval.fusion import Fused, FusionConfig, fuse, pool_scores
 from micgraph.retrieval.learned import FEATURES, LearnedFusion, features
 from micgraph.retrieval.linear import following
+from micgraph.retrieval.own_lists import in_order
 from micgraph.retrieval.pool import Pool, cut, merge
 from micgraph.schema import CLICKS
 
@@ -183,7 +184,12 @@ class Retriever:
         return Allowed.of(self.index, ids.to(self.device))
 
     def encode(
-        self, histories: Ragged, users: Tensor, fields: Fields | None = None, exclude: Ragged | None = None
+        self,
+        histories: Ragged,
+        users: Tensor,
+        fields: Fields | None = None,
+        exclude: Ragged | None = None,
+        only: Ragged | None = None,
     ) -> Iterator[Queries]:
         """Encode users batch by batch.
 
@@ -192,9 +198,10 @@ class Retriever:
             users: int64 [B], -1 for somebody unknown.
             fields: user features to read instead of the graph's, B nodes.
             exclude: items that each user must not get.
+            only: the only items that each user may get, ascending, each once; all by default.
         """
         histories, users = histories.to(self.device), users.to(self.device)
-        exclude = None if exclude is None else exclude.to(self.device)
+        exclude, only = (None if lists is None else lists.to(self.device) for lists in (exclude, only))
         for start in range(0, len(users), BATCH):
             stop = min(start + BATCH, len(users))
             rows = histories.rows(start, stop)
@@ -202,10 +209,10 @@ class Retriever:
             own_fields = None if fields is None else {n: f.to(self.device) for n, f in take(fields, at).items()}
             history, mask, gap = latest(rows, self.model.history)
             search, own = self.model.encode_queries(history, mask, users[start:stop], own_fields, gap)
-            left_out = None if exclude is None else exclude.rows(start, stop)
+            limits = [None if lists is None else lists.rows(start, stop) for lists in (exclude, only)]
             known = (users[start:stop] >= 0) | (mask & (history >= 0)).any(1) if fields is None else None
             clicked = latest(rows, self.config.m)[:2]
-            yield Queries(*clicked, users[start:stop], search, own, left_out, known)
+            yield Queries(*clicked, users[start:stop], search, own, limits[0], known, limits[1])
 
     @cached_property
     def blender(self) -> Blender | None:
@@ -251,11 +258,16 @@ class Retriever:
         """
         channels = self.config.channels if channels is None else channels
         fused = self.fused(queries, k, channels, allowed)
-        popular = self.popular if allowed is None else self.popular[allowed.mask[self.popular]]
-        items = fill(fused.items, popular, queries.exclude)
+        items = fill(fused.items, self._popular(queries, allowed), queries.exclude)
         asked = [CHANNELS.index(name) for name in channels]
         silent = (fused.found[:, asked] == 0).any(1)
         return Lists(fused, items, silent | (fused.items < 0).any(1))
+
+    def _popular(self, queries: Queries, allowed: Allowed | None) -> Tensor:
+        """What may fill up lists, the most clicked first: int64 [C], or [B, C] with -1 behind where users differ."""
+        if queries.only is not None:
+            return in_order(queries.only, self.popular)
+        return self.popular if allowed is None else self.popular[allowed.mask[self.popular]]
 
     def fit(self, histories: Ragged, users: Tensor, targets: Ragged, filter_seen: bool = True) -> LearnedFusion:
         """Fit the learned fusion on users whose next clicks are known, and use it from now on.
@@ -295,7 +307,7 @@ def fill(items: Tensor, popular: Tensor, exclude: Ragged | None) -> Tensor:
     """Put popular items where ``items`` int64 [B, k] has -1, each item once and nothing excluded.
 
     Args:
-        popular: int64 [C], what may be used, the best first.
+        popular: int64 [C] or [B, C], what may be used, the best first; -1 stands for nothing.
 
     Returns:
         int64 [B, k]; -1 only where ``popular`` is used up.
@@ -304,7 +316,7 @@ def fill(items: Tensor, popular: Tensor, exclude: Ragged | None) -> Tensor:
     if not bool((items < 0).any()):
         return items
     longest = 0 if exclude is None else exclude.longest()
-    spare = popular[: 2 * k + longest].expand(len(items), -1)  # at most k + longest of them cannot be used
+    spare = popular[..., : 2 * k + longest].expand(len(items), -1)  # at most k + longest of them cannot be used
     taken = Ragged(torch.arange(len(items) + 1, device=items.device) * k, items.reshape(-1)).contains(spare)
     if exclude is not None:
         taken |= exclude.contains(spare)
