@@ -10,6 +10,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from micgraph.evaluation import ChannelReport, channel_report
     from micgraph.graph.appending import append
     from micgraph.graph.build_config import BuildConfig
     from micgraph.graph.builder import build
@@ -36,14 +37,16 @@ if TYPE_CHECKING:
     )
     from micgraph.stores.lmdb_store import LmdbStore
     from micgraph.stores.redis_store import RedisStore
-    from micgraph.tuning import Tuned, tune
+    from micgraph.tuning import FusionChoice, Tuned, tune, tune_fusion
 
 __version__ = "0.1.0"
 
 __all__ = [
     "ArtifactError",
     "BuildConfig",
+    "ChannelReport",
     "ConfigError",
+    "FusionChoice",
     "Holdout",
     "InputError",
     "LeakageError",
@@ -64,6 +67,7 @@ __all__ = [
     "ab_test",
     "append",
     "build",
+    "channel_report",
     "evaluate",
     "inspect",
     "load_run",
@@ -71,10 +75,12 @@ __all__ = [
     "split",
     "train",
     "tune",
+    "tune_fusion",
     "tune_index",
 ]
 
 _HOMES = {
+    "evaluation": ("ChannelReport", "channel_report"),
     "graph.appending": ("append",),
     "graph.build_config": ("BuildConfig",),
     "graph.builder": ("build",),
@@ -89,7 +95,7 @@ _HOMES = {
     "run": ("Run", "load_run"),
     "stores.lmdb_store": ("LmdbStore",),
     "stores.redis_store": ("RedisStore",),
-    "tuning": ("Tuned", "tune"),
+    "tuning": ("FusionChoice", "Tuned", "tune", "tune_fusion"),
 }
 _HOME = {name: module for module, names in _HOMES.items() for name in names}
 

@@ -90,7 +90,7 @@ class Result:
         rows = [[m, *("-" if v is None else f"{v:.4f}" for v in row)] for m, row in present.items()]
         settings = ", ".join(f"{key}={value}" for key, value in self.settings.items())
         counts = [f"{value:,} {key}" for key, value in self.counts.items() if value]
-        return "\n".join([f"{self.name} ({settings})", _grid([["", *(f"@{k}" for k in self.ks)], *rows]), *counts])
+        return "\n".join([f"{self.name} ({settings})", grid([["", *(f"@{k}" for k in self.ks)], *rows]), *counts])
 
 
 def table(results: Sequence[Result], columns: Sequence[str] | None = None) -> str:
@@ -109,7 +109,7 @@ def table(results: Sequence[Result], columns: Sequence[str] | None = None) -> st
     for result in results:
         seeds.setdefault(result.name, []).append(result)
     rows = [[name, *(_mean_std([r[c] for r in group]) for c in columns)] for name, group in seeds.items()]
-    return _grid([["", *columns], *rows])
+    return grid([["", *columns], *rows])
 
 
 def _mean_std(values: Sequence[float]) -> str:
@@ -117,7 +117,8 @@ def _mean_std(values: Sequence[float]) -> str:
     return mean if len(values) == 1 else f"{mean} ± {np.std(values, ddof=1):.4f}"
 
 
-def _grid(rows: Sequence[Sequence[str]]) -> str:
+def grid(rows: Sequence[Sequence[str]]) -> str:
+    """Rows of text as columns: the first to the left, the others to the right."""
     width = [max(map(len, column)) for column in zip(*rows, strict=True)]
     lines = ["  ".join([row[0].ljust(width[0]), *map(str.rjust, row[1:], width[1:])]).rstrip() for row in rows]
     return "\n".join(lines)

@@ -16,7 +16,6 @@ from micgraph.retrieval.pool import Pool, Trigger, cut, places
 from micgraph.retrieval.selection import select, take_turns
 from micgraph.schema import ConfigError, check_range
 
-
 BY_PLACE = ("rrf", "quotas")
 """Fusions that read the places in the channels' lists; Eq. 4 has no part in them."""
 
@@ -27,8 +26,8 @@ class FusionConfig:
 
     Attributes:
         channels: which of ``u2i``, ``u2u`` and ``i2i`` give candidates where a call does not say it.
-        fusion: ``"mic"``, Eq. 5; ``"learned"``, a logistic model fitted on validation data; ``"rrf"``, reciprocal ranks;
-            or ``"quotas"``, the best of each channel in turn.
+        fusion: ``"mic"``, Eq. 5; ``"learned"``, a logistic model fitted on validation data; ``"rrf"``, reciprocal
+            ranks; or ``"quotas"``, the best of each channel in turn.
         learn_from: what the logistic model reads, some of :data:`micgraph.retrieval.learned.FEATURES`; None is all.
         basic: Score_Basic of Eq. 5: the ``"cosine"`` of user and item, or the ``"score"`` that U2I ranks by.
         count_scale: s of Eq. 3 is the count as printed (``"linear"``), or its logarithm (``"log"``: each item gets
@@ -128,8 +127,8 @@ class Fused:
         trigger: [B, k] each, see :class:`Trigger`.
         base: float32 [B, k], what ``score`` begins with: Score_Basic, the log-odds, the sum of reciprocal ranks.
         share: float32 [B, k], Eq. 3; 0 where the fusion does not use it.
-        place: int64 [B, 3, k], the item's place in each channel's list from 0; -1 where it is not in it, and for U2U and
-            I2I also where the fusion does not use it.
+        place: int64 [B, 3, k], the item's place in each channel's list from 0; -1 where it is not in it, and for U2U
+            and I2I also where the fusion does not use it.
         found: int64 [B, 3], how many occurrences each channel gave.
     """
 

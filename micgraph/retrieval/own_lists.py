@@ -1,4 +1,4 @@
-"""Lists of items of which each user has its own: searched exactly, and laid out in a given order."""
+"""Lists of items of which each user has its own: searched, laid out in a given order, filled up."""
 
 from __future__ import annotations
 
@@ -47,6 +47,27 @@ def in_order(lists: Ragged, order: Tensor) -> Tensor:
     place[order] = torch.arange(len(order), device=order.device)
     key = torch.sort(lists.owner() * len(order) + place[lists.items]).values
     return padded(lists, order[key % len(order)], -1)
+
+
+def fill(items: Tensor, popular: Tensor, exclude: Ragged | None) -> Tensor:
+    """Put popular items where ``items`` int64 [B, k] has -1, each item once and nothing excluded.
+
+    Args:
+        popular: int64 [C] or [B, C], what may be used, the best first; -1 stands for nothing.
+
+    Returns:
+        int64 [B, k]; -1 only where ``popular`` is used up.
+    """
+    k = items.shape[1]
+    if not bool((items < 0).any()):
+        return items
+    longest = 0 if exclude is None else exclude.longest()
+    spare = popular[..., : 2 * k + longest].expand(len(items), -1)  # at most k + longest of them cannot be used
+    taken = Ragged(torch.arange(len(items) + 1, device=items.device) * k, items.reshape(-1)).contains(spare)
+    if exclude is not None:
+        taken |= exclude.contains(spare)
+    row = torch.cat([items, torch.where(taken, -1, spare)], dim=1)
+    return row.gather(1, torch.sort((row < 0).byte(), dim=1, stable=True).indices[:, :k])
 
 
 def _scores(queries: Tensor, index: VectorIndex, lists: Ragged) -> Tensor:

@@ -61,17 +61,23 @@ class FusedRanker:
         recommender: the model with its stores.
         channels: the channels to read; those of the fusion's config by default.
         name: what tables call it.
+        fill: whether popular items fill up what the channels leave open.
     """
 
     def __init__(
-        self, recommender: Recommender, channels: Collection[ChannelName] | None = None, name: str = "fused"
+        self,
+        recommender: Recommender,
+        channels: Collection[ChannelName] | None = None,
+        name: str = "fused",
+        fill: bool = True,
     ) -> None:
-        self.retriever, self.channels, self.name = recommender.retriever, channels, name
+        self.retriever, self.channels, self.name, self.fill = recommender.retriever, channels, name, fill
 
     def rank(self, histories: Ragged, users: Tensor, k: int, exclude: Ragged | None = None) -> Tensor:
         """See :meth:`U2IRanker.rank`."""
         queries = self.retriever.encode(histories, users, exclude=exclude)
-        return _stack([self.retriever.lists(q, k, self.channels).items for q in queries], k)
+        found = (self.retriever.lists(q, k, self.channels) for q in queries)
+        return _stack([lists.items if self.fill else lists.fused.items for lists in found], k)
 
 
 def _stack(parts: list[Tensor], k: int) -> Tensor:

@@ -16,17 +16,16 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from micgraph import artifact
-from micgraph.config import parse
 from micgraph.graph.recgraph import RecGraph
-from micgraph.graph.relation import Relation, spans
 from micgraph.ids import IdMap
 from micgraph.knn import Ragged, topk
 from micgraph.retrieval import frames
-from micgraph.retrieval.channels import CHANNELS, Allowed, ChannelName, Queries, RetrievalModel
+from micgraph.retrieval.asking import Asked, asked_of, check_k, fusion_of, graph_ids
+from micgraph.retrieval.channels import RetrievalModel
 from micgraph.retrieval.contracts import HeldOut, TrainedRun
+from micgraph.retrieval.explaining import Row, in_words
 from micgraph.retrieval.fusion import FusionConfig
 from micgraph.retrieval.learned import LearnedFusion
-from micgraph.retrieval.limits import joined, limits
 from micgraph.retrieval.retriever import Retriever
 from micgraph.schema import ITEM_ID, USER_ID, InputError
 
@@ -69,18 +68,11 @@ class Recommender:
     def __init__(self, run: TrainedRun, fusion: FusionConfig | Mapping[str, Any] | None = None) -> None:
         if not hasattr(run, "model"):
             raise InputError("run", "a trained run", f"a {type(run).__name__}", TRAIN_FIRST)
-        config = run.fusion if fusion is None else fusion
-        if isinstance(config, Mapping):
-            config = parse(FusionConfig, {**asdict(run.fusion), **config}, "fusion")
-        self._open(run.graph, Retriever(run.model, run.graph, config, run.learned))
+        self._open(run.graph, Retriever(run.model, run.graph, fusion_of(run.fusion, fusion), run.learned))
 
     def _open(self, graph: RecGraph, retriever: Retriever) -> None:
-        if graph.users is None or graph.items is None:
-            remedy = "load it where pyarrow is installed"
-            raise InputError("run", "a graph with external ids", "a graph without them", remedy)
         self.graph, self.retriever = graph, retriever
-        self.users: IdMap = graph.users
-        self.items: IdMap = graph.items
+        self.users, self.items = graph_ids(graph)
 
     def __repr__(self) -> str:
         config = self.retriever.config
@@ -120,15 +112,48 @@ class Recommender:
             InputError: both or neither of users and histories, a k that cannot be had, no candidates, an unknown
                 channel, features or lists of another number of people.
         """
-        names = _channels(channels, self.retriever.config.channels)
-        ids, number, seen = self._people(users, histories)
-        may = limits(self.retriever, self.items, candidates, exclude, len(number))
-        self._check_k(k, may.available)
-        encoded = frames.fields_of(fields, self.graph, self.users, len(number))
-        left_out = joined(seen if filter_seen else None, may.exclude)
-        batches = self.retriever.encode(seen, number, encoded, left_out, may.only)
-        columns = self._answer(batches, ids, k, names, may.allowed)
-        return frames.frame(columns, frames.frame_kind(users if users is not None else histories))
+        asked = asked_of(self.retriever, users, k, histories, fields, channels, filter_seen, candidates, exclude)
+        return frames.frame(self._answer(asked, k), frames.frame_kind(users if users is not None else histories))
+
+    def explain(self, user: Any, item: Any, k: int = 20, **asked: Any) -> str:
+        """Why an item is at its place in a user's list, in words: what each channel says of it, and the sum that its
+        score is.
+
+        Args:
+            user: the id of a user of the graph; None with ``histories=[[...]]`` of one person.
+            item: the id of an item of the list.
+            k: the length of the list: a longer one may ask U2I for more.
+            asked: what else :meth:`recommend` was called with.
+
+        Raises:
+            UnknownIdError: a user or an item that the graph does not know.
+            InputError: the item is not in the list; several users; else see :meth:`recommend`.
+        """
+        number = int(frames.known(self.items, [item], "item", "ask for an item of the list")[0])
+        found = asked_of(self.retriever, None if user is None else [user], k, **asked)
+        queries = next(found.batches)
+        if len(queries) != 1:
+            raise InputError("histories", "one person", f"{len(queries)} people", "explain them one by one")
+        lists = self.retriever.lists(queries, k, found.channels, found.allowed)
+        if number not in lists.items[0].tolist():
+            got, remedy = (
+                f"{item!r}, which is not among them",
+                "ask for an item that recommend gives, or for a larger k",
+            )
+            raise InputError("item", f"one of the {k} items of the list", got, remedy)
+        names = tuple(lambda at, ids=ids: str(ids.ids(np.array([at]))[0]) for ids in (self.users, self.items))
+        at = lists.items[0].tolist().index(number)
+        return in_words(Row(self.retriever, queries, lists, found.channels, found.allowed, at, names))
+
+    def with_fusion(self, fusion: FusionConfig | Mapping[str, Any]) -> Recommender:
+        """A recommender of the same stores with another fusion, given as in the constructor.
+
+        Raises:
+            ConfigError: an unknown setting or a value out of range.
+        """
+        rec = type(self).__new__(type(self))
+        rec._open(self.graph, self.retriever.with_config(fusion_of(self.retriever.config, fusion)))
+        return rec
 
     def similar_items(self, items: Any, k: int = 10) -> Any:
         """The ``k`` nearest items of each item, by the cosine of their own vectors.
@@ -210,50 +235,23 @@ class Recommender:
         rec._open(graph, Retriever(model, graph, fusion, learned, stored, folder / INDEXES))
         return rec
 
-    def _answer(
-        self, batches: Iterable[Queries], ids: pa.Array, k: int, names: tuple[ChannelName, ...], allowed: Allowed | None
-    ) -> dict[str, pa.Array]:
-        """The rows of all batches, whose users are called ``ids``."""
+    def _answer(self, asked: Asked, k: int) -> dict[str, pa.Array]:
+        """The rows of all users."""
         parts: list[dict[str, pa.Array]] = []
         start = 0
-        for queries in batches:
-            lists = self.retriever.lists(queries, k, names, allowed)
-            parts.append(frames.recommendations(lists, ids[start : start + len(queries)], self.users, self.items))
+        for queries in asked.batches:
+            lists = self.retriever.lists(queries, k, asked.channels, asked.allowed)
+            ids = asked.ids[start : start + len(queries)]
+            parts.append(frames.recommendations(lists, ids, self.users, self.items))
             start += len(queries)
-        if sum(len(part[ITEM_ID]) for part in parts) < k * len(ids):
+        if sum(len(part[ITEM_ID]) for part in parts) < k * len(asked.ids):
             _LOG.warning("some users have seen so much that fewer than k=%d items are left for them", k)
         return {name: pa.concat_arrays([part[name] for part in parts]) for name in parts[0]}
-
-    def _people(self, users: Any, histories: Any) -> tuple[pa.Array, Tensor, Ragged]:
-        """External ids, internal numbers and whole histories of those who are asked for."""
-        if (users is None) == (histories is None):
-            got = "neither" if users is None else "both"
-            remedy = "name users of the graph, or bring histories of anybody"
-            raise InputError("users, histories", "one of the two", got, remedy)
-        if histories is not None:
-            seen, unknown = frames.histories_of(histories, self.items)
-            if unknown:
-                known = self.items.describe()
-                _LOG.warning(
-                    "histories: %d of %d items are unknown to the graph, which has %s", unknown, len(seen.items), known
-                )
-            return pa.array(range(seen.n_rows), pa.int64()), torch.full((seen.n_rows,), -1), seen
-        remedy = "pass what the person clicked as histories=[[...]] instead"
-        number = torch.from_numpy(frames.known(self.users, users, "users", remedy))
-        clicks = self.retriever.clicks
-        start, length = clicks.indptr[number.to(clicks.device)], clicks.degree(number.to(clicks.device))
-        return self.users.ids(number.numpy()), number, _rows(clicks, start, length)
-
-    @staticmethod
-    def _check_k(k: int, available: int) -> None:
-        if isinstance(k, bool) or not isinstance(k, int | np.integer) or not 1 <= k <= available:
-            remedy = "ask for fewer items, or allow more"
-            raise InputError("k", f"a number from 1 to {available}, which is all that can be found", repr(k), remedy)
 
     def _similar(
         self, index: np.ndarray[Any, Any], vectors: Tensor, ids: IdMap, name: str, k: int, kind: frames.FrameKind
     ) -> Any:
-        self._check_k(k, len(ids) - 1)
+        check_k(k, len(ids) - 1)
         rows = torch.from_numpy(index).to(vectors.device)
         itself = Ragged(torch.arange(len(rows) + 1, device=rows.device), rows)
         score, near = topk(vectors[rows], vectors, k, "cosine", exclude=itself)
@@ -272,17 +270,3 @@ def load_towers(folder: Path, graph: RecGraph) -> RetrievalModel:
     from micgraph.sampling.context import surroundings
 
     return BoundModel.load(folder, graph.item_fields, graph.user_fields, surroundings(graph))
-
-
-def _channels(given: str | Iterable[str], every: tuple[ChannelName, ...]) -> tuple[ChannelName, ...]:
-    wanted = every if given == "all" else ((given,) if isinstance(given, str) else tuple(given))
-    if not wanted or not set(wanted) <= set(CHANNELS):
-        raise InputError("channels", "'all' or some of " + ", ".join(CHANNELS), repr(given), "name channels of these")
-    return tuple(name for name in CHANNELS if name in wanted)
-
-
-def _rows(clicks: Relation, start: Tensor, length: Tensor) -> Ragged:
-    indptr = torch.zeros(len(length) + 1, dtype=torch.int64, device=length.device)
-    torch.cumsum(length, 0, out=indptr[1:])
-    edge = spans(start, length)[1]
-    return Ragged(indptr, clicks.col[edge].long(), None if clicks.time is None else clicks.time[edge].long())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator
+from copy import copy
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -34,7 +35,7 @@ from micgraph.retrieval.channels import (
 from micgraph.retrieval.fusion import Fused, FusionConfig, fuse, pool_scores
 from micgraph.retrieval.learned import FEATURES, LearnedFusion, features
 from micgraph.retrieval.linear import following
-from micgraph.retrieval.own_lists import in_order
+from micgraph.retrieval.own_lists import fill, in_order
 from micgraph.retrieval.pool import Pool, cut, merge
 from micgraph.schema import CLICKS
 
@@ -97,6 +98,18 @@ class Retriever:
         popularity = graph.popularity().to(self.device)
         self.popular = torch.sort(popularity, descending=True, stable=True).indices
 
+    def with_config(self, config: FusionConfig) -> Retriever:
+        """The same stores with other settings; what these make otherwise is made anew when it is needed."""
+        other, had = copy(self), self.config
+        other.config = config
+        if any(getattr(config, name) != getattr(had, name) for name in ("neighbors", "m3", "follow_window", "decay")):
+            other.__dict__.pop("table", None)
+            other._stored = {name: x for name, x in self._stored.items() if name not in ("col", "score")}
+        if config.index != had.index:
+            for name in ("index", "users", "blender"):
+                other.__dict__.pop(name, None)
+        return other
+
     def tensors(self) -> dict[str, Tensor]:
         """Everything that is computed once: vectors of items and users, the neighbour table."""
         table = self.table
@@ -157,8 +170,7 @@ class Retriever:
                 return announced(self.clicks, size)
             return strongest(self.graph.relation(kind).to(self.device), size)
 
-        model = (ahead, decay) if kind == "follows" else ()
-        return self._once(("table", kind, size, *model), make)
+        return self._once(("table", kind, size, *((ahead, decay) if kind == "follows" else ())), make)
 
     def _once(self, name: tuple[Any, ...], make: Callable[[], T]) -> T:
         """What ``make`` gives, kept with the model for this graph (what was stored with a recommender is its own)."""
@@ -301,24 +313,3 @@ def latest(histories: Ragged, size: int) -> tuple[Tensor, Tensor, Tensor]:
     eid, mask = window(rel, rows, histories.indptr[1:], max(1, min(size, histories.longest())))
     items = rel.col[eid] if rel.n_edges else torch.full_like(eid, -1)
     return items, mask, torch.where(mask, gaps(histories.indptr, histories.time, rows, eid), -1)
-
-
-def fill(items: Tensor, popular: Tensor, exclude: Ragged | None) -> Tensor:
-    """Put popular items where ``items`` int64 [B, k] has -1, each item once and nothing excluded.
-
-    Args:
-        popular: int64 [C] or [B, C], what may be used, the best first; -1 stands for nothing.
-
-    Returns:
-        int64 [B, k]; -1 only where ``popular`` is used up.
-    """
-    k = items.shape[1]
-    if not bool((items < 0).any()):
-        return items
-    longest = 0 if exclude is None else exclude.longest()
-    spare = popular[..., : 2 * k + longest].expand(len(items), -1)  # at most k + longest of them cannot be used
-    taken = Ragged(torch.arange(len(items) + 1, device=items.device) * k, items.reshape(-1)).contains(spare)
-    if exclude is not None:
-        taken |= exclude.contains(spare)
-    row = torch.cat([items, torch.where(taken, -1, spare)], dim=1)
-    return row.gather(1, torch.sort((row < 0).byte(), dim=1, stable=True).indices[:, :k])

@@ -91,7 +91,8 @@ def take_turns(place: Tensor, quotas: Sequence[float], k: int) -> tuple[Tensor, 
         k: length of the list.
 
     Returns:
-        The candidates int64 [B, k], best first, -1 where there are no more; and 1 / place in the list [B, k], -inf there.
+        The candidates int64 [B, k], best first, -1 where there are no more; and 1 / place in the list [B, k], -inf
+        there.
     """
     batch, _, size = place.shape
     used_up = size + 1

@@ -72,9 +72,7 @@ def test_many_refused_items_are_left_out_by_the_search_itself(world, monkeypatch
     rec = Recommender(world(2))
     asked = rec.recommend(["u01", "u02"], k=6, exclude=names(range(0, 25, 2)))
     assert len(asked) == 12 and set(asked["item_id"]) <= set(names(range(1, 25, 2)))
-    pd.testing.assert_frame_equal(
-        asked, rec.recommend(["u01", "u02"], k=6, candidates=names(range(1, 25, 2)))
-    )
+    pd.testing.assert_frame_equal(asked, rec.recommend(["u01", "u02"], k=6, candidates=names(range(1, 25, 2))))
 
 
 def test_the_history_and_the_refused_items_are_left_out_together(world):

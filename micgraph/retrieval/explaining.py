@@ -1,0 +1,142 @@
+"""Why an item is at its place in a list: one row of recommendations in words, with the numbers that make its score."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from micgraph.retrieval.channels import CHANNELS, Allowed, ChannelName, Queries
+from micgraph.retrieval.fusion import Fused, FusionConfig, fitted, turns
+from micgraph.retrieval.learned import FEATURES, features
+from micgraph.retrieval.pool import Pool
+from micgraph.retrieval.retriever import Lists, Retriever
+
+LABELS: dict[ChannelName, str] = {"u2i": "U2I", "u2u": "U2U", "i2i": "I2I"}
+
+
+@dataclass(frozen=True)
+class Row:
+    """One row of one user's list.
+
+    Attributes:
+        retriever: what made the list.
+        queries: the user, B = 1.
+        lists: his list.
+        channels: those that were asked.
+        allowed: which items could be found; None where all.
+        at: the row, from 0.
+        names: of users and items: two functions from internal numbers to text.
+    """
+
+    retriever: Retriever
+    queries: Queries
+    lists: Lists
+    channels: Collection[ChannelName]
+    allowed: Allowed | None
+    at: int
+    names: tuple[Any, Any]
+
+    @property
+    def config(self) -> FusionConfig:
+        """The fusion that made the list."""
+        return self.retriever.config
+
+    @property
+    def item(self) -> int:
+        """The internal number of the row's item."""
+        return int(self.lists.items[0, self.at])
+
+
+def in_words(row: Row) -> str:
+    """The row in words, a line for each channel and one for the score."""
+    name, k = row.names[1](row.item), row.lists.items.shape[1]
+    head = f"{name} is at place {row.at + 1} of {k}"
+    fused = row.lists.fused
+    if int(fused.items[0, row.at]) < 0:
+        found, clicks = int((fused.items >= 0).sum()), int((row.retriever.clicks.col == row.item).sum())
+        return f"{head}: a popular item ({clicks:,} clicks), for the channels gave {found:,} items."
+    lines = [f"{head}, score {_at(fused.score, row):.6f}."]
+    ways = row.retriever.ways(row.channels, k)
+    for channel in CHANNELS:
+        if channel in ways:
+            found = ways[channel].find(row.queries, row.allowed)
+            here = (found.items[0] == row.item) & found.mask[0]
+            lines.append(f"{LABELS[channel]}: {_channel(row, channel, found.weight[0, here], found.trigger[0, here])}.")
+    return "\n".join([*lines, _score(row)])
+
+
+def _channel(row: Row, channel: ChannelName, weight: Tensor, trigger: Tensor) -> str:
+    """What a channel says of the item: similarities float [n] of what brought it, and users or items int64 [n]."""
+    fused, number = row.lists.fused, CHANNELS.index(channel)
+    if channel == "u2i":
+        place = int(fused.place[0, 0, row.at])
+        score = f"score {_at(fused.basic, row):.6f}"
+        return f"at place {place + 1} of its list, {score}" if place >= 0 else f"not in its list, {score}"
+    if not len(weight):
+        return "does not bring it"
+    best = row.names[number - 1](int(trigger[weight.argmax()]))
+    some = len(torch.unique(trigger))
+    if channel == "u2u":
+        by = f"{some} similar user{'s' * (some > 1)} clicked it {_times(len(weight))}, the most similar {best}"
+    else:
+        by = f"neighbour of {some} of the latest clicks, {_times(len(weight))}, most of {best}"
+    text = f"{by} ({float(weight.max()):.6f}); similarities add up to {float(weight.sum()):.6f}"
+    if not bool(fused.held[0, number, row.at]):
+        text += f"; not among the {row.config.k2 if channel == 'u2u' else row.config.k3} items that it keeps"
+    return text
+
+
+def _score(row: Row) -> str:
+    """The sum that the score is."""
+    fused, config = row.lists.fused, row.config
+    base, score = _at(fused.base, row), _at(fused.score, row)
+    if config.fusion == "quotas":
+        quotas = ", ".join(f"{LABELS[name]} {x:g}" for name, x in zip(CHANNELS, turns(config.quotas), strict=True))
+        return f"Quotas: the best of each channel in turn ({quotas}); score 1 / {row.at + 1} = {score:.6f}."
+    if config.fusion == "rrf":
+        c, places = config.rrf_constant, fused.place[0, :, row.at].tolist()
+        terms = [f"1 / ({c:g} + {p + 1}) of {LABELS[n]}" for n, p in zip(CHANNELS, places, strict=True) if p >= 0]
+        return f"Reciprocal ranks: {' + '.join(terms)} = {score:.6f}."
+    other = _others(row)
+    share = other / max(row.at, 1)
+    last = f"{config.lambda_div:g} * {share:.6f} ({other} of {row.at} items before it of another category)"
+    if config.fusion == "learned":
+        return f"Log-odds: {_odds(row)} = {base:.6f}.\nScore: {base:.6f} + {last} = {score:.6f}."
+    count = int(fused.count[0, :, row.at].sum())
+    middle = f"{config.lambda_mic:g} * {_at(fused.share, row):.6f} (found {_times(count)}, Eq. 3)"
+    which = "cosine" if config.basic == "cosine" else "U2I's score"
+    return f"Eq. 5: {base:.6f} ({which}) + {middle} + {last} = {score:.6f}."
+
+
+def _odds(row: Row) -> str:
+    """The learned log-odds, a term for each feature."""
+    model, fused = fitted(row.retriever.learned), row.lists.fused
+    x = features(_alone(fused, row.at), fused.held[:, :, row.at, None], fused.basic[:, row.at, None])[0, 0].tolist()
+    rows = zip(model.names, model.mean, model.scale, model.weight, strict=True)
+    return " + ".join(f"{(x[FEATURES.index(name)] - mean) / scale * w:.6f} ({name})" for name, mean, scale, w in rows)
+
+
+def _alone(fused: Fused, at: int) -> Pool:
+    """A pool of one candidate."""
+    one = slice(at, at + 1)
+    trigger = type(fused.trigger)(*(x[:, one] for x in fused.trigger))
+    items, rank = fused.items[:, one], fused.place[:, 0, one]
+    return Pool(items, items >= 0, fused.count[:, :, one], fused.weight[:, :, one], rank, trigger)
+
+
+def _others(row: Row) -> int:
+    """How many items before this one are of another category."""
+    category = row.retriever.category[row.lists.items[0, : row.at + 1]]
+    return int((category[:-1] != category[-1]).sum())
+
+
+def _times(n: int) -> str:
+    return "once" if n == 1 else f"{n} times"
+
+
+def _at(values: Tensor, row: Row) -> float:
+    return float(values[0, row.at])
