@@ -23,7 +23,7 @@ USERS, ITEMS = 20, 44
 
 
 class Planted:
-    """U2I finds the item 20 + u of user u first; users 2j and 2j + 1 are similar, and so are the items 2j and 2j + 1."""
+    """U2I finds item 20 + u of user u first; the users 2j and 2j + 1 are similar, and so are such items."""
 
     device, metric, history = torch.device("cpu"), "ip", 3
 

@@ -126,7 +126,7 @@ def cut(pool: Pool, cosine: Tensor, k2: int | None, k3: int | None) -> Tensor:
 
 
 def places(pool: Pool, cosine: Tensor, held: Tensor, every: bool) -> Tensor:
-    """Where each item stands in each channel's list, from 0: U2I's is by its score, the others are in :func:`cut`'s order.
+    """Where each item stands in each channel's list, from 0: U2I's by score, the others in the order of :func:`cut`.
 
     Args:
         cosine: float [B, P].

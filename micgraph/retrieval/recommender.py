@@ -24,6 +24,7 @@ from micgraph.retrieval.asking import Asked, asked_of, check_k, fusion_of, graph
 from micgraph.retrieval.channels import RetrievalModel
 from micgraph.retrieval.contracts import HeldOut, TrainedRun
 from micgraph.retrieval.explaining import Row, in_words
+from micgraph.retrieval.fitting import fit_on
 from micgraph.retrieval.fusion import FusionConfig
 from micgraph.retrieval.learned import LearnedFusion
 from micgraph.retrieval.retriever import Retriever
@@ -192,7 +193,7 @@ class Recommender:
         Raises:
             InputError: the channels found none of the clicks, or nothing else.
         """
-        return self.retriever.fit(data.histories, data.users, data.clicks, filter_seen)
+        return fit_on(self.retriever, data, filter_seen)
 
     def save(self, path: str | Path) -> None:
         """Write everything that recommending needs to the directory ``path``: vectors, tables, graph and model."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator
 from copy import copy
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any, TypeVar, cast
@@ -32,11 +32,11 @@ from micgraph.retrieval.channels import (
     RetrievalModel,
     strongest,
 )
-from micgraph.retrieval.fusion import Fused, FusionConfig, fuse, pool_scores
-from micgraph.retrieval.learned import FEATURES, LearnedFusion, features
+from micgraph.retrieval.fusion import Fused, FusionConfig, fuse
+from micgraph.retrieval.learned import LearnedFusion
 from micgraph.retrieval.linear import following
 from micgraph.retrieval.own_lists import fill, in_order
-from micgraph.retrieval.pool import Pool, cut, merge
+from micgraph.retrieval.pool import Pool, merge
 from micgraph.schema import CLICKS
 
 T = TypeVar("T")
@@ -280,29 +280,6 @@ class Retriever:
         if queries.only is not None:
             return in_order(queries.only, self.popular)
         return self.popular if allowed is None else self.popular[allowed.mask[self.popular]]
-
-    def fit(self, histories: Ragged, users: Tensor, targets: Ragged, filter_seen: bool = True) -> LearnedFusion:
-        """Fit the learned fusion on users whose next clicks are known, and use it from now on.
-
-        Args:
-            histories: what could be read of each user.
-            users: int64 [B].
-            targets: what the user went on to click.
-        """
-        rows, labels, owners, start = [], [], [], 0
-        for queries in self.encode(histories, users, exclude=histories if filter_seen else None):
-            pool = self.pool(queries, self.config.channels, None, self.config.k1)
-            basic, cosine = pool_scores(pool, queries.search, self.index)
-            held = cut(pool, cosine, self.config.k2, self.config.k3)
-            hits = targets.rows(start, start + len(queries)).to(self.device)
-            rows.append(features(pool, held, basic)[held.any(1)])
-            labels.append(hits.contains(pool.items)[held.any(1)])
-            owners.append(held.any(1).nonzero()[:, 0] + start)
-            start += len(queries)
-        names = self.config.learn_from or FEATURES
-        self.learned = LearnedFusion.fit(torch.cat(rows), torch.cat(labels), torch.cat(owners), names)
-        self.config = replace(self.config, fusion="learned")
-        return self.learned
 
 
 def latest(histories: Ragged, size: int) -> tuple[Tensor, Tensor, Tensor]:
