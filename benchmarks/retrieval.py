@@ -33,6 +33,7 @@ from micgraph.ids import IdMap
 from micgraph.knn import IndexKind, NeighborTable, Ragged, VectorIndex
 from micgraph.retrieval.fusion import FusionConfig
 from micgraph.retrieval.recommender import Recommender
+from micgraph.retrieval.retriever import Retriever
 
 DIM, CLUSTERS, DEVIATION = 64, 2_000, 0.06
 """The deviation is of each coordinate around its cluster's centre, before vectors are brought to length 1."""
@@ -138,32 +139,34 @@ def single(rec: Recommender, requests: int) -> float:
 
 def _stages(rec: Recommender, users: np.ndarray[Any, Any]) -> None:
     """The median milliseconds of the parts of a request, measured apart."""
-    retriever, parts = rec.retriever, {}
-    for user in torch.from_numpy(users):
-        histories = retriever.clicks.indptr[user : user + 2]
-        begun = time.perf_counter()
-        items = retriever.clicks.col[int(histories[0]) : int(histories[1])].long()
-        seen = Ragged(histories - histories[0], items)
-        queries = next(retriever.encode(seen, user[None], exclude=seen))
-        done = {"user tower": time.perf_counter() - begun}
-        ways = retriever.ways(retriever.config.channels, K)
-        done["U2I search"] = seconds(lambda: ways["u2i"].near(queries))
-        done["U2U search"] = seconds(lambda: ways["u2u"].alike(queries))
-        done["all but the tower"] = seconds(lambda: retriever.lists(queries, K))
-        for name, value in done.items():
-            parts.setdefault(name, []).append(1e3 * value)
-    print("  " + ", ".join(f"{name} {np.median(taken):.2f} ms" for name, taken in parts.items()), flush=True)
+    taken = [_parts(rec.retriever, user) for user in torch.from_numpy(users)]
+    parts = (f"{name} {1e3 * np.median([one[name] for one in taken]):.2f} ms" for name in taken[0])
+    print("  " + ", ".join(parts), flush=True)
+
+
+def _parts(retriever: Retriever, user: Tensor) -> dict[str, float]:
+    """Seconds of each part of one user's request."""
+    begun = time.perf_counter()
+    start, stop = retriever.clicks.indptr[user : user + 2].tolist()
+    seen = Ragged(torch.tensor([0, stop - start]), retriever.clicks.col[start:stop].long())
+    queries = next(retriever.encode(seen, user[None], exclude=seen))
+    tower = time.perf_counter() - begun
+    ways = retriever.ways(retriever.config.channels, K)
+    searches = {
+        "U2I search": seconds(lambda: ways["u2i"].near(queries)),
+        "U2U search": seconds(lambda: ways["u2u"].alike(queries)),
+    }
+    lists = seconds(lambda: retriever.lists(queries, K))
+    return {"user tower": tower, **searches, "fusion": lists - sum(searches.values()), "these together": tower + lists}
 
 
 def batch(rec: Recommender, size: int, repeats: int) -> float:
     """How many times as long a batch takes as its U2I search alone."""
     drawn = np.random.default_rng(1).integers(len(rec.users), size=size)
-    names, queries = rec.users.ids(drawn), []
-    seen = rec.retriever.clicks
-    for user in torch.from_numpy(drawn).split(256):
-        rows = torch.cat([seen.col[user[:, None] * CLICKS + torch.arange(CLICKS)].long()]).reshape(-1)
-        own = Ragged(torch.arange(len(user) + 1) * CLICKS, rows)
-        queries += list(rec.retriever.encode(own, user, exclude=own))
+    names, users = rec.users.ids(drawn), torch.from_numpy(drawn)
+    rows = rec.retriever.clicks.col[users[:, None] * CLICKS + torch.arange(CLICKS)].long().reshape(-1)
+    seen = Ragged(torch.arange(size + 1) * CLICKS, rows)
+    queries = list(rec.retriever.encode(seen, users, exclude=seen))
     ways = rec.retriever.ways(("u2i",), K)
     taken: dict[str, list[float]] = {"u2i": [], "all": []}
     for turn in range(repeats + 1):

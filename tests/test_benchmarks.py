@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 from tests.toy import random_rows, toy_graph
 
@@ -114,3 +115,18 @@ def test_a_few_queries_at_a_time() -> None:
     found = json.loads(done.stdout.splitlines()[-1])
     assert set(found) == {"memory_share_64", "time_share_64"}
     assert 0 < found["memory_share_64"] < 1 and found["time_share_64"] > 0
+
+
+def test_requests_and_batches_of_a_recommender(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.syspath_prepend(str(REPOSITORY / "benchmarks"))
+    retrieval = importlib.import_module("retrieval")
+    monkeypatch.setattr(retrieval, "CLUSTERS", 40)
+    sizes = ["--users", "300", "--items", "2000", "--requests", "20", "--batch", "300", "--repeats", "1"]
+    retrieval.main([*sizes, "--threads", str(torch.get_num_threads())])
+    printed = capsys.readouterr().out.splitlines()
+    found = json.loads(printed[-1])
+    assert set(found) == {"p99_ms_memory", "p99_ms_lmdb", "p99_ms_redis", "recall_vs_exact", "batch_ratio"}
+    assert found["recall_vs_exact"] == 1 and found["p99_ms_memory"] > 0 and found["batch_ratio"] > 0
+    assert found["p99_ms_lmdb"] is None and any("deviation 0.06" in line for line in printed)

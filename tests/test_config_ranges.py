@@ -71,6 +71,7 @@ RANGES: list[tuple[str, str, list[Any], list[Any]]] = [
     ("tasks.uu.tau", ABOVE_0, [0.0, -0.1], [0.01]),
     *((f"fusion.{name}", AT_LEAST_1, [0], [1]) for name in ("k1", "m1", "m2", "m", "m3", "follow_window")),
     ("fusion.decay", "above 0 and at most 1", [0.0, 1.5], [0.1, 1.0]),
+    ("fusion.rrf_constant", AT_LEAST_0, [-1.0, math.inf], [0.0, 60.0]),
     *((f"fusion.{name}", AT_LEAST_1, [0], [1, None]) for name in ("k2", "k3")),
     *((f"fusion.{index}.{name}", AT_LEAST_1, [0], [1]) for index in INDEXES for name in OF_SEARCHES),
     *((f"fusion.{index}.{name}", AT_LEAST_1, [0], [1, None]) for index in INDEXES for name in ("nlist", "pq_m")),
