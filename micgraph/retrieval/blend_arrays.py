@@ -143,7 +143,7 @@ class Lists(NamedTuple):
     basic: Array
     base: Array
     share: Array
-    count: Array
+    counts: Array
     place: Array
     weight: Array
     held: Array
@@ -160,4 +160,4 @@ def slot_of(room: Any, item: int) -> int:
     slot = np.int64((np.uint64(item) * _HASH) >> np.uint64(40)) & mask
     while room.table[slot, 1] != FREE and room.table[slot, 0] != item:
         slot = (slot + 1) & mask
-    return slot
+    return int(slot)

@@ -221,7 +221,7 @@ def write(row: int, size: int, room: Any, lists: Any) -> None:
         lists.share[row, step], lists.similarity[row, step] = real[p, SHARE], real[p, SIMILARITY]
         lists.source[row, step], lists.node[row, step] = whole[p, FROM], whole[p, NODE]
         for channel in range(3):
-            lists.count[row, channel, step] = whole[p, COUNT + channel]
+            lists.counts[row, channel, step] = whole[p, COUNT + channel]
             lists.place[row, channel, step] = whole[p, PLACE + channel]
             lists.weight[row, channel, step] = real[p, WEIGHT + channel]
             lists.held[row, channel, step] = room.held[channel, p]

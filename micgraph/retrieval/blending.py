@@ -179,7 +179,7 @@ def _lists(batch: int, k: int) -> Lists:
         basic=np.zeros(shape, np.float32),
         base=np.zeros(shape, np.float32),
         share=np.zeros(shape, np.float32),
-        count=np.zeros(wide, np.int64),
+        counts=np.zeros(wide, np.int64),
         place=np.full(wide, -1, np.int64),
         weight=np.zeros(wide, np.float32),
         held=np.zeros(wide, bool),
@@ -193,7 +193,8 @@ def _lists(batch: int, k: int) -> Lists:
 def _fused(lists: Lists) -> Fused:
     made = {name: torch.from_numpy(value) for name, value in lists._asdict().items()}
     trigger = Trigger(made.pop("source"), made.pop("node"), made.pop("similarity"))
-    return Fused(**made, trigger=trigger)
+    count = made.pop("counts")
+    return Fused(**made, count=count, trigger=trigger)
 
 
 def _csr(lists: Ragged | None) -> tuple[NDArray[Any], NDArray[Any]]:

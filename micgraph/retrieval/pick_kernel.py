@@ -30,7 +30,7 @@ def packed(bits: Any, item: int) -> Any:
 @compiled
 def item_of(code: Any) -> int:
     """The item in what :func:`packed` gave."""
-    return np.int64(code & _LOW)
+    return int(np.int64(code & _LOW))
 
 
 @compiled
