@@ -17,6 +17,7 @@ import json
 import platform
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from types import SimpleNamespace
 from typing import Any, get_args
 
@@ -31,6 +32,7 @@ from micgraph.graph.recgraph import RecGraph
 from micgraph.graph.relation import Relation
 from micgraph.ids import IdMap
 from micgraph.knn import IndexKind, NeighborTable, Ragged, VectorIndex
+from micgraph.retrieval.channels import CHANNELS
 from micgraph.retrieval.fusion import FusionConfig
 from micgraph.retrieval.recommender import Recommender
 from micgraph.retrieval.retriever import Retriever
@@ -50,7 +52,8 @@ class Tower:
         sizes = (DIM, 128, 64, DIM)
         layers = [(torch.nn.Linear(a, b), torch.nn.Tanh()) for a, b in zip(sizes, sizes[1:], strict=False)]
         self.layers = torch.nn.Sequential(*(part for pair in layers for part in pair))
-        self.items, self.derived = items, {}
+        self.items = items
+        self.derived: dict[Any, Any] = {}
 
     def item_vectors(self) -> tuple[Tensor, Tensor]:
         """One space for both."""
@@ -130,7 +133,8 @@ def single(rec: Recommender, requests: int) -> float:
     """Milliseconds of single requests, printed; the 99th percentile."""
     drawn = np.random.default_rng(0).integers(len(rec.users), size=requests + 20)
     names = rec.users.ids(drawn)
-    taken = [1e3 * seconds(lambda at=at: rec.recommend(names[at : at + 1], k=K)) for at in range(len(drawn))][20:]
+    asked = [names[at : at + 1] for at in range(len(drawn))]
+    taken = [1e3 * seconds(partial(rec.recommend, one, k=K)) for one in asked][20:]
     p50, p95, p99 = np.percentile(taken, (50, 95, 99))
     print(f"one request: p50 {p50:.2f} ms, p95 {p95:.2f} ms, p99 {p99:.2f} ms ({requests:,} requests)", flush=True)
     _stages(rec, drawn[: min(200, requests)])
@@ -151,7 +155,7 @@ def _parts(retriever: Retriever, user: Tensor) -> dict[str, float]:
     seen = Ragged(torch.tensor([0, stop - start]), retriever.clicks.col[start:stop].long())
     queries = next(retriever.encode(seen, user[None], exclude=seen))
     tower = time.perf_counter() - begun
-    ways = retriever.ways(retriever.config.channels, K)
+    ways: dict[Any, Any] = dict(retriever.ways(retriever.config.channels, K))
     searches = {
         "U2I search": seconds(lambda: ways["u2i"].near(queries)),
         "U2U search": seconds(lambda: ways["u2u"].alike(queries)),
@@ -167,7 +171,7 @@ def batch(rec: Recommender, size: int, repeats: int) -> float:
     rows = rec.retriever.clicks.col[users[:, None] * CLICKS + torch.arange(CLICKS)].long().reshape(-1)
     seen = Ragged(torch.arange(size + 1) * CLICKS, rows)
     queries = list(rec.retriever.encode(seen, users, exclude=seen))
-    ways = rec.retriever.ways(("u2i",), K)
+    ways: dict[Any, Any] = dict(rec.retriever.ways(CHANNELS[:1], K))
     taken: dict[str, list[float]] = {"u2i": [], "all": []}
     for turn in range(repeats + 1):
         for name in ("u2i", "all") if turn % 2 else ("all", "u2i"):

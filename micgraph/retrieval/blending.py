@@ -93,8 +93,8 @@ class Blender:
         clicked = i2i.clicked(queries) if isinstance(i2i, I2I) else nothing[1]
         search = queries.search.float()
         search = search if search.dim() == 3 else search[:, None]
-        lists = (items, score.float(), alike, nearness.float(), clicked, search, search.norm(dim=-1))
-        return Found(*map(_array, lists), *_csr(queries.exclude), *_csr(queries.only))
+        arrays = map(_array, (items, score.float(), alike, nearness.float(), clicked, search, search.norm(dim=-1)))
+        return Found._make((*arrays, *_csr(queries.exclude), *_csr(queries.only)))
 
     def _stores(self, asked: Asked) -> Stores:
         from micgraph.retrieval.blend_arrays import Stores
@@ -165,7 +165,7 @@ def _rule(config: FusionConfig, learned: LearnedFusion | None, cosine: bool) -> 
     flags = (config.basic == "score", cosine, config.count_scale == "log")
     cuts = (config.k2 or 0, config.k3 or 0)
     quotas = np.array(turns(config.quotas), np.float64)
-    return Rule(KINDS.index(config.fusion), *flags, *single, *cuts, weight, np.float32(bias), quotas)
+    return Rule._make((KINDS.index(config.fusion), *flags, *single, *cuts, weight, np.float32(bias), quotas))
 
 
 def _lists(batch: int, k: int) -> Lists:

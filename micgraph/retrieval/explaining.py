@@ -57,8 +57,8 @@ def in_words(row: Row) -> str:
     head = f"{name} is at place {row.at + 1} of {k}"
     fused = row.lists.fused
     if int(fused.items[0, row.at]) < 0:
-        found, clicks = int((fused.items >= 0).sum()), int((row.retriever.clicks.col == row.item).sum())
-        return f"{head}: a popular item ({clicks:,} clicks), for the channels gave {found:,} items."
+        given, clicks = int((fused.items >= 0).sum()), int((row.retriever.clicks.col == row.item).sum())
+        return f"{head}: a popular item ({clicks:,} clicks), for the channels gave {given:,} items."
     lines = [f"{head}, score {_at(fused.score, row):.6f}."]
     ways = row.retriever.ways(row.channels, k)
     for channel in CHANNELS:

@@ -142,7 +142,7 @@ class Recommender:
                 "ask for an item that recommend gives, or for a larger k",
             )
             raise InputError("item", f"one of the {k} items of the list", got, remedy)
-        names = tuple(lambda at, ids=ids: str(ids.ids(np.array([at]))[0]) for ids in (self.users, self.items))
+        names = (lambda at: _text(self.users, at), lambda at: _text(self.items, at))
         at = lists.items[0].tolist().index(number)
         return in_words(Row(self.retriever, queries, lists, found.channels, found.allowed, at, names))
 
@@ -271,3 +271,7 @@ def load_towers(folder: Path, graph: RecGraph) -> RetrievalModel:
     from micgraph.sampling.context import surroundings
 
     return BoundModel.load(folder, graph.item_fields, graph.user_fields, surroundings(graph))
+
+
+def _text(ids: IdMap, number: int) -> str:
+    return str(ids.ids(np.array([number]))[0])
