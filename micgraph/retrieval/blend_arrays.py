@@ -154,10 +154,10 @@ class Lists(NamedTuple):
 
 
 @compiled
-def slot_of(room: Any, item: int) -> int:
+def slot_of(table: Array, item: int) -> int:
     """Where an item is in the table, or would be."""
-    mask = len(room.table) - 1
+    mask = len(table) - 1
     slot = np.int64((np.uint64(item) * _HASH) >> np.uint64(40)) & mask
-    while room.table[slot, 1] != FREE and room.table[slot, 0] != item:
+    while table[slot, 1] != FREE and table[slot, 0] != item:
         slot = (slot + 1) & mask
     return int(slot)

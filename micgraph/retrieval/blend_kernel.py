@@ -41,38 +41,39 @@ from micgraph.retrieval.pick_kernel import choose, ordered, take_turns
 
 
 @compiled
-def mark(room: Any, items: Array, begin: int, end: int, sign: int) -> None:
+def mark(table: Array, items: Array, begin: int, end: int, sign: int) -> None:
     """Note of items, but not of the unknown one, that they are refused or welcome."""
     for i in range(begin, end):
         if items[i] >= 0:
-            slot = slot_of(room, items[i])
-            room.table[slot, 0], room.table[slot, 1] = items[i], sign
+            slot = slot_of(table, items[i])
+            table[slot, 0], table[slot, 1] = items[i], sign
 
 
 @compiled
-def admit(room: Any, allowed: Array, alone: bool, item: int, n: int) -> int:
+def admit(table: Array, whole: Array, real: Array, allowed: Array, alone: bool, item: int, n: int) -> int:
     """The candidate that an item is, ``n`` if it is a new one; REFUSED if it must not come."""
-    slot = slot_of(room, item)
-    known = room.table[slot, 1]
+    slot = slot_of(table, item)
+    known = table[slot, 1]
     if known >= 0 or known == REFUSED:
         return int(known)
     if (alone and known != WELCOME) or (len(allowed) > 0 and not allowed[item]):
-        room.table[slot, 0], room.table[slot, 1] = item, REFUSED
+        table[slot, 0], table[slot, 1] = item, REFUSED
         return REFUSED
-    room.table[slot, 0], room.table[slot, 1] = item, n
-    room.table[slot, 0], room.table[slot, 1] = item, n
-    room.whole[n] = 0
-    room.real[n] = 0
-    room.whole[n, ITEM], room.whole[n, RANK], room.whole[n, NODE] = item, -1, -1
-    room.whole[n, PLACE : PLACE + 3] = -1
+    table[slot, 0], table[slot, 1] = item, n
+    for column in range(whole.shape[1]):
+        whole[n, column] = 0
+    for column in range(real.shape[1]):
+        real[n, column] = 0
+    whole[n, ITEM], whole[n, RANK], whole[n, NODE] = item, -1, -1
+    for channel in range(3):
+        whole[n, PLACE + channel] = -1
     return n
 
 
 @compiled
-def bring(room: Any, p: int, channel: int, weight: Any, node: int) -> None:
+def bring(whole: Array, real: Array, p: int, channel: int, weight: Any, node: int) -> None:
     """One occurrence of the candidate ``p``; of the similarities that brought it the largest is kept, the first of
     equal ones."""
-    whole, real = room.whole, room.real
     whole[p, COUNT + channel] += 1
     real[p, WEIGHT + channel] += weight
     if channel > 0 and (whole[p, FROM] == 0 or weight > real[p, SIMILARITY]):
@@ -82,37 +83,38 @@ def bring(room: Any, p: int, channel: int, weight: Any, node: int) -> None:
 @compiled
 def gather(row: int, found: Any, stores: Any, room: Any, total: Array) -> int:
     """Put what the channels bring to a user into the room: the number of distinct items."""
-    room.table[:, 1] = FREE
+    table, whole, real = room.table, room.whole, room.real
+    table[:, 1] = FREE
     alone, n = len(found.first) > 0, 0
     if alone:
-        mark(room, found.only, found.first[row], found.first[row + 1], WELCOME)
+        mark(room.table, found.only, found.first[row], found.first[row + 1], WELCOME)
     if len(found.start) > 0:
-        mark(room, found.out, found.start[row], found.start[row + 1], REFUSED)
+        mark(room.table, found.out, found.start[row], found.start[row + 1], REFUSED)
     for rank in range(found.items.shape[1]):
         if found.items[row, rank] >= 0:
-            p = admit(room, stores.allowed, alone, found.items[row, rank], n)
+            p = admit(table, whole, real, stores.allowed, alone, found.items[row, rank], n)
             if p >= 0:
                 n = max(n, p + 1)
-                bring(room, p, 0, found.score[row, rank], -1)
+                bring(whole, real, p, 0, found.score[row, rank], -1)
                 room.whole[p, RANK] = rank
     for which in range(found.alike.shape[1]):
         user = found.alike[row, which]
         if user >= 0:
             end = stores.indptr[user + 1]
             for edge in range(max(stores.indptr[user], end - stores.m2), end):
-                p = admit(room, stores.allowed, alone, stores.col[edge], n)
+                p = admit(table, whole, real, stores.allowed, alone, stores.col[edge], n)
                 if p >= 0:
                     n = max(n, p + 1)
-                    bring(room, p, 1, found.nearness[row, which], user)
+                    bring(whole, real, p, 1, found.nearness[row, which], user)
     for age in range(found.clicked.shape[1]):
         click = found.clicked[row, age]
         if click >= 0:
             for k in range(stores.near.shape[1]):
                 item = stores.near[click, k]
-                p = REFUSED if item < 0 else admit(room, stores.allowed, alone, item, n)
+                p = REFUSED if item < 0 else admit(table, whole, real, stores.allowed, alone, item, n)
                 if p >= 0:
                     n = max(n, p + 1)
-                    bring(room, p, 2, stores.half[stores.similarity[click, k]] * stores.fading[age], click)
+                    bring(whole, real, p, 2, stores.half[stores.similarity[click, k]] * stores.fading[age], click)
     for channel in range(3):
         total[channel] = room.whole[:n, COUNT + channel].sum()
     return n
@@ -158,7 +160,7 @@ def hold(room: Any, n: int, rule: Any) -> None:
             size = ordered(room.value, room.bits, held[channel], whole, room.packed, n)
             for place in range(size):
                 item = np.int64(room.packed[place] & np.uint64(0xFFFFFFFF))
-                p = room.table[slot_of(room, item), 1]
+                p = room.table[slot_of(room.table, item), 1]
                 held[channel, p] = k == 0 or place < k
                 if rule.kind >= RRF and held[channel, p]:
                     whole[p, PLACE + channel] = place
@@ -216,7 +218,7 @@ def write(row: int, size: int, room: Any, lists: Any) -> None:
     """Say of the chosen items, whose numbers are in the list, what the room knows."""
     whole, real = room.whole, room.real
     for step in range(size):
-        p = room.table[slot_of(room, lists.items[row, step]), 1]
+        p = room.table[slot_of(room.table, lists.items[row, step]), 1]
         lists.basic[row, step], lists.base[row, step] = real[p, BASIC], real[p, BASE]
         lists.share[row, step], lists.similarity[row, step] = real[p, SHARE], real[p, SIMILARITY]
         lists.source[row, step], lists.node[row, step] = whole[p, FROM], whole[p, NODE]

@@ -104,7 +104,7 @@ def step_up(room: Any, group: int) -> None:
     """Note the score of the best that is left of a group."""
     room.front[group] = -np.inf
     if room.size[group] > 0:
-        p = room.table[slot_of(room, item_of(room.packed[room.start[group]])), 1]
+        p = room.table[slot_of(room.table, item_of(room.packed[room.start[group]])), 1]
         room.front[group] = room.value[p]
 
 
