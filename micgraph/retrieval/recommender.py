@@ -16,6 +16,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from micgraph import artifact
+from micgraph.config import parse
 from micgraph.graph.recgraph import RecGraph
 from micgraph.ids import IdMap
 from micgraph.knn import Ragged, topk

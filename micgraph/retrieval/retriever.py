@@ -105,7 +105,8 @@ class Retriever:
         if any(getattr(config, name) != getattr(had, name) for name in ("neighbors", "m3", "follow_window", "decay")):
             other.__dict__.pop("table", None)
             other._stored = {name: x for name, x in self._stored.items() if name not in ("col", "score")}
-        if config.index != had.index:
+        if any(getattr(config, name) != getattr(had, name) for name in ("index", "item_index", "user_index")):
+            other._structures = None
             for name in ("index", "users", "blender"):
                 other.__dict__.pop(name, None)
         return other

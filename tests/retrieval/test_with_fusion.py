@@ -29,6 +29,18 @@ def test_another_fusion_on_the_same_stores(world, fake_model, tmp_path, fusion, 
     pd.testing.assert_frame_equal(rec.recommend(USERS, k=6), before)
 
 
+@pytest.mark.parametrize("fusion", [{"index": "faiss_flat"}, {"item_index": {"nlist": 2, "nprobe": 1}}])
+def test_another_index(world, fake_model, tmp_path, fusion):
+    """Also of a recommender that was saved with the structure of its own."""
+    pytest.importorskip("faiss", reason="the cpu extra is not installed")
+    rec = Recommender(world(2), {"index": "faiss_ivf", "item_index": {"nlist": 4, "nprobe": 4}})
+    rec.save(tmp_path / "serving")
+    rec = Recommender.load(tmp_path / "serving", load_model=fake_model.load)
+    other = rec.with_fusion(fusion).retriever
+    assert (other.index.kind, other.index.settings) == (other.config.index, other.config.item_index)
+    assert (rec.retriever.index.kind, rec.retriever.index.settings.nlist) == ("faiss_ivf", 4)
+
+
 @pytest.mark.parametrize(
     "wrong",
     [
