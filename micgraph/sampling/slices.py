@@ -67,8 +67,8 @@ def part(batch: Batch, piece: Slice) -> Batch:
     """The batch of a slice's queries alone. What the whole batch shares stays whole: the items, the negatives, the
     distinct targets and the item anchors."""
     rows, pairs, anchors = piece.rows, piece.pairs, piece.anchors
-    per_row = ("sample", "user", "history", "mask", "gap", "target_clicked", "item_clicked")
-    per_row += ("other", "other_mask", "other_gap")
+    of_others = ("other", "other_mask", "other_gap")
+    per_row = ("sample", "user", "history", "mask", "gap", "target_clicked", "item_clicked", *of_others)
     per_pair = ("pair_at", "target", "target_place", "window")
     cut = dict.fromkeys(per_row, rows) | dict.fromkeys(per_pair, pairs)
     values: dict[str, Any] = {name: getattr(batch, name) for name in cut}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -82,7 +83,8 @@ class Objective(nn.Module):
             losses = {name: task(batch, reps) for name, task in self.tasks.items()}
         if self.mining is not None and self.mining.remembers and self.training:
             self.mining.remember(_seen(batch, reps))
-        total = torch.stack([self.tasks[name].weight * loss for name, loss in losses.items()]).sum()
+        weights: dict[str, Any] = {name: task.weight for name, task in self.tasks.items()}
+        total = torch.stack([weights[name] * loss for name, loss in losses.items()]).sum()
         return total, {name: loss.detach() for name, loss in losses.items()}
 
     def begin_epoch(self, epoch: int, clicks: Relation, seed: int, resumed: bool = False) -> None:
