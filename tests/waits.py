@@ -61,6 +61,7 @@ def as_on_a_gpu(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(reading, "_look_up_compiled", reading._look_up_by_tensors)
     patch.setattr(reading, "_mark_compiled", reading._mark_by_tensors)
     patch.setattr(relation, "_window_compiled", relation._window_by_tensors)
+    patch.setattr(samples, "second_start", lambda rel, rows, eid: relation.locate(rel, rows, rel.time[eid]))
     patch.setattr(khop, "_choose_compiled", khop._choose_by_tensors)
     patch.setattr(nodes.SharedNodes, "_compiled", nodes.SharedNodes._by_tensors)
     patch.setattr(membership, "_compiled", _members)

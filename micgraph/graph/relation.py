@@ -75,6 +75,18 @@ class Relation:
         """The largest number of edges of a row. Asked for once: on a GPU, numbers for Python have to be waited for."""
         return int(self.degree().max()) if self.n_rows else 0
 
+    @cached_property
+    def sources(self) -> tuple[Tensor, Tensor]:
+        """The source node of every edge, grouped by column, on the CPU: where each column starts, int64 [n_cols + 1],
+        and the nodes, int32 [E]. Made once, when it is first asked for: 4 bytes an edge more."""
+        from micgraph.graph import row_kernel
+
+        start = torch.zeros(self.n_cols + 1, dtype=torch.int64)
+        torch.cumsum(torch.bincount(self.col, minlength=self.n_cols), 0, out=start[1:])
+        row = torch.empty(self.n_edges, dtype=torch.int32)
+        row_kernel.turn_round(*(x.numpy() for x in (self.indptr, self.col, start.clone(), row)))
+        return start, row
+
     def weight(self) -> Tensor:
         """The integer weight of every edge: int32 [E] (ones where ``cum`` is None)."""
         if self.cum is None:
@@ -187,6 +199,23 @@ def locate(rel: Relation, rows: Tensor, t: Tensor) -> Tensor:
     assert rel.time is not None, "locate needs a timed relation"
     rows = rows.long()
     return search(rel.time, rel.indptr[rows], rel.indptr[rows + 1], t, False, rel.longest)
+
+
+def second_start(rel: Relation, rows: Tensor, eid: Tensor) -> Tensor:
+    """The first edge of each row with the time of an edge of that row: what :func:`locate` says of its time, found from
+    the edge on backwards.
+
+    Args:
+        rows, eid: int64, of one shape.
+    """
+    assert rel.time is not None, "second_start needs a timed relation"
+    if rel.device.type != "cpu":
+        return locate(rel, rows, rel.time[eid])
+    from micgraph.graph import row_kernel
+
+    found, begin = torch.empty(eid.shape, dtype=torch.int64), rel.indptr[rows.long()]
+    row_kernel.first_of_second(rel.time.numpy(), *(x.reshape(-1).numpy() for x in (begin, eid, found)))
+    return found
 
 
 def packed(rel: Relation, rows: Tensor, size: int, stop: Tensor | None = None) -> tuple[Tensor, Tensor]:

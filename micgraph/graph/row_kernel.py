@@ -51,6 +51,17 @@ def search(values: Ints, start: Ints, end: Ints, target: Ints, right: bool, foun
 
 
 @compiled
+def first_of_second(time: Ints, begin: Ints, edge: Ints, found: Ints) -> None:
+    """The first edge from ``begin[b]`` on with the time of ``edge[b]``, sought from there backwards by strides that
+    double: few clicks share a second."""
+    for b in range(len(edge)):
+        now, stride = time[edge[b]], 1
+        while edge[b] - stride >= begin[b] and time[edge[b] - stride] == now:
+            stride *= 2
+        found[b] = bisected(time, max(begin[b], edge[b] - stride), edge[b], now, False)
+
+
+@compiled
 def window(first: Ints, stop: Ints, eid: Ints, mask: Ints) -> None:
     """The edges from ``first[b]`` to ``stop[b]``: ``eid`` [B, T], 0 where there are no more, and ``mask`` [B, T]."""
     for b in range(len(first)):
@@ -148,6 +159,35 @@ def draw_distinct(
 
 
 @compiled
+def turn_round(indptr: Ints, col: Ints, place: Ints, row: Ints) -> None:
+    """The source node of every edge, ``row`` [E], in the order of the edges' columns, ties by source node.
+
+    Args:
+        place: int64 [n nodes], where the edges to each column begin; moved to where they end.
+    """
+    for r in range(len(indptr) - 1):
+        for edge in range(indptr[r], indptr[r + 1]):
+            row[place[col[edge]]] = r
+            place[col[edge]] += 1
+
+
+@compiled
+def members_by_column(indptr: Ints, row: Ints, rows: Ints, cols: Ints, place: Ints, mask: Ints) -> None:
+    """:func:`members` of distinct ``rows``, by the edges of ``cols``: ``row`` has the source nodes by column.
+
+    Args:
+        place: int32 [n source nodes], -1 everywhere; filled with the place of each of ``rows``.
+    """
+    for b in range(len(rows)):
+        place[rows[b]] = b
+    for c in range(len(cols)):
+        for edge in range(indptr[cols[c]], indptr[cols[c] + 1]):
+            b = place[row[edge]]
+            if b >= 0:
+                mask[b, c] = True
+
+
+@compiled
 def members(indptr: Ints, col: Ints, rows: Ints, cols: Ints, place: Ints, mask: Ints) -> None:
     """Set ``mask[b, c]`` where ``rows[b]`` has an edge to ``cols[c]``.
 
@@ -155,11 +195,15 @@ def members(indptr: Ints, col: Ints, rows: Ints, cols: Ints, place: Ints, mask: 
         place: int64 [n nodes], -1 everywhere; filled with the last place of each of ``cols``.
     """
     twin = np.empty(len(cols), np.int64)  # the place before of the same column
+    wanted = np.zeros(len(place), np.uint8)  # most edges are asked no more than this, which stays in the cache
     for c in range(len(cols)):
         twin[c] = place[cols[c]]
         place[cols[c]] = c
+        wanted[cols[c]] = 1
     for b in range(len(rows)):
         for edge in range(indptr[rows[b]], indptr[rows[b] + 1]):
+            if not wanted[col[edge]]:
+                continue
             c = place[col[edge]]
             while c >= 0:
                 mask[b, c] = True

@@ -11,7 +11,7 @@ from torch.nn import functional as F
 
 from micgraph import rng
 from micgraph.graph.reading import search
-from micgraph.graph.relation import Relation, locate, window
+from micgraph.graph.relation import Relation, second_start, window
 from micgraph.schema import check_range
 
 
@@ -141,7 +141,7 @@ class Samples:
     def _before(self, row: Tensor, target: Tensor) -> Tensor:
         """Where the history of each target ends, an offset into the clicks; int64, all of one shape."""
         if self.config.strict and self.clicks.time is not None:
-            return locate(self.clicks, row, self.clicks.time[target])
+            return second_start(self.clicks, row, target)
         return target
 
     def _piece_ends(self) -> tuple[Tensor, Tensor]:

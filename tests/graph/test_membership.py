@@ -35,6 +35,23 @@ def test_who_clicked_what(rows: list[int], cols: list[int], by_time: bool) -> No
     check(members, relation(by_time), rows, cols)
 
 
+@pytest.mark.parametrize("way", [membership._by_rows, membership._by_columns])
+@given(ROWS, COLS, st.booleans())
+def test_the_ways_of_a_cpu(way: Callable[..., None], rows: list[int], cols: list[int], by_time: bool) -> None:
+    def filled(rel: Relation, rows: Tensor, cols: Tensor) -> Tensor:
+        mask = torch.zeros(len(rows), len(cols), dtype=torch.bool)
+        way(rel, rows, cols, mask)
+        return mask
+
+    check(filled, relation(by_time), sorted(set(rows)), cols)
+
+
+def test_sources_are_the_edges_by_column() -> None:
+    start, row = relation(True).sources
+    found = [(user, item) for item in range(14) for user in row[start[item] : start[item + 1]].tolist()]
+    assert found == [(user, item) for item in range(14) for user, row in enumerate(CLICKS) for _, i in row if i == item]
+
+
 @given(ROWS, COLS)
 def test_the_ways_of_a_gpu(rows: list[int], cols: list[int]) -> None:
     check(membership._by_table, relation(True), rows, cols)

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from micgraph.graph import relation as primitives
-from micgraph.graph.relation import Relation, locate, packed, spans, window
+from micgraph.graph.relation import Relation, locate, packed, second_start, spans, window
 from tests.edge_lists import N_COLS, Rows, relation, some, tensor, timed_rows, weighted_rows
 
 
@@ -37,6 +37,18 @@ def test_locate_is_strict(rows: Rows, data: st.DataObject) -> None:
     found = locate(rows.rel, tensor(asked), tensor(when)).tolist()
     for r, t, at in zip(asked, when, found, strict=True):
         assert at == rows.start(r) + sum(time < t for time, _ in rows.edges[r])
+
+
+@given(timed_rows, st.data())
+def test_second_start_is_the_first_edge_of_the_same_time(rows: Rows, data: st.DataObject) -> None:
+    edges = [(r, at) for r, edges in enumerate(rows.edges) for at in range(len(edges))]
+    asked = data.draw(st.lists(st.sampled_from(edges), max_size=8)) if edges else []
+    row, eid = tensor([r for r, _ in asked]), tensor([rows.start(r) + at for r, at in asked])
+    found = second_start(rows.rel, row, eid)
+    torch.testing.assert_close(found, locate(rows.rel, row, rows.rel.time[eid]), rtol=0, atol=0)
+    for (r, at), one in zip(asked, found.tolist(), strict=True):
+        times = [time for time, _ in rows.edges[r]]
+        assert one == rows.start(r) + times.index(times[at])
 
 
 @given(timed_rows, st.data())
