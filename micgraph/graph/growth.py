@@ -61,7 +61,7 @@ def grown(known: Known, new: pa.Table | None, ids: IdMap, seen: NDArray[np.bool_
         return Encoded({name: identity}, missing=len(ids))
     table = rows[0]
     for more in rows[1:]:
-        table = _stacked(table, more)
+        table = stacked(table, more)
     valid = np.ones(len(table), dtype=bool)
     if known.without_row is not None:
         valid[known.without_row.numpy()] = False
@@ -92,8 +92,12 @@ def _latest(rows: pa.Table, id_name: str) -> pa.Table:
     return rows.take(last)
 
 
-def _stacked(top: pa.Table, below: pa.Table) -> pa.Table:
-    """The rows of two tables; a column that one of them lacks is null there."""
+def stacked(top: pa.Table, below: pa.Table) -> pa.Table:
+    """The rows of two tables; a column that one of them lacks is null there.
+
+    Raises:
+        SchemaError: a column is of another kind in the second one.
+    """
     import pyarrow as pa
 
     columns = {}

@@ -122,6 +122,33 @@ class VectorIndex:
             other._structure = structure.tuned(self._structure, self.kind, settings)
         return other
 
+    def extended(self, new: Tensor) -> VectorIndex:
+        """An index that has more vectors behind its own; this one stays as it is, for searches that are under way.
+
+        Nothing is built anew but on a GPU: cells, centres and codebooks are copied as they are, so that many vectors
+        of another kind than the first ones are found less well in approximate kinds.
+
+        Args:
+            new: float [C, d], finite.
+
+        Raises:
+            InputError: vectors of another shape, or not finite.
+        """
+        if new.dim() != 2 or new.shape[1] != self.dim or not bool(torch.isfinite(new).all()):
+            got = f"shape {tuple(new.shape)}" if new.shape[1:] != (self.dim,) else "inf or nan in them"
+            raise InputError("new", f"finite numbers of shape [C, {self.dim}]", got, "use vectors of the same model")
+        both = torch.cat([self.vectors, new.detach().float().to(self.vectors.device)])
+        grown = None
+        if self._structure is not None:
+            grown = structure.extended(self._structure, prepare(new, self.metric).cpu().contiguous().numpy())
+        if grown is None:
+            return VectorIndex(both, self.metric, self.kind, self.settings)
+        other = copy(self)
+        for made in ("_ready", "_exactly"):
+            other.__dict__.pop(made, None)
+        other.vectors, other._structure = both, grown
+        return other
+
     def subset(self, ids: Tensor) -> Subset:
         """Some of the vectors, int64 [C], made ready for several searches ``among`` them."""
         return Subset.of(self._ready, ids)

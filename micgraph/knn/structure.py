@@ -109,6 +109,21 @@ def build(base: Vectors, kind: IndexKind, settings: IndexConfig, argument: str =
     return tuned(Structure(index), kind, settings)
 
 
+def extended(structure: Structure, new: Vectors) -> Structure | None:
+    """A copy with more vectors, float32 [C, d], behind the others: cells, centres and codebooks stay as they are.
+
+    Returns:
+        The copy, searched in the same way; None where FAISS copies no such index (one on a GPU).
+    """
+    faiss = load_faiss("kind")
+    if structure.most is not None:
+        return None
+    index = faiss.clone_index(structure.index)
+    with threads(faiss, 1):
+        fill(index, new, "vectors")
+    return replace(structure, index=index)
+
+
 def tuned(structure: Structure, kind: IndexKind, settings: IndexConfig) -> Structure:
     """The same index, searched as ``settings`` say."""
     refine = settings.refine if kind in QUANTISED else 0

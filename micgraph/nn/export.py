@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from copy import copy
 from pathlib import Path
+from threading import Lock
 from typing import Any
 
 import torch
 from safetensors.torch import load_file, save_file
-from torch import Tensor
+from torch import Tensor, nn
 
 from micgraph.graph.context import ItemContext, Reads
 from micgraph.graph.fields import Fields, take
@@ -19,8 +22,33 @@ from micgraph.schema import InputError
 Surroundings = Callable[[Reads], ItemContext]
 
 
+class Evaluation:
+    """Holds a module in evaluation mode as long as any thread is inside, then puts it back into the mode it had."""
+
+    def __init__(self, module: nn.Module) -> None:
+        self._module, self._lock = module, Lock()
+        self._inside, self._before = 0, False
+
+    @contextmanager
+    def __call__(self) -> Iterator[None]:
+        """Inside, nothing is dropped out, and no gradients are kept."""
+        with self._lock:
+            if not self._inside:
+                self._before = self._module.training
+                self._module.eval()
+            self._inside += 1
+        try:
+            with torch.no_grad():
+                yield
+        finally:
+            with self._lock:
+                self._inside -= 1
+                if not self._inside:
+                    self._module.train(self._before)
+
+
 class BoundModel:
-    """Encodes queries and items by internal index, in evaluation mode and without gradients.
+    """Encodes queries and items by internal index, in evaluation mode and without gradients, in any number of threads.
 
     Args:
         towers: the model.
@@ -41,6 +69,7 @@ class BoundModel:
         self.towers, self.surroundings = towers, surroundings
         self.fields = {"item": item_fields, "user": user_fields}
         self._items: ItemReps | None = None
+        self._evaluated = Evaluation(towers)
         self.derived: dict[Any, Any] = {}
 
     @property
@@ -82,12 +111,36 @@ class BoundModel:
 
     def items(self) -> ItemReps:
         """Every item encoded, and the unknown one last."""
-        if self._items is None:
-            with torch.no_grad():
-                training = self.towers.training
-                self._items = self.towers.eval().items(self.fields["item"], context=self._context())
-                self.towers.train(training)
-        return self._items
+        found = self._items
+        if found is None:
+            with self._evaluated():
+                found = self._items = self.towers.items(self.fields["item"], context=self._context())
+        return found
+
+    def with_items(self, item_fields: Fields, surroundings: Surroundings | None = None) -> BoundModel:
+        """The same towers on more items, behind those that there are.
+
+        Towers that read no graph encode the new items alone; others all of them again.
+
+        Args:
+            item_fields: features of all items, on the model's device.
+            surroundings: as for the class, of the graph with these items.
+        """
+        old, n = self.items(), len(next(iter(self.fields["item"].values())))
+        more = copy(self)
+        more.fields, more.surroundings, more.derived = {**self.fields, "item": item_fields}, surroundings, {}
+        more._items = None
+        if self.towers.reads is None:
+            at = torch.arange(n, len(next(iter(item_fields.values()))), device=self.device)
+            with self._evaluated():
+                new = self.towers.items(take(item_fields, at))
+            more._items = ItemReps(
+                _behind(old.fields, new.fields),
+                _behind(old.vectors, new.vectors),
+                None if old.bias is None or new.bias is None else _behind(old.bias, new.bias),
+                None if old.messages is None or new.messages is None else _behind(old.messages, new.messages),
+            )
+        return more
 
     def _context(self) -> ItemContext | None:
         reads = self.towers.reads
@@ -115,11 +168,13 @@ class BoundModel:
             (search [B, D], or [B, K, D] with several interests; own [B, d], with several interests their mean).
         """
         encoded = self.items()
-        training = self.towers.training
-        with torch.no_grad():
-            self.towers.eval()
+        with self._evaluated():
             user_fields = take(self.fields["user"], user) if fields is None else fields
             history = torch.where(mask, items, -1)
             own = self.towers.encoder(self.towers.query_input(encoded, history, mask, user_fields, gap=gap))
-            self.towers.train(training)
             return self.towers.search_queries(own), own.mean(1) if own.dim() == 3 else own
+
+
+def _behind(old: Tensor, new: Tensor) -> Tensor:
+    """The rows of ``old`` but its last one, the unknown item's, then those of ``new``, which end with it too."""
+    return torch.cat([old[:-1], new])

@@ -14,12 +14,12 @@ from torch import Tensor
 
 from micgraph.config import parse
 from micgraph.graph.recgraph import RecGraph
-from micgraph.graph.relation import Relation, spans
 from micgraph.ids import IdMap
 from micgraph.knn import Ragged
 from micgraph.retrieval import frames
 from micgraph.retrieval.channels import CHANNELS, Allowed, ChannelName, Queries
 from micgraph.retrieval.fusion import FusionConfig
+from micgraph.retrieval.histories import rows_of
 from micgraph.retrieval.limits import joined, limits
 from micgraph.retrieval.retriever import Retriever
 from micgraph.schema import InputError
@@ -133,14 +133,7 @@ def _people(
             )
         return pa.array(range(seen.n_rows), pa.int64()), torch.full((seen.n_rows,), -1), seen
     remedy = "pass what the person clicked as histories=[[...]] instead"
+    if retriever.reading is not None:
+        return retriever.reading.people(users, remedy)
     number = torch.from_numpy(frames.known(known_users, users, "users", remedy))
-    clicks = retriever.clicks
-    start, length = clicks.indptr[number.to(clicks.device)], clicks.degree(number.to(clicks.device))
-    return known_users.ids(number.numpy()), number, _rows(clicks, start, length)
-
-
-def _rows(clicks: Relation, start: Tensor, length: Tensor) -> Ragged:
-    indptr = torch.zeros(len(length) + 1, dtype=torch.int64, device=length.device)
-    torch.cumsum(length, 0, out=indptr[1:])
-    edge = spans(start, length)[1]
-    return Ragged(indptr, clicks.col[edge].long(), None if clicks.time is None else clicks.time[edge].long())
+    return known_users.ids(number.numpy()), number, rows_of(retriever.clicks, number)

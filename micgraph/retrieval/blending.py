@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from micgraph.knn import Ragged, VectorIndex
-from micgraph.retrieval.channels import CHANNELS, I2I, U2I, U2U, Allowed, Channel, ChannelName, Queries
+from micgraph.retrieval.channels import CHANNELS, I2I, U2I, U2U, Allowed, Channel, ChannelName, Clicked, Queries
 from micgraph.retrieval.fusion import Fused, FusionConfig, fitted, turns
 from micgraph.retrieval.learned import FEATURES, LearnedFusion
 from micgraph.retrieval.pool import Trigger
@@ -65,7 +65,9 @@ class Blender:
         from micgraph.retrieval import blend_kernel as kernel
 
         rule = _rule(config, learned, self.cosine)
-        found, stores, lists = self._found(asked), self._stores(asked), _lists(len(asked.queries), asked.k)
+        nearness, clicked = _alike(asked)
+        found, stores = self._found(asked, nearness, clicked), self._stores(asked, clicked)
+        lists = _lists(len(asked.queries), asked.k)
         sizes = _sizes(found, stores)
         batch = len(asked.queries)
         threads = max(1, min(torch.get_num_threads(), batch // ROWS))
@@ -81,28 +83,31 @@ class Blender:
         else:
             with ThreadPoolExecutor(threads) as pool:
                 list(pool.map(work, range(threads)))
+        if clicked is not None and clicked.users is not None:
+            brought = lists.source == CHANNELS.index("u2u")
+            lists.node[brought] = _array(clicked.users)[lists.node[brought]]
         return _fused(lists)
 
-    def _found(self, asked: Asked) -> Found:
+    def _found(self, asked: Asked, nearness: Tensor, similar: Clicked | None) -> Found:
         from micgraph.retrieval.blend_arrays import Found
 
-        queries, u2i, u2u, i2i = asked.queries, *(asked.ways.get(name) for name in CHANNELS)
+        queries, u2i, i2i = asked.queries, asked.ways.get("u2i"), asked.ways.get("i2i")
         nothing = torch.zeros(len(queries), 0), torch.zeros(len(queries), 0, dtype=torch.int64)
         score, items = u2i.near(queries, asked.allowed) if isinstance(u2i, U2I) else nothing
-        nearness, alike = u2u.alike(queries) if isinstance(u2u, U2U) else nothing
+        alike = nothing[1] if similar is None else similar.rows
         clicked = i2i.clicked(queries) if isinstance(i2i, I2I) else nothing[1]
         search = queries.search.float()
         search = search if search.dim() == 3 else search[:, None]
         arrays = map(_array, (items, score.float(), alike, nearness.float(), clicked, search, search.norm(dim=-1)))
         return Found._make((*arrays, *_csr(queries.exclude), *_csr(queries.only)))
 
-    def _stores(self, asked: Asked) -> Stores:
+    def _stores(self, asked: Asked, similar: Clicked | None) -> Stores:
         from micgraph.retrieval.blend_arrays import Stores
 
         u2u, i2i = asked.ways.get("u2u"), asked.ways.get("i2i")
         indptr, col, m2 = np.zeros(1, np.int64), np.zeros(0, np.int32), 0
-        if isinstance(u2u, U2U):
-            indptr, col, m2 = _array(u2u.clicks.indptr), _array(u2u.clicks.col), u2u.m2
+        if isinstance(u2u, U2U) and similar is not None:
+            indptr, col, m2 = _array(similar.clicks.indptr), _array(similar.clicks.col), u2u.m2
         near, bits, fading = np.zeros((0, 0), np.int32), np.zeros((0, 0), np.uint16), np.zeros(0, np.float32)
         if isinstance(i2i, I2I):
             near, bits = _array(i2i.table.col), _array(i2i.table.score).view(np.uint16)
@@ -118,6 +123,15 @@ class Blender:
             return _new_room(candidates, slots, self.n_categories)
         fits = len(room.whole) >= candidates and len(room.table) >= slots
         return room if fits else _new_room(candidates, slots, self.n_categories)
+
+
+def _alike(asked: Asked) -> tuple[Tensor, Clicked | None]:
+    """How near similar users are, float32 [B, m1], and their clicks; none where U2U is not asked."""
+    u2u = asked.ways.get("u2u")
+    if not isinstance(u2u, U2U):
+        return torch.zeros(len(asked.queries), 0), None
+    nearness, alike = u2u.alike(asked.queries)
+    return nearness, u2u.read(alike)
 
 
 def _new_room(candidates: int, slots: int, n_categories: int) -> Room:

@@ -2,60 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Literal, NamedTuple, Protocol
 
 import torch
 from torch import Tensor
 from torch.nn.functional import normalize
 
-from micgraph.graph.fields import Fields
 from micgraph.graph.relation import Relation, window
 from micgraph.knn import Metric, NeighborTable, Ragged, Subset, VectorIndex
 from micgraph.retrieval.own_lists import among_own
 
 ChannelName = Literal["u2i", "u2u", "i2i"]
 CHANNELS: tuple[ChannelName, ...] = ("u2i", "u2u", "i2i")
-
-
-class RetrievalModel(Protocol):
-    """What retrieval asks of a trained model. All ids are the graph's internal ones."""
-
-    @property
-    def metric(self) -> str:
-        """``"ip"`` or ``"cosine"``: how search vectors are compared."""
-
-    @property
-    def history(self) -> int:
-        """T, the longest history that the encoder reads."""
-
-    @property
-    def device(self) -> torch.device:
-        """Where the model lies and expects its input."""
-
-    @property
-    def derived(self) -> dict[Any, Any]:
-        """What retrieval keeps of the vectors as they are; the model empties it when its weights have changed."""
-
-    def encode_queries(
-        self, items: Tensor, mask: Tensor, user: Tensor, fields: Fields | None = None, gap: Tensor | None = None
-    ) -> tuple[Tensor, Tensor]:
-        """Encode histories int64 [B, T] (oldest first, valid ones first, -1 an unknown item) of users int64 [B].
-
-        Args:
-            fields: user features to read instead of the graph's.
-            gap: int64 [B, T], seconds since the click before, -1 unknown; None: all unknown.
-
-        Returns:
-            search [B, d], or [B, K, d] with several interests, which finds items; own [B, d'], which finds users.
-        """
-
-    def save(self, path: Path) -> None:
-        """Write the model into the folder ``path``, for the loader that ``Recommender.load`` is given."""
-
-    def item_vectors(self) -> tuple[Tensor, Tensor]:
-        """search [N, d], what a query's search vector is compared with; own [N, d'], what items are compared by."""
 
 
 @dataclass(frozen=True)
@@ -157,6 +117,20 @@ class U2I:
         return Candidates(items.clamp(min=0), found, torch.where(found, score, 0.0), torch.full_like(items, -1))
 
 
+class Clicked(NamedTuple):
+    """Where the clicks of similar users stand.
+
+    Attributes:
+        clicks: rows of clicks.
+        rows: int64 [B, m1], the row of each similar user, -1 behind them.
+        users: int64 [R], whose each row is, ascending; None where rows are the graph's.
+    """
+
+    clicks: Relation
+    rows: Tensor
+    users: Tensor | None = None
+
+
 @dataclass(frozen=True)
 class U2U:
     """The latest ``m2`` clicks of each of the ``m1`` users whose own vectors are most similar (cosine).
@@ -164,12 +138,14 @@ class U2U:
     Attributes:
         users: the own vectors [U, d'] of the graph's users, by cosine.
         clicks: user -> item.
+        live: gives the latest clicks of some users, int64 [R], where they have more than ``clicks`` says, else None.
     """
 
     users: VectorIndex
     clicks: Relation
     m1: int
     m2: int
+    live: Callable[[Tensor, int], Relation | None] | None = None
 
     def alike(self, queries: Queries) -> tuple[Tensor, Tensor]:
         """The similar users: cosine float32 and number int64 [B, m1], best first; 0 and -1 where there are fewer.
@@ -183,12 +159,23 @@ class U2U:
             found = found & queries.known[:, None]
         return torch.where(found, weight, 0.0), torch.where(found, alike, -1)
 
+    def read(self, alike: Tensor) -> Clicked:
+        """The clicks of similar users int64 [B, m1], -1 behind them; of all of them in one read where they are live."""
+        found = alike >= 0
+        if self.live is not None:
+            users, place = torch.unique(alike[found], return_inverse=True)
+            clicks = self.live(users, self.m2)
+            if clicks is not None:
+                return Clicked(clicks, torch.full_like(alike, -1).masked_scatter(found, place), users)
+        return Clicked(self.clicks, alike)
+
     def find(self, queries: Queries, allowed: Allowed | None = None) -> Candidates:
         """See :meth:`Channel.find`."""
         weight, alike = self.alike(queries)
-        found, rows = alike >= 0, alike.clamp(min=0).reshape(-1)
-        edge, valid = window(self.clicks, rows, self.clicks.indptr[rows + 1], self.m2)
-        items = _gather(self.clicks.col, edge).view(*alike.shape, self.m2)
+        clicks, at, _ = self.read(alike)
+        found, rows = at >= 0, at.clamp(min=0).reshape(-1)
+        edge, valid = window(clicks, rows, clicks.indptr[rows + 1], self.m2)
+        items = _gather(clicks.col, edge).view(*alike.shape, self.m2)
         mask = valid.view(items.shape) & found[:, :, None]
         return _lay_out(items, mask, weight[:, :, None], alike[:, :, None], queries, allowed)
 
@@ -223,33 +210,6 @@ class I2I:
         mask = known[:, :, None] & (items >= 0)
         weight = self.table.score[rows].float() * self.fading()[None, :, None]
         return _lay_out(items, mask, weight, clicked[:, :, None], queries, allowed)
-
-
-def strongest(relation: Relation, k: int) -> NeighborTable:
-    """The ``k`` strongest edges of each row of an item relation, ties by smaller id.
-
-    Args:
-        relation: ``co_occurs`` (strength = count divided by the row's largest count) or ``similar`` (its score).
-
-    Returns:
-        The table of the N rows, its score in [0, 1] for counts.
-    """
-    row, size = relation.row_index(), relation.n_rows
-    if relation.score is not None:
-        strength = relation.score.float()
-    else:
-        strength = relation.weight().float()
-        largest = torch.zeros(size, device=relation.device).scatter_reduce(0, row, strength, "amax")
-        strength = strength / largest[row]
-    order = torch.argsort(strength, descending=True, stable=True)  # rows are ordered by column: ties stay so
-    order = order[torch.argsort(row[order], stable=True)]
-    rank = torch.arange(len(order), device=relation.device) - relation.indptr[:-1][row]
-    kept = rank < k
-    col = torch.full((size, k), -1, dtype=torch.int32, device=relation.device)
-    score = torch.zeros((size, k), dtype=torch.float16, device=relation.device)
-    place = (row[kept], rank[kept])
-    col[place], score[place] = relation.col[order][kept], strength[order][kept].to(torch.float16)
-    return NeighborTable(col, score)
 
 
 def pair_scores(queries: Tensor, vectors: Tensor, items: Tensor, metric: Metric) -> Tensor:

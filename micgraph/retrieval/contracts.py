@@ -2,15 +2,65 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from pathlib import Path
+from typing import Any, Protocol
 
+import torch
 from torch import Tensor
 
+from micgraph.graph.fields import Fields
 from micgraph.graph.recgraph import RecGraph
 from micgraph.knn import Ragged
-from micgraph.retrieval.channels import RetrievalModel
 from micgraph.retrieval.fusion import FusionConfig
 from micgraph.retrieval.learned import LearnedFusion
+
+
+class RetrievalModel(Protocol):
+    """What retrieval asks of a trained model. All ids are the graph's internal ones."""
+
+    @property
+    def metric(self) -> str:
+        """``"ip"`` or ``"cosine"``: how search vectors are compared."""
+
+    @property
+    def history(self) -> int:
+        """T, the longest history that the encoder reads."""
+
+    @property
+    def device(self) -> torch.device:
+        """Where the model lies and expects its input."""
+
+    @property
+    def derived(self) -> dict[Any, Any]:
+        """What retrieval keeps of the vectors as they are; the model empties it when its weights have changed."""
+
+    def encode_queries(
+        self, items: Tensor, mask: Tensor, user: Tensor, fields: Fields | None = None, gap: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """Encode histories int64 [B, T] (oldest first, valid ones first, -1 an unknown item) of users int64 [B].
+
+        Args:
+            fields: user features to read instead of the graph's.
+            gap: int64 [B, T], seconds since the click before, -1 unknown; None: all unknown.
+
+        Returns:
+            search [B, d], or [B, K, d] with several interests, which finds items; own [B, d'], which finds users.
+        """
+
+    def with_items(self, item_fields: Fields, surroundings: Any) -> RetrievalModel:
+        """The same model on more items, behind those that there are; asked for when items are added.
+
+        Args:
+            item_fields: features of all items, on the model's device.
+            surroundings: what the graph with these items says about them, by what a model reads
+                (:func:`micgraph.sampling.context.surroundings`).
+        """
+
+    def save(self, path: Path) -> None:
+        """Write the model into the folder ``path``, for the loader that ``Recommender.load`` is given."""
+
+    def item_vectors(self) -> tuple[Tensor, Tensor]:
+        """search [N, d], what a query's search vector is compared with; own [N, d'], what items are compared by."""
 
 
 class TrainedRun(Protocol):

@@ -6,14 +6,19 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
+from micgraph.ids import IdMap
+from micgraph.retrieval import frames
+from micgraph.retrieval.asking import asked_of, graph_ids
 from micgraph.retrieval.channels import CHANNELS, Allowed, ChannelName, Queries
-from micgraph.retrieval.fusion import Fused, FusionConfig, fitted, turns
+from micgraph.retrieval.fusion import Fused, FusionConfig, Lists, fitted, turns
 from micgraph.retrieval.learned import FEATURES, features
 from micgraph.retrieval.pool import Pool
-from micgraph.retrieval.retriever import Lists, Retriever
+from micgraph.retrieval.retriever import Retriever
+from micgraph.schema import InputError
 
 LABELS: dict[ChannelName, str] = {"u2i": "U2I", "u2u": "U2U", "i2i": "I2I"}
 
@@ -49,6 +54,23 @@ class Row:
     def item(self) -> int:
         """The internal number of the row's item."""
         return int(self.lists.items[0, self.at])
+
+
+def explain(retriever: Retriever, user: Any, item: Any, k: int, **asked: Any) -> str:
+    """See :meth:`micgraph.Recommender.explain`."""
+    users, items = graph_ids(retriever.graph)
+    number = int(frames.known(items, [item], "item", "ask for an item of the list")[0])
+    found = asked_of(retriever, None if user is None else [user], k, **asked)
+    queries = next(found.batches)
+    if len(queries) != 1:
+        raise InputError("histories", "one person", f"{len(queries)} people", "explain them one by one")
+    lists = retriever.lists(queries, k, found.channels, found.allowed)
+    listed = lists.items[0].tolist()
+    if number not in listed:
+        got, remedy = f"{item!r}, which is not among them", "ask for an item that recommend gives, or for a larger k"
+        raise InputError("item", f"one of the {k} items of the list", got, remedy)
+    names = (lambda at: _text(users, at), lambda at: _text(items, at))
+    return in_words(Row(retriever, queries, lists, found.channels, found.allowed, listed.index(number), names))
 
 
 def in_words(row: Row) -> str:
@@ -140,3 +162,7 @@ def _times(n: int) -> str:
 
 def _at(values: Tensor, row: Row) -> float:
     return float(values[0, row.at])
+
+
+def _text(ids: IdMap, number: int) -> str:
+    return str(ids.ids(np.array([number]))[0])

@@ -17,7 +17,7 @@ from micgraph.graph.recgraph import RecGraph
 from micgraph.ids import IdMap, as_array, kind_of
 from micgraph.knn import Ragged
 from micgraph.retrieval.channels import CHANNELS
-from micgraph.retrieval.retriever import Lists
+from micgraph.retrieval.fusion import Lists
 from micgraph.schema import ITEM_ID, USER_ID, InputError, UnknownIdError
 
 POPULAR = "popular"
@@ -104,7 +104,7 @@ def fields_of(given: Any, graph: RecGraph, users: IdMap, n: int) -> Fields | Non
     if isinstance(given, dict) and given and all(isinstance(value, Field) for value in given.values()):
         fields: Fields = given
     else:
-        fields = encode_rows(_table(given), graph.user_fields, graph.user_vocab, users, USER_ID)
+        fields = encode_rows(table_of(given, "fields"), graph.user_fields, graph.user_vocab, users, USER_ID)
     rows = {len(one) for one in fields.values()}
     if rows != {n}:
         raise InputError("fields", f"{n} rows", sorted(rows), "pass one row a person, in the same order")
@@ -170,7 +170,24 @@ def plain(given: Any) -> Any:
     return given
 
 
-def _table(given: Any) -> pa.Table:
+def table_of(given: Any, argument: str) -> pa.Table:
+    """Rows of features in any container, as one table.
+
+    Raises:
+        InputError: no table, or one whose columns are not of one length or type.
+    """
+    try:
+        table = _table(given)
+    except (pa.ArrowException, TypeError, ValueError) as error:
+        got = str(error).split("\n")[0]
+        raise InputError(argument, "a table, its columns of one length and type", got, "correct the columns") from error
+    if table is None:
+        remedy = "pass pandas, polars, Arrow, a dict of columns or a list of rows"
+        raise InputError(argument, "a table of features", type(given).__name__, remedy)
+    return table
+
+
+def _table(given: Any) -> pa.Table | None:
     if isinstance(given, pa.Table):
         return given
     if hasattr(given, "to_arrow"):
@@ -181,4 +198,4 @@ def _table(given: Any) -> pa.Table:
         return pa.Table.from_pylist(given)
     if hasattr(given, "iloc"):
         return pa.Table.from_pandas(given, preserve_index=False)
-    raise InputError("fields", "a table of user features", type(given).__name__, "pass pandas, polars, Arrow or a dict")
+    return None

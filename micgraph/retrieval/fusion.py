@@ -145,6 +145,22 @@ class Fused:
     found: Tensor
 
 
+@dataclass(frozen=True)
+class Lists:
+    """The lists of B users, best first; the items that channels did not bring are popular ones.
+
+    Attributes:
+        fused: [B, k], see :class:`Fused`; its ``items`` are -1 where the channels did not suffice.
+        items: int64 [B, k], the final list: popular items behind the fused ones, -1 only where nothing is left.
+        degraded: bool [B], a channel had nothing to give, popular items had to fill up, or live clicks could not be
+            read.
+    """
+
+    fused: Fused
+    items: Tensor
+    degraded: Tensor
+
+
 def fuse(
     pool: Pool,
     search: Tensor,

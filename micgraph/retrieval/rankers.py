@@ -10,7 +10,8 @@ from torch import Tensor
 
 from micgraph.graph.recgraph import RecGraph
 from micgraph.knn import Ragged, Subset, check_ids
-from micgraph.retrieval.channels import ChannelName, RetrievalModel
+from micgraph.retrieval.channels import ChannelName
+from micgraph.retrieval.contracts import RetrievalModel
 from micgraph.retrieval.fusion import FusionConfig
 from micgraph.retrieval.recommender import Recommender
 from micgraph.retrieval.retriever import Retriever

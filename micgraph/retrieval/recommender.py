@@ -2,39 +2,29 @@
 
 from __future__ import annotations
 
-import json
-import logging
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import asdict
+import asyncio
+from collections.abc import Iterable, Mapping
 from pathlib import Path
+from threading import Lock
 from typing import Any
 
-import numpy as np
-import pyarrow as pa
-import torch
-from safetensors.torch import load_file, save_file
-from torch import Tensor
-
-from micgraph import artifact
-from micgraph.config import parse
 from micgraph.graph.recgraph import RecGraph
 from micgraph.ids import IdMap
-from micgraph.knn import Ragged, topk
-from micgraph.retrieval import frames
-from micgraph.retrieval.asking import Asked, asked_of, check_k, fusion_of, graph_ids
-from micgraph.retrieval.channels import RetrievalModel
+from micgraph.retrieval import frames, saving
+from micgraph.retrieval.answering import answer, nearest
+from micgraph.retrieval.asking import asked_of, fusion_of, graph_ids
 from micgraph.retrieval.contracts import HeldOut, TrainedRun
-from micgraph.retrieval.explaining import Row, in_words
+from micgraph.retrieval.explaining import explain
 from micgraph.retrieval.fitting import fit_on
 from micgraph.retrieval.fusion import FusionConfig
 from micgraph.retrieval.learned import LearnedFusion
+from micgraph.retrieval.live import TIMEOUT, LiveHistories
 from micgraph.retrieval.retriever import Retriever
+from micgraph.retrieval.saving import ModelLoader
 from micgraph.schema import ITEM_ID, USER_ID, InputError
+from micgraph.stores.contract import Store
 
-KIND, FORMAT, INDEXES = "recommender", 1, "indexes"
-ModelLoader = Callable[[Path, RecGraph], RetrievalModel]
 TRAIN_FIRST = "pass the run that micgraph.train or micgraph.load_run returns"
-_LOG = logging.getLogger(__name__)
 
 
 class Recommender:
@@ -52,29 +42,62 @@ class Recommender:
     - ``i2i_score``, ``i2i_count``: the same of the clicks whose neighbour the item is;
     - ``trigger``: of these users and clicks the most similar one, as text: "item:" or "user:", then its id (so
       ``trigger.split(":", 1)`` gives both); null where nothing but U2I found the item;
-    - ``degraded``: this user's list is less than was asked for: a channel had nothing, or popular items fill up.
+    - ``degraded``: this user's list is less than was asked for: a channel had nothing, popular items fill up, or live
+      clicks could not be read.
+
+    With a store, a user's history is that of the graph and what :meth:`observe` has added since, merged as
+    :mod:`micgraph.retrieval.live` says; users whom the graph does not know are served from their first click. All
+    methods may be called from many threads at once: each call sees the items of before or of after an
+    :meth:`add_items`, and no mixture.
 
     Args:
         run: a trained run.
         fusion: sizes and weights instead of the run's, or a mapping of those settings that differ from the run's.
+        store: live clicks, an :class:`micgraph.LmdbStore` or :class:`micgraph.RedisStore`; who opened it closes it.
+        store_timeout: seconds that a request waits for one read of the store, before it does without.
 
     Attributes:
-        retriever: the stores and channels, by internal index; rankers for evaluation are made of it.
+        retriever: the stores and channels, by internal index; rankers for evaluation are made of it, and read the
+            graph's clicks alone.
 
     Raises:
         ConfigError: an unknown setting or a value out of range.
-        InputError: no run, or its graph was loaded without its external ids.
+        InputError: no run, or its graph was loaded without its external ids; no store, or no such timeout.
         MissingExtraError: the index is FAISS's and faiss is not installed.
     """
 
-    def __init__(self, run: TrainedRun, fusion: FusionConfig | Mapping[str, Any] | None = None) -> None:
+    def __init__(
+        self,
+        run: TrainedRun,
+        fusion: FusionConfig | Mapping[str, Any] | None = None,
+        store: Store | None = None,
+        store_timeout: float = TIMEOUT,
+    ) -> None:
         if not hasattr(run, "model"):
             raise InputError("run", "a trained run", f"a {type(run).__name__}", TRAIN_FIRST)
-        self._open(run.graph, Retriever(run.model, run.graph, fusion_of(run.fusion, fusion), run.learned))
+        retriever = Retriever(run.model, run.graph, fusion_of(run.fusion, fusion), run.learned)
+        self._open(retriever, store, store_timeout)
 
-    def _open(self, graph: RecGraph, retriever: Retriever) -> None:
-        self.graph, self.retriever = graph, retriever
-        self.users, self.items = graph_ids(graph)
+    def _open(self, retriever: Retriever, store: Store | None, store_timeout: float) -> None:
+        graph_ids(retriever.graph)
+        if store is not None:
+            retriever.live = LiveHistories(retriever.graph, store, store_timeout)
+        self.retriever, self._adding = retriever, Lock()
+
+    @property
+    def graph(self) -> RecGraph:
+        """What is served: the run's graph, with the items that were added."""
+        return self.retriever.graph
+
+    @property
+    def users(self) -> IdMap:
+        """The graph's users."""
+        return graph_ids(self.graph)[0]
+
+    @property
+    def items(self) -> IdMap:
+        """The graph's items, and those that were added."""
+        return graph_ids(self.graph)[1]
 
     def __repr__(self) -> str:
         config = self.retriever.config
@@ -94,7 +117,7 @@ class Recommender:
         """The ``k`` best items of each user, with the reason for each.
 
         Args:
-            users: ids of users of the graph: one, or a list, array or series.
+            users: ids of users of the graph, or of anybody with live clicks: one, or a list, array or series.
             k: items a user.
             histories: instead of ``users``, one list of item ids (oldest first) a person; a warning counts unknown ids.
                 Without any known one, nor ``fields``, U2U and I2I give nothing.
@@ -110,12 +133,69 @@ class Recommender:
             ``k`` items are left gets those, and a warning tells.
 
         Raises:
-            UnknownIdError: a user that the graph does not know.
+            UnknownIdError: a user that neither the graph nor the store knows.
+            StoreError: the store could not be read, and the graph knows nobody who was asked for. Otherwise channels
+                that need no live clicks answer, ``degraded`` tells, and so does a warning, at most one a minute.
             InputError: both or neither of users and histories, a k that cannot be had, no candidates, an unknown
                 channel, features or lists of another number of people.
         """
-        asked = asked_of(self.retriever, users, k, histories, fields, channels, filter_seen, candidates, exclude)
-        return frames.frame(self._answer(asked, k), frames.frame_kind(users if users is not None else histories))
+        retriever = self.retriever.for_request()
+        asked = asked_of(retriever, users, k, histories, fields, channels, filter_seen, candidates, exclude)
+        columns = answer(retriever, asked, k)
+        return frames.frame(columns, frames.frame_kind(users if users is not None else histories))
+
+    async def arecommend(self, *args: Any, **asked: Any) -> Any:
+        """:meth:`recommend` in another thread, for asyncio. A call that is cancelled computes to its end, unheard."""
+        return await asyncio.to_thread(self.recommend, *args, **asked)
+
+    def observe(self, users: Any, items: Any, timestamps: Any) -> None:
+        """Keep clicks in the store: the next recall of these users reflects them, and that of similar users.
+
+        An event that is observed again, the same user, item and microsecond, changes nothing, and order of arrival does
+        not matter. A store keeps the latest so many events a user; all of a user who is new; of items, also those that
+        the graph does not know (yet).
+
+        Args:
+            users: one id, or a list, array or series of E; ids of the graph's kind, known or not.
+            items: the same.
+            timestamps: when it was: ISO text, dates, datetimes (UTC where no zone is given), of pandas, NumPy, polars
+                and Arrow too; or numbers, which are seconds since 1970. One, or E.
+
+        Raises:
+            InputError: no store, no event, lengths that differ, nulls, ids of another kind, or no point in time;
+                nothing is kept.
+            StoreError: closed, full, out of reach or too slow. Some of the events may be there: observe them again.
+        """
+        live = self.retriever.live
+        if live is None:
+            remedy = "open the recommender with store=LmdbStore(path) or RedisStore(url)"
+            raise InputError("store", "a recommender with a store", "one without", remedy)
+        live.observe(users, items, timestamps)
+
+    def add_items(self, items: Any) -> int:
+        """Serve new items without training: from their fields or embeddings, as the item tower knows them.
+
+        They get vectors (those of a graph with ``keep_unclicked``), places in the index, and neighbours, see
+        :mod:`micgraph.retrieval.arrivals`; clicks on them may have been observed before. :meth:`save` keeps them.
+        Vectors and tables are copied, which takes the longer the more items there are: add many at once.
+
+        Args:
+            items: a table (pandas, polars, Arrow, a dict of columns, a list of rows) with ``item_id`` and columns as
+                in the table of items that the graph was built with; some may be missing.
+
+        Returns:
+            How many were added.
+
+        Raises:
+            SchemaError: no ``item_id``, ids or a column of another type, or vectors of another length.
+            InputError: no row, a null or repeated id, or one that is known; nothing is added.
+        """
+        from micgraph.retrieval.arrivals import with_items
+
+        table = frames.table_of(items, "items")
+        with self._adding:
+            self.retriever = with_items(self.retriever, table)
+        return len(table)
 
     def explain(self, user: Any, item: Any, k: int = 20, **asked: Any) -> str:
         """Why an item is at its place in a user's list, in words: what each channel says of it, and the sum that its
@@ -131,21 +211,7 @@ class Recommender:
             UnknownIdError: a user or an item that the graph does not know.
             InputError: the item is not in the list; several users; else see :meth:`recommend`.
         """
-        number = int(frames.known(self.items, [item], "item", "ask for an item of the list")[0])
-        found = asked_of(self.retriever, None if user is None else [user], k, **asked)
-        queries = next(found.batches)
-        if len(queries) != 1:
-            raise InputError("histories", "one person", f"{len(queries)} people", "explain them one by one")
-        lists = self.retriever.lists(queries, k, found.channels, found.allowed)
-        if number not in lists.items[0].tolist():
-            got, remedy = (
-                f"{item!r}, which is not among them",
-                "ask for an item that recommend gives, or for a larger k",
-            )
-            raise InputError("item", f"one of the {k} items of the list", got, remedy)
-        names = (lambda at: _text(self.users, at), lambda at: _text(self.items, at))
-        at = lists.items[0].tolist().index(number)
-        return in_words(Row(self.retriever, queries, lists, found.channels, found.allowed, at, names))
+        return explain(self.retriever.for_request(), user, item, k, **asked)
 
     def with_fusion(self, fusion: FusionConfig | Mapping[str, Any]) -> Recommender:
         """A recommender of the same stores with another fusion, given as in the constructor.
@@ -154,7 +220,8 @@ class Recommender:
             ConfigError: an unknown setting or a value out of range.
         """
         rec = type(self).__new__(type(self))
-        rec._open(self.graph, self.retriever.with_config(fusion_of(self.retriever.config, fusion)))
+        retriever = self.retriever
+        rec._open(retriever.with_config(fusion_of(retriever.config, fusion)), None, TIMEOUT)
         return rec
 
     def similar_items(self, items: Any, k: int = 10) -> Any:
@@ -170,9 +237,10 @@ class Recommender:
             UnknownIdError: an item that the graph does not know.
             InputError: k < 1, or as many as there are items.
         """
-        remedy = "ask for items that were clicked in the log the graph was built from"
-        index = frames.known(self.items, items, "items", remedy)
-        return self._similar(index, self.retriever.items, self.items, ITEM_ID, k, frames.frame_kind(items))
+        retriever = self.retriever
+        ids = graph_ids(retriever.graph)[1]
+        index = frames.known(ids, items, "items", "ask for items that were clicked in the log the graph was built from")
+        return frames.frame(nearest(index, retriever.items, ids, ITEM_ID, k), frames.frame_kind(items))
 
     def similar_users(self, users: Any, k: int = 10) -> Any:
         """The ``k`` nearest users of each user, by the cosine of their own vectors.
@@ -180,9 +248,9 @@ class Recommender:
         Returns:
             A frame ``user_id, similar_id, rank, score``; for the rest see :meth:`similar_items`.
         """
-        remedy = "ask for users of the log that the graph was built from"
-        index = frames.known(self.users, users, "users", remedy)
-        return self._similar(index, self.retriever.users.vectors, self.users, USER_ID, k, frames.frame_kind(users))
+        retriever, ids = self.retriever, self.users
+        index = frames.known(ids, users, "users", "ask for users of the log that the graph was built from")
+        return frames.frame(nearest(index, retriever.users.vectors, ids, USER_ID, k), frames.frame_kind(users))
 
     def fit_fusion(self, data: HeldOut, filter_seen: bool = True) -> LearnedFusion:
         """Fit the learned fusion on held-out clicks and use it from now on.
@@ -197,82 +265,30 @@ class Recommender:
         return fit_on(self.retriever, data, filter_seen)
 
     def save(self, path: str | Path) -> None:
-        """Write everything that recommending needs to the directory ``path``: vectors, tables, graph and model."""
+        """Write everything that recommending needs to the directory ``path``: vectors, tables, graph and model.
 
-        def write(folder: Path) -> None:
-            # clones: a model may search its own space, and safetensors refuses two names for one memory
-            stores = self.retriever.tensors()
-            tensors = {name: value.detach().cpu().contiguous().clone() for name, value in stores.items()}
-            save_file(tensors, folder / "stores.safetensors")
-            learned = self.retriever.learned
-            settings = {
-                "fusion": asdict(self.retriever.config),
-                "learned": None if learned is None else asdict(learned),
-            }
-            (folder / "fusion.json").write_text(json.dumps(settings, indent=1))
-            self.graph.save(folder / "graph")
-            self.retriever.model.save(folder / "model")
-            self.retriever.write_structures(folder / INDEXES)
-
-        artifact.publish(path, KIND, FORMAT, write)
+        Items that were added are among it; a store of live clicks is not.
+        """
+        saving.save(self.retriever, path)
 
     @classmethod
-    def load(cls, path: str | Path, load_model: ModelLoader | None = None) -> Recommender:
+    def load(
+        cls,
+        path: str | Path,
+        load_model: ModelLoader | None = None,
+        store: Store | None = None,
+        store_timeout: float = TIMEOUT,
+    ) -> Recommender:
         """Read what :meth:`save` wrote; nothing is computed again.
 
         Args:
             load_model: reads the model's folder; by default that of micgraph's own towers.
+            store, store_timeout: see the class.
 
         Raises:
             ArtifactError: missing, damaged, of another kind or format version.
+            InputError: no store, or no such timeout.
         """
-        folder = artifact.resolve(path, KIND, FORMAT)
-        graph = RecGraph.load(folder / "graph")
-        model = (load_model or load_towers)(folder / "model", graph)
-        settings = json.loads((folder / "fusion.json").read_text())
-        learned = None if settings["learned"] is None else LearnedFusion(**settings["learned"])
-        fusion = parse(FusionConfig, settings["fusion"], "fusion")
-        stored = load_file(folder / "stores.safetensors")
         rec = cls.__new__(cls)
-        rec._open(graph, Retriever(model, graph, fusion, learned, stored, folder / INDEXES))
+        rec._open(saving.load(path, load_model), store, store_timeout)
         return rec
-
-    def _answer(self, asked: Asked, k: int) -> dict[str, pa.Array]:
-        """The rows of all users."""
-        parts: list[dict[str, pa.Array]] = []
-        start = 0
-        for queries in asked.batches:
-            lists = self.retriever.lists(queries, k, asked.channels, asked.allowed)
-            ids = asked.ids[start : start + len(queries)]
-            parts.append(frames.recommendations(lists, ids, self.users, self.items))
-            start += len(queries)
-        if sum(len(part[ITEM_ID]) for part in parts) < k * len(asked.ids):
-            _LOG.warning("some users have seen so much that fewer than k=%d items are left for them", k)
-        return {name: pa.concat_arrays([part[name] for part in parts]) for name in parts[0]}
-
-    def _similar(
-        self, index: np.ndarray[Any, Any], vectors: Tensor, ids: IdMap, name: str, k: int, kind: frames.FrameKind
-    ) -> Any:
-        check_k(k, len(ids) - 1)
-        rows = torch.from_numpy(index).to(vectors.device)
-        itself = Ragged(torch.arange(len(rows) + 1, device=rows.device), rows)
-        score, near = topk(vectors[rows], vectors, k, "cosine", exclude=itself)
-        columns = {
-            name: ids.ids(np.repeat(index, k)),
-            "similar_id": ids.ids(near.cpu().numpy()),
-            "rank": pa.array(np.tile(np.arange(1, k + 1), len(index)), pa.int32()),
-            "score": pa.array(score.cpu().numpy().reshape(-1)),
-        }
-        return frames.frame(columns, kind)
-
-
-def load_towers(folder: Path, graph: RecGraph) -> RetrievalModel:
-    """The model that :class:`micgraph.nn.export.BoundModel` saved in ``folder``, on the graph's features."""
-    from micgraph.nn.export import BoundModel
-    from micgraph.sampling.context import surroundings
-
-    return BoundModel.load(folder, graph.item_fields, graph.user_fields, surroundings(graph))
-
-
-def _text(ids: IdMap, number: int) -> str:
-    return str(ids.ids(np.array([number]))[0])

@@ -4,19 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator
 from copy import copy
-from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from threading import RLock
 from typing import Any, TypeVar, cast
 
 import torch
 from torch import Tensor
 from tqdm.auto import tqdm
 
-from micgraph.graph.elapsed import gaps
 from micgraph.graph.fields import Fields, take
 from micgraph.graph.recgraph import RecGraph
-from micgraph.graph.relation import Relation, window
+from micgraph.graph.relation import Relation
 from micgraph.knn import IndexConfig, Metric, NeighborTable, Ragged, VectorIndex, neighbors, require
 from micgraph.retrieval.autoencoder import announced
 from micgraph.retrieval.blending import Asked, Blender
@@ -29,12 +28,14 @@ from micgraph.retrieval.channels import (
     Channel,
     ChannelName,
     Queries,
-    RetrievalModel,
-    strongest,
 )
-from micgraph.retrieval.fusion import Fused, FusionConfig, fuse
+from micgraph.retrieval.contracts import RetrievalModel
+from micgraph.retrieval.fusion import Fused, FusionConfig, Lists, fuse
+from micgraph.retrieval.histories import latest
 from micgraph.retrieval.learned import LearnedFusion
 from micgraph.retrieval.linear import following
+from micgraph.retrieval.live import LiveHistories, Reading
+from micgraph.retrieval.neighbor_tables import strongest
 from micgraph.retrieval.own_lists import fill, in_order
 from micgraph.retrieval.pool import Pool, merge
 from micgraph.schema import CLICKS
@@ -43,21 +44,6 @@ T = TypeVar("T")
 
 BATCH = 256
 """Users at a time: with the paper's sizes some 4,100 candidates each."""
-
-
-@dataclass(frozen=True)
-class Lists:
-    """The lists of B users, best first; the items that channels did not bring are popular ones.
-
-    Attributes:
-        fused: [B, k], see :class:`Fused`; its ``items`` are -1 where the channels did not suffice.
-        items: int64 [B, k], the final list: popular items behind the fused ones, -1 only where nothing is left.
-        degraded: bool [B], a channel had nothing to give, or popular items had to fill up.
-    """
-
-    fused: Fused
-    items: Tensor
-    degraded: Tensor
 
 
 class Retriever:
@@ -73,6 +59,10 @@ class Retriever:
         learned: the fitted model, for ``config.fusion == "learned"``.
         stored: vectors and tables by name, as :meth:`tensors` gave them, to use instead of computing them.
         structures: the folder where :meth:`write_structures` wrote those of the indexes of ``stored``.
+
+    Attributes:
+        live: the store beside the graph, or None.
+        reading: what the request that this retriever is for reads of it, or None.
 
     Raises:
         ConfigError: ``config.index`` is ``"faiss_gpu"`` and there is no GPU.
@@ -93,6 +83,9 @@ class Retriever:
         self.device = torch.device(model.device)
         self._stored = {name: value.to(self.device) for name, value in (stored or {}).items()}
         self._structures = structures
+        self._lock, self._made = RLock(), dict[Any, Any]()
+        self.live: LiveHistories | None = None
+        self.reading: Reading | None = None
         self.clicks: Relation = graph.relation(CLICKS).to(self.device)
         self.category = graph.category.to(self.device)
         popularity = graph.popularity().to(self.device)
@@ -109,6 +102,15 @@ class Retriever:
             other._structures = None
             for name in ("index", "users", "blender"):
                 other.__dict__.pop(name, None)
+        return other
+
+    def for_request(self) -> Retriever:
+        """The same stores for one request, which reads live clicks where there are any; this one reads the graph's."""
+        if self.live is None:
+            return self
+        _ = self.blender  # made here, and not again for every request
+        other = copy(self)
+        other.reading = self.live.request()
         return other
 
     def tensors(self) -> dict[str, Tensor]:
@@ -174,13 +176,13 @@ class Retriever:
         return self._once(("table", kind, size, *((ahead, decay) if kind == "follows" else ())), make)
 
     def _once(self, name: tuple[Any, ...], make: Callable[[], T]) -> T:
-        """What ``make`` gives, kept with the model for this graph (what was stored with a recommender is its own)."""
-        if self._stored:
-            return make()
-        kept = self.model.derived
-        if name not in kept or kept[name][0] is not self.graph:
-            kept[name] = (self.graph, make())
-        return cast(T, kept[name][1])
+        """What ``make`` gives, once for all threads, kept with the model for this graph (what was stored with a
+        recommender is its own)."""
+        kept = self._made if self._stored else self.model.derived
+        with self._lock:
+            if name not in kept or kept[name][0] is not self.graph:
+                kept[name] = (self.graph, make())
+            return cast(T, kept[name][1])
 
     def _encode_users(self) -> Tensor:
         everyone = torch.arange(self.graph.n_users, device=self.device)
@@ -239,7 +241,8 @@ class Retriever:
         if "u2i" in channels:
             ways["u2i"] = U2I(self.index, max(config.k1, k))
         if "u2u" in channels:
-            ways["u2u"] = U2U(self.users, self.clicks, config.m1, config.m2)
+            live = None if self.reading is None else self.reading.latest
+            ways["u2u"] = U2U(self.users, self.clicks, config.m1, config.m2, live)
         if "i2i" in channels:
             ways["i2i"] = I2I(self.table, config.m, config.decay)
         return ways
@@ -274,20 +277,11 @@ class Retriever:
         items = fill(fused.items, self._popular(queries, allowed), queries.exclude)
         asked = [CHANNELS.index(name) for name in channels]
         silent = (fused.found[:, asked] == 0).any(1)
-        return Lists(fused, items, silent | (fused.items < 0).any(1))
+        failed = self.reading is not None and self.reading.error is not None
+        return Lists(fused, items, silent | (fused.items < 0).any(1) | failed)
 
     def _popular(self, queries: Queries, allowed: Allowed | None) -> Tensor:
         """What may fill up lists, the most clicked first: int64 [C], or [B, C] with -1 behind where users differ."""
         if queries.only is not None:
             return in_order(queries.only, self.popular)
         return self.popular if allowed is None else self.popular[allowed.mask[self.popular]]
-
-
-def latest(histories: Ragged, size: int) -> tuple[Tensor, Tensor, Tensor]:
-    """The last ``size`` items of each history, oldest first: int64 [B, T] and mask bool [B, T], T <= ``size``; and the
-    seconds since the click before each one, int64 [B, T], -1 unknown."""
-    rel = Relation(histories.indptr, histories.items, 0)
-    rows = torch.arange(histories.n_rows, device=rel.device)
-    eid, mask = window(rel, rows, histories.indptr[1:], max(1, min(size, histories.longest())))
-    items = rel.col[eid] if rel.n_edges else torch.full_like(eid, -1)
-    return items, mask, torch.where(mask, gaps(histories.indptr, histories.time, rows, eid), -1)

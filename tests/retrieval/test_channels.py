@@ -8,8 +8,10 @@ import pytest
 import torch
 
 from micgraph.knn import NeighborTable, Ragged, VectorIndex, neighbors
-from micgraph.retrieval.channels import I2I, U2I, U2U, Allowed, Queries, pair_scores, strongest
-from micgraph.retrieval.retriever import Retriever, latest
+from micgraph.retrieval.channels import I2I, U2I, U2U, Allowed, Queries, pair_scores
+from micgraph.retrieval.histories import latest
+from micgraph.retrieval.neighbor_tables import strongest
+from micgraph.retrieval.retriever import Retriever
 
 
 def ragged(lists):

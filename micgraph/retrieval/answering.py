@@ -1,0 +1,54 @@
+"""Lists and nearest vectors, by internal number, as the columns of answers."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import torch
+from torch import Tensor
+
+from micgraph.ids import IdMap
+from micgraph.knn import Ragged, topk
+from micgraph.retrieval import frames
+from micgraph.retrieval.asking import Asked, check_k, graph_ids
+from micgraph.retrieval.retriever import Retriever
+from micgraph.schema import ITEM_ID
+
+_LOG = logging.getLogger(__name__)
+
+
+def answer(retriever: Retriever, asked: Asked, k: int) -> dict[str, pa.Array]:
+    """The rows of recommendations of all users."""
+    parts: list[dict[str, pa.Array]] = []
+    start, ids = 0, graph_ids(retriever.graph)
+    for queries in asked.batches:
+        lists = retriever.lists(queries, k, asked.channels, asked.allowed)
+        parts.append(frames.recommendations(lists, asked.ids[start : start + len(queries)], *ids))
+        start += len(queries)
+    if sum(len(part[ITEM_ID]) for part in parts) < k * len(asked.ids):
+        _LOG.warning("some users have seen so much that fewer than k=%d items are left for them", k)
+    return {name: pa.concat_arrays([part[name] for part in parts]) for name in parts[0]}
+
+
+def nearest(index: np.ndarray[Any, Any], vectors: Tensor, ids: IdMap, name: str, k: int) -> dict[str, Any]:
+    """The ``k`` nearest others of each of ``index`` int64 [B] by the cosine of ``vectors`` float [N, d].
+
+    Args:
+        name: the first column.
+
+    Raises:
+        InputError: a k that cannot be had.
+    """
+    check_k(k, len(ids) - 1)
+    rows = torch.from_numpy(index).to(vectors.device)
+    itself = Ragged(torch.arange(len(rows) + 1, device=rows.device), rows)
+    score, near = topk(vectors[rows], vectors, k, "cosine", exclude=itself)
+    return {
+        name: ids.ids(np.repeat(index, k)),
+        "similar_id": ids.ids(near.cpu().numpy()),
+        "rank": pa.array(np.tile(np.arange(1, k + 1), len(index)), pa.int32()),
+        "score": pa.array(score.cpu().numpy().reshape(-1)),
+    }
