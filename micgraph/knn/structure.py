@@ -118,7 +118,7 @@ def extended(structure: Structure, new: Vectors) -> Structure | None:
     faiss = load_faiss("kind")
     if structure.most is not None:
         return None
-    index = faiss.clone_index(structure.index)
+    index = faiss.deserialize_index(faiss.serialize_index(structure.index))  # a clone of what is mapped cannot grow
     with threads(faiss, 1):
         fill(index, new, "vectors")
     return replace(structure, index=index)

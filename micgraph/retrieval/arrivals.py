@@ -9,7 +9,7 @@ from torch import Tensor
 from micgraph.graph.newcomers import with_new_items
 from micgraph.graph.recgraph import RecGraph
 from micgraph.knn import NeighborTable
-from micgraph.retrieval.neighbor_tables import alone, entered
+from micgraph.retrieval.neighbor_tables import alone, entered, linked
 from micgraph.retrieval.retriever import Retriever
 from micgraph.sampling.context import surroundings
 from micgraph.schema import EMBEDDING, SIMILAR
@@ -43,9 +43,10 @@ def with_items(retriever: Retriever, table: pa.Table) -> Retriever:
 def _neighbours(retriever: Retriever, graph: RecGraph, own: Tensor) -> NeighborTable:
     """The neighbours that I2I reads, of all items.
 
-    With ``near`` and ``similar`` new items are neighbours of others and have neighbours, by the cosine of their own
-    vectors; with ``similar`` by that of their embeddings where the graph has similar items by them and the item has
-    one. The other tables are made of clicks: there new items have neighbours, by their own vectors, but are nobody's.
+    With ``near`` new items have and are neighbours by the cosine of their own vectors, and with ``similar`` by that of
+    their embeddings, where the graph's items are similar by these and the item has one. Otherwise, with ``similar``,
+    items that are near by own vectors are neighbours of each other, ``semantic_k`` of each new one. The other tables
+    are made of clicks: there new items have neighbours, by their own vectors, but are nobody's.
     """
     table, n, config = retriever.table, len(retriever.table), retriever.config
     new = torch.arange(n, len(own), device=own.device)
@@ -56,11 +57,11 @@ def _neighbours(retriever: Retriever, graph: RecGraph, own: Tensor) -> NeighborT
     k = min(config.m3, int(graph.config.get("semantic_k", config.m3)))
     given = graph.item_fields.get(EMBEDDING)
     if given is None or not _compared(graph):
-        return entered(table, own, new, k, positive=True)
+        return linked(table, own, new, k)
     vectors = given.values.to(own.device)
     has = vectors[new].any(1)
     table = entered(table, vectors, new[has], k, positive=True)
-    return entered(table, own, new[~has], k, positive=True)
+    return linked(table, own, new[~has], k)
 
 
 def _compared(graph: RecGraph) -> bool:

@@ -68,6 +68,31 @@ def entered(table: NeighborTable, vectors: Tensor, new: Tensor, k: int, positive
     return _with_own(table, vectors, new, k, positive)
 
 
+def linked(table: NeighborTable, vectors: Tensor, new: Tensor, k: int) -> NeighborTable:
+    """The table with rows of new items, their ``k`` nearest with a positive cosine, and they themselves in the rows of
+    these, whatever the scores there, which are of another kind; only where a row is full its last ones make room."""
+    table = _with_own(_padded(table, len(vectors)), vectors, new, k, positive=True)
+    place, at = (table.col[new] >= 0).nonzero(as_tuple=True)
+    row, col, score = table.col[new][place, at].long(), new[place], table.score[new][place, at]
+    order = torch.sort(score, descending=True, stable=True).indices
+    order = order[torch.sort(row[order], stable=True).indices]
+    rows, group, count = torch.unique_consecutive(row[order], return_inverse=True, return_counts=True)
+    if not len(rows):
+        return table
+    rank = torch.arange(len(order), device=row.device) - (count.cumsum(0) - count)[group]
+    width = table.col.shape[1]
+    more = table.col.new_full((len(rows), int(count.max())), -1)
+    near = table.score.new_zeros(more.shape)
+    more[group, rank], near[group, rank] = col[order].to(torch.int32), score[order]
+    room = (width - count.clamp(max=width))[:, None]
+    old = table.col[rows].masked_fill(torch.arange(width, device=row.device) >= room, -1)
+    both, value = torch.cat([old, more], 1), torch.cat([table.score[rows], near], 1)
+    value, best = torch.sort(value.masked_fill(both < 0, -torch.inf), dim=1, descending=True, stable=True)
+    both = both.gather(1, best)[:, :width]
+    table.col[rows], table.score[rows] = both, value[:, :width].masked_fill(both < 0, 0)
+    return table
+
+
 def alone(table: NeighborTable, vectors: Tensor, new: Tensor) -> NeighborTable:
     """The table with rows of new items: their nearest with a positive cosine. They are in nobody else's row."""
     return _with_own(_padded(table, len(vectors)), vectors, new, table.col.shape[1], positive=True)
