@@ -65,7 +65,7 @@ def served(graph, towers=None, fusion=None, store=None, **model):
     bound = BoundModel(towers, graph.item_fields, graph.user_fields, surroundings(graph))
     sizes = {"k1": 6, "m1": 3, "m2": 4, "m": 3, "m3": 6, **(fusion or {})}
     run = SimpleNamespace(graph=graph, model=bound, fusion=FusionConfig(**sizes), learned=None)
-    return towers, Recommender(run, store=store)
+    return towers, Recommender(run, store=store, store_timeout=60)
 
 
 def by_id(rec, values):
@@ -228,7 +228,7 @@ def test_added_items_are_there_after_a_save(graphs, tmp_path, kind):
     rec.add_items(pl.from_pandas(new.iloc[:2]))
     rec.add_items(new.iloc[2:].to_dict("list"))
     rec.save(tmp_path / "serving")
-    again = Recommender.load(tmp_path / "serving", store=store)
+    again = Recommender.load(tmp_path / "serving", store=store, store_timeout=60)
     for other in (rec, again):
         found = other.recommend("ann", k=4)
         pd.testing.assert_frame_equal(found, rec.recommend("ann", k=4))

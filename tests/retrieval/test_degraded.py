@@ -56,7 +56,7 @@ def test_channels_answer_without_the_store(world, how, wake, caplog):
 
 def test_a_store_that_is_back_is_read_again(world):
     w, store = world(2), MemoryStore()
-    rec = Recommender(w, store=store)
+    rec = Recommender(w, store=store, store_timeout=60)
     rec.observe("ann", "i03", 1_000)
     before = rec.recommend(["ann", "u03"], k=5)
     store.trouble = unreachable
@@ -67,7 +67,7 @@ def test_a_store_that_is_back_is_read_again(world):
 
 def test_only_similar_users_clicks_are_missing_where_the_second_read_fails(world):
     w, store = world(2), MemoryStore()
-    rec = Recommender(w, store=store)
+    rec = Recommender(w, store=store, store_timeout=60)
     rec.observe([f"u{u:02}" for u in range(12)], ["i03"] * 12, [1_000] * 12)
     store.reads = 0
     store.trouble = lambda: unreachable() if store.reads > 1 else None
@@ -102,7 +102,7 @@ def test_warnings_come_once_a_minute_and_count_what_was_held_back(caplog):
 
 def test_asyncio_waits_for_many_at_once_and_survives_those_who_leave(world, wake):
     w, store = world(2), MemoryStore()
-    rec = Recommender(w, store=store, store_timeout=20)
+    rec = Recommender(w, store=store, store_timeout=60)
     everyone = [f"u{u:02}" for u in range(12)]
     alone = [rec.recommend(user, k=5) for user in everyone]
 

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from micgraph.knn import Ragged
 from micgraph.retrieval.live import LiveHistories
+from micgraph.retrieval.rankers import FusedRanker
 from micgraph.retrieval.recommender import Recommender
 from micgraph.schema import InputError, UnknownIdError
 from tests.retrieval.memory_store import MemoryStore
@@ -66,7 +67,7 @@ def test_a_cut_row_still_knows_the_clicks_of_its_first_second(world):
 def recommender(world, seed=0, **fusion):
     w = world(seed, **fusion)
     store = MemoryStore()
-    return w, store, Recommender(w, store=store)
+    return w, store, Recommender(w, store=store, store_timeout=60)
 
 
 def same(a, b):
@@ -185,3 +186,24 @@ def test_what_is_no_store_is_refused(world, store):
 def test_what_is_no_timeout_is_refused(world, timeout):
     with pytest.raises(InputError, match="store_timeout"):
         Recommender(world(), store=MemoryStore(), store_timeout=timeout)
+
+
+def test_gaps_are_seconds_between_clicks_of_the_graph_and_live_ones(world):
+    w, _, rec = recommender(world, 4)
+    user = max(range(USERS), key=lambda u: len(w.clicks[u]))
+    size = len(w.clicks[user])  # at seconds 0 to size - 1
+    rec.observe([f"u{user:02}"] * 2, ["i01", "i02"], [NOW, NOW + 2.5])
+    seen, encode = [], w.model.encode_queries
+    w.model.encode_queries = lambda *args: (seen.append(args[4]), encode(*args))[1]
+    rec.recommend(f"u{user:02}", k=3)
+    assert seen[0][0].tolist()[-3:] == [1, NOW - size + 1, 2]
+
+
+def test_evaluation_reads_the_graphs_clicks_alone(world):
+    w, store, rec = recommender(world)
+    everyone = [f"u{u:02}" for u in range(USERS)]
+    histories = Ragged(torch.arange(3), torch.tensor([3, 4]))
+    before = FusedRanker(rec).rank(histories, torch.tensor([-1, -1]), 6)
+    rec.observe(everyone, ["i07"] * USERS, range(NOW, NOW + USERS))
+    store.reads = 0
+    assert torch.equal(FusedRanker(rec).rank(histories, torch.tensor([-1, -1]), 6), before) and store.reads == 0

@@ -40,7 +40,9 @@ def towers_of(graph, **model):
 def served(w, towers, store=None):
     bound = BoundModel(towers, w.graph.item_fields, w.graph.user_fields)
     fusion = FusionConfig(k1=6, m1=3, m2=4, m=3, m3=4)
-    return Recommender(SimpleNamespace(graph=w.graph, model=bound, fusion=fusion, learned=None), store=store)
+    return Recommender(
+        SimpleNamespace(graph=w.graph, model=bound, fusion=fusion, learned=None), store=store, store_timeout=60
+    )
 
 
 def test_what_is_computed_once_is_so_for_threads_that_come_together(world):
@@ -120,7 +122,7 @@ def test_items_that_two_threads_add_are_both_there(world):
 def test_clicks_observed_beside_recalls_are_all_there(world):
     w, rng = world(3), np.random.default_rng(0)
     store = MemoryStore(size=1_000)
-    rec, alone = Recommender(w, store=store), Recommender(w, store=MemoryStore(size=1_000))
+    rec, alone = (Recommender(w, store=s, store_timeout=60) for s in (store, MemoryStore(size=1_000)))
     rec.recommend(USERS, k=5)
     events = [(rng.choice(USERS), f"i{rng.integers(0, 28):02}", float(t)) for t in rng.permutation(400)]
 
