@@ -59,8 +59,9 @@ def test_a_store_that_is_back_is_read_again(world):
     rec = Recommender(w, store=store, store_timeout=60)
     rec.observe("ann", "i03", 1_000)
     before = rec.recommend(["ann", "u03"], k=5)
-    store.trouble = unreachable
+    store.trouble, store.reads = unreachable, 0
     assert rec.recommend(["ann", "u03"], k=5)["degraded"].all()  # one of them is known
+    assert store.reads == 1  # and not a second time, for similar users
     store.trouble = None
     pd.testing.assert_frame_equal(rec.recommend(["ann", "u03"], k=5), before)
 

@@ -147,13 +147,13 @@ def test_compiled_loops_and_tensors_read_the_same_live_clicks(world, fusion):
     rng = np.random.default_rng(0)
     people = [f"u{u:02}" for u in rng.integers(0, USERS, 80)]
     rec.observe(people, [f"i{i:02}" for i in rng.integers(0, 28, 80)], rng.integers(0, 20, 80))
-    everyone = [f"u{u:02}" for u in range(USERS)]
-    compiled = rec.recommend(everyone, k=8)
+    everyone = [[f"u{u:02}"] for u in range(USERS)]  # one by one: with all at once all are somebody's similar users
+    compiled = pd.concat([rec.recommend(one, k=8) for one in everyone])
     rec.retriever.__dict__["blender"] = None
-    tensors = rec.recommend(everyone, k=8)
-    assert compiled["item_id"].tolist() == tensors["item_id"].tolist()
-    assert compiled["trigger"].tolist() == tensors["trigger"].tolist()
-    assert compiled["u2u_count"].tolist() == tensors["u2u_count"].tolist()
+    tensors = pd.concat([rec.recommend(one, k=8) for one in everyone])
+    assert set(compiled["trigger"].str.slice(0, 5)) >= {"user:", "item:"}
+    for name in ("item_id", "trigger", "u2u_count", "channels"):
+        assert compiled[name].tolist() == tensors[name].tolist()
 
 
 def test_a_request_reads_the_store_twice_whatever_the_number_of_users(world):
@@ -164,6 +164,13 @@ def test_a_request_reads_the_store_twice_whatever_the_number_of_users(world):
     assert store.reads == 2
     rec.recommend(histories=[["i01"]], k=4)
     assert store.reads == 3
+
+
+def test_another_fusion_of_the_same_stores_reads_the_same_clicks(world):
+    _, _, rec = recommender(world, 2)
+    rec.observe("ann", "i05", NOW)
+    other = rec.with_fusion({"fusion": "rrf"})
+    same(other.recommend("ann", k=5), other.recommend(histories=[["i05"]], k=5))
 
 
 def test_without_a_store_nothing_is_observed_or_read(world):
