@@ -13,6 +13,7 @@ from micgraph.schema import ConfigError, check_range
 from micgraph.tasks.base import Reps, Task
 from micgraph.tasks.losses import mean, nt_xent, symmetric_info_nce, view_contrast
 from micgraph.tasks.mining import Mined, turns_up
+from micgraph.tasks.pairs import Pairs, same_ids
 
 
 @dataclass(frozen=True)
@@ -73,7 +74,7 @@ class UserItem(Task):
 
     def forward(self, batch: Batch, reps: Reps) -> Tensor:
         target, user = batch.target[batch.anchor], batch.user[batch.pair_row[batch.anchor]]
-        same = (target[:, None] == target[None, :]) | (user[:, None] == user[None, :])
+        same = same_ids(target, user)
         queries, items = reps.search_queries[batch.anchor], reps.search_items[target]
         query_side, item_side = (user, queries), (batch.items[target], items)
         to_items = reps.mined("ui", batch.key, query_side, item_side)
@@ -82,7 +83,8 @@ class UserItem(Task):
             return mean(symmetric_info_nce(queries, items, same, self.config.tau))
         supports = (to_items.support, to_users.support)
         from_user = _spare_near(same, to_items, item_side[0])
-        from_item = _spare_near(same.T, to_users, user)  # it lies as the scores do that it masks
+        turned = same if isinstance(same, Pairs) else same.T  # it lies as the scores do that it masks
+        from_item = _spare_near(turned, to_users, user)
         return mean(symmetric_info_nce(queries, items, from_user, self.config.tau, supports, from_item))
 
 
@@ -132,7 +134,7 @@ def _contrast(
     valid: Tensor | None = None,
 ) -> Tensor:
     ids, clean = anchor
-    same = ids[:, None] == ids[None, :]
+    same = same_ids(ids)
     support = None
     if mined is not None:
         same, support = _spare_near(same, mined, ids), mined.support
@@ -141,8 +143,11 @@ def _contrast(
     return mean(view_contrast(clean, views[0], same, config.tau, config.literal, support), valid)
 
 
-def _spare_near(same: Tensor, mined: Mined, ids: Tensor) -> Tensor:
-    """``same`` bool [A, B] and where column ``ids`` [B] is a mined neighbour: no negative either."""
+def _spare_near(same: Tensor | Pairs, mined: Mined, ids: Tensor) -> Tensor | Pairs:
+    """``same`` [A, B] and where column ``ids`` [B] is a mined neighbour: no negative either."""
+    found = turns_up(mined.near_id, ids)
+    if isinstance(same, Pairs):
+        return same.beside(*found)
     spared = same.clone()
-    spared[turns_up(mined.near_id, ids)] = True
+    spared[found] = True
     return spared

@@ -13,6 +13,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
+from micgraph.tasks.pairs import Pairs, pair_total
 from micgraph.tasks.support import Support
 
 BLOCKED = 1e30
@@ -150,17 +151,17 @@ class _LogTotal(torch.autograd.Function):
 def symmetric_info_nce(
     left: Tensor,
     right: Tensor,
-    same: Tensor,
+    same: Tensor | Pairs,
     tau: float = 0.1,
     supports: tuple[Support, Support] | None = None,
-    same_right: Tensor | None = None,
+    same_right: Tensor | Pairs | None = None,
 ) -> Tensor:
     """User-item contrast: MIC Eq. 6, cosine, positive in the denominator as printed.
 
     Args:
         left, right: float [N, d]; row k of one belongs to row k of the other.
         same: bool [N, N], pairs off the diagonal that must not count as negatives (DECISIONS 20: the same user or the
-            same item); the diagonal is ignored.
+            same item); the diagonal is ignored. Or :class:`Pairs`, for scores that are made some rows at a time.
         tau: temperature.
         supports: what was mined for the rows of ``left`` (in the space of ``right``) and for those of ``right``.
         same_right: ``same`` where ``right`` gives the anchors (rows), if it differs from its transpose.
@@ -169,19 +170,23 @@ def symmetric_info_nce(
         float [N], the sum of both directions for each pair.
     """
     left, right = unit(left), unit(right)
-    scores = (left / tau) @ right.T
-    same_right = same.T if same_right is None else same_right
     to_right, to_left = (None, None) if supports is None else supports
     own = (left * right).sum(-1) / tau
-    return _directed(left, own, scores, _off(same), tau, to_right) + _directed(
-        right, own, scores.T, _off(same_right), tau, to_left
-    )
+    if isinstance(same, Pairs):
+        back = same_right if isinstance(same_right, Pairs) else same
+        others = pair_total(left / tau, right, same), pair_total(right / tau, left, back)
+        return _directed(left, own, others[0], tau, to_right) + _directed(right, own, others[1], tau, to_left)
+    scores = (left / tau) @ right.T
+    turned = same.T if same_right is None else same_right
+    assert isinstance(turned, Tensor), "both directions are told in one way"
+    forth = _directed(left, own, (scores, _off(same)), tau, to_right)
+    return forth + _directed(right, own, (scores.T, _off(turned)), tau, to_left)
 
 
 def view_contrast(
     clean: Tensor,
     view: Tensor,
-    same: Tensor,
+    same: Tensor | Pairs,
     tau: float = 0.1,
     literal: bool = False,
     support: Support | None = None,
@@ -193,34 +198,44 @@ def view_contrast(
 
     Args:
         clean, view: float [N, d].
-        same: bool [N, N], rows that show the same user or item and so are no negatives of each other.
+        same: bool [N, N], rows that show the same user or item and so are no negatives of each other; or
+            :class:`Pairs`, as in :func:`symmetric_info_nce`.
         support: what was mined for the anchors.
     """
     clean, view = unit(clean), unit(view)
     own = (clean * view).sum(-1) / tau
-    return _directed(clean, own, (clean / tau) @ clean.T, _off(same), tau, support, literal)
+    return _directed(clean, own, _among(clean, same, tau), tau, support, literal)
 
 
-def nt_xent(first: Tensor, second: Tensor, same: Tensor, tau: float = 0.1, support: Support | None = None) -> Tensor:
+def nt_xent(
+    first: Tensor, second: Tensor, same: Tensor | Pairs, tau: float = 0.1, support: Support | None = None
+) -> Tensor:
     """Two perturbed views of each row, with the 2(N - 1) other views as negatives (MIC 2.4.1; SimCLR).
 
     Args:
         first, second: float [N, d].
-        same: bool [N, N], as in :func:`view_contrast`.
+        same: as in :func:`view_contrast`.
         support: what was mined for the rows, for either view.
 
     Returns:
         float [N], the mean over both views as anchors.
     """
     views = unit(torch.cat([first, second]))
-    blocked = _off(same).repeat(2, 2)
+    both = same.twice() if isinstance(same, Pairs) else _off(same).repeat(2, 2)
     own = (views[: len(first)] * views[len(first) :]).sum(-1).repeat(2) / tau
     if support is not None:
         near, near_valid, hard, hard_valid = (
             torch.cat([part, part]) for part in (support.near, support.near_valid, support.hard, support.hard_valid)
         )
         support = Support(support.vectors, near, near_valid, hard, hard_valid, support.weight)
-    return _directed(views, own, (views / tau) @ views.T, blocked, tau, support).view(2, -1).mean(0)
+    return _directed(views, own, _among(views, both, tau), tau, support).view(2, -1).mean(0)
+
+
+def _among(rows: Tensor, same: Tensor | Pairs, tau: float) -> tuple[Tensor, Tensor] | Tensor:
+    """What unit rows have as negatives among themselves, for :func:`_directed`."""
+    if isinstance(same, Pairs):
+        return pair_total(rows / tau, rows, same)
+    return (rows / tau) @ rows.T, _off(same)
 
 
 def _off(same: Tensor) -> Tensor:
@@ -231,20 +246,30 @@ def _off(same: Tensor) -> Tensor:
 def _directed(
     anchor: Tensor,
     own: Tensor,
-    others: Tensor,
-    blocked: Tensor,
+    others: tuple[Tensor, Tensor] | Tensor,
     tau: float,
     support: Support | None,
     literal: bool = False,
 ) -> Tensor:
-    """One direction of a contrast: unit anchors [A, d], scores of their own positives [A] and of the batch [A, S]."""
-    positive, weight, negatives = own[:, None], torch.ones_like(own)[:, None], [(others, blocked)]
+    """One direction of a contrast: unit anchors [A, d], scores of their own positives [A], and of the batch the scores
+    [A, S] with those that are blocked, or their total [A]."""
+    positive, weight = own[:, None], torch.ones_like(own)[:, None]
+    parts = [others] if isinstance(others, tuple) else []
     if support is not None:
         near, hard = support.scores(anchor / tau)
         positive = torch.cat([positive, near], 1)
         weight = torch.cat([weight, support.near_valid * support.weight], 1)
-        negatives.append((hard, ~support.hard_valid))
-    return multi_positive(positive, weight, log_total(*negatives), literal)
+        parts.append((hard, ~support.hard_valid))
+    total = others if isinstance(others, Tensor) else log_total(*parts)
+    if isinstance(others, Tensor) and parts:
+        total = _either(others, log_total(*parts))
+    return multi_positive(positive, weight, total, literal)
+
+
+def _either(one: Tensor, other: Tensor) -> Tensor:
+    """logaddexp of totals [A], without a gradient where both are minus infinity."""
+    some = torch.isfinite(one) | torch.isfinite(other)
+    return torch.where(some, torch.logaddexp(torch.where(some, one, 0.0), other), -torch.inf)
 
 
 def logistic_loss(positive: Tensor, negative: Tensor, blocked: Tensor | None = None) -> Tensor:
