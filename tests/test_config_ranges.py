@@ -36,6 +36,8 @@ RANGES: list[tuple[str, str, list[Any], list[Any]]] = [
     ("training.patience", AT_LEAST_1, [0], [1]),
     ("training.validate_every", AT_LEAST_1, [0], [1]),
     ("training.checkpoint_every", AT_LEAST_0, [-1], [0]),
+    ("training.micro_batch", AT_LEAST_0, [-1], [0, 64]),
+    ("training.sparse_rows", AT_LEAST_0, [-1], [0]),
     ("sampling.batch_size", AT_LEAST_1, [0], [1]),
     ("sampling.min_history", AT_LEAST_0, [-1], [0]),
     ("sampling.max_anchors", AT_LEAST_1, [0], [1]),
