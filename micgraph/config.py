@@ -114,14 +114,16 @@ def parse(kind: type[T], values: Mapping[str, Any], where: str = "") -> T:
         place = [str(part) for part in first["loc"]]
         if isinstance(own := first.get("ctx", {}).get("error"), MicgraphError):  # a config's own check of its values
             name = ".".join([*filter(None, [where]), *place, own.argument])
-            raise type(own)(name, own.expected, own.got, own.remedy) from error
+            raise type(own)(name, own.expected, own.got, own.remedy) from None
         name = ".".join([*filter(None, [where]), *place]) or kind.__name__
         if first["type"] in ("unexpected_keyword_argument", "extra_forbidden"):
-            raise _unknown(name, place[-1], _names(kind, place[:-1])) from error
+            above = place[:-2]
+            others = [one for one in _names(kind, above) if place[1:] and place[-1] in _names(kind, [*above, one])]
+            raise _unknown(name, place[-1], _names(kind, place[:-1]), others) from None
         if first["type"] in ("tuple_type", "list_type"):
-            raise ConfigError(name, "a list", repr(first["input"]), _as_list(first["input"])) from error
+            raise ConfigError(name, "a list", repr(first["input"]), _as_list(first["input"])) from None
         expected = first["msg"].removeprefix("Input should be ")
-        raise ConfigError(name, expected, repr(first["input"]), "correct the value") from error
+        raise ConfigError(name, expected, repr(first["input"]), "correct the value") from None
 
 
 def _parse_bare(kind: type[T], values: Mapping[str, Any], where: str) -> T:
@@ -130,7 +132,7 @@ def _parse_bare(kind: type[T], values: Mapping[str, Any], where: str) -> T:
     for name, value in values.items():
         place = ".".join(filter(None, [where, name]))
         if name not in known:
-            raise _unknown(place, name, known)
+            raise _unknown(place, name, known, [])
         nested_config = is_dataclass(hints[name]) and isinstance(value, Mapping)
         made[name] = _parse_bare(hints[name], value, place) if nested_config else value
         if isinstance(value, list) and "tuple" in str(hints[name]):
@@ -142,8 +144,12 @@ def _parse_bare(kind: type[T], values: Mapping[str, Any], where: str) -> T:
         raise type(own)(name, own.expected, own.got, own.remedy) from own
 
 
-def _unknown(place: str, name: str, known: list[str]) -> ConfigError:
-    return ConfigError(place, f"one of {known}", repr(name), did_you_mean(name, known, "remove it"))
+def _unknown(place: str, name: str, known: list[str], sections: list[str]) -> ConfigError:
+    """An error for a name that is not among the ``known`` ones; ``sections`` have it."""
+    remedy = did_you_mean(name, known, "remove it")
+    if sections:
+        remedy = f"write it as {' or '.join(f'{section}.{name}' for section in sections)}"
+    return ConfigError(place, f"one of {known}", repr(name), remedy)
 
 
 def _as_list(value: Any) -> str:

@@ -124,6 +124,12 @@ def test_a_bad_value_is_named_by_its_place(values: dict[str, Any], argument: str
     assert (caught.value.argument, caught.value.remedy) == (argument, remedy)
 
 
+def test_a_setting_of_another_section_is_told() -> None:
+    with pytest.raises(ConfigError) as caught:
+        resolve("gru4rec", {"training": {"batch_size": 512}}, 100)
+    assert (caught.value.argument, caught.value.remedy) == ("training.batch_size", "write it as sampling.batch_size")
+
+
 @pytest.mark.parametrize(
     ("value", "remedy"),
     [("8, 4", "write [8, 4]"), (8, "write [8]"), ({"a": 8}, "write a list such as [a, b]")],
