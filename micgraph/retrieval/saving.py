@@ -16,6 +16,7 @@ from micgraph.retrieval.contracts import RetrievalModel
 from micgraph.retrieval.fusion import FusionConfig
 from micgraph.retrieval.learned import LearnedFusion
 from micgraph.retrieval.retriever import Retriever
+from micgraph.schema import ArtifactError
 
 KIND, FORMAT = "recommender", 1
 INDEXES = "indexes"
@@ -49,6 +50,9 @@ def load(path: str | Path, load_model: ModelLoader | None = None) -> Retriever:
     Raises:
         ArtifactError: missing, damaged, of another kind or format version.
     """
+    if artifact.exists(Path(path) / "setup"):
+        remedy = "open it by Recommender(load_run(...)), or load what micgraph index saved in its folder serving"
+        raise ArtifactError(str(path), "a saved recommender", "a run", remedy)
     folder = artifact.resolve(path, KIND, FORMAT)
     graph = RecGraph.load(folder / "graph")
     model = (load_model or load_towers)(folder / "model", graph)

@@ -1,4 +1,4 @@
-"""A loaded recommender reads its neighbour tables from the file: processes of one machine share them."""
+"""What is loaded of a recommender: its neighbour tables stay in the file, so processes of one machine share them."""
 
 from __future__ import annotations
 
@@ -6,7 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from micgraph import artifact
 from micgraph.retrieval.recommender import Recommender
+from micgraph.schema import ArtifactError
 
 MAPS = Path("/proc/self/maps")
 
@@ -32,3 +34,9 @@ def test_neighbour_tables_are_mapped(world, fake_model, tmp_path, neighbors):
     assert back.recommend(["u01", "u02"], k=5).equals(rows)  # after it has been used
     for tensor in (back.retriever.table.col, back.retriever.table.score, back.retriever.items):
         assert mapped_file(tensor.data_ptr()).endswith("stores.safetensors")
+
+
+def test_a_run_is_no_saved_recommender(tmp_path):
+    artifact.publish(tmp_path / "run" / "setup", "run", 1, lambda folder: (folder / "config.yaml").write_text(""))
+    with pytest.raises(ArtifactError, match="a saved recommender, got a run; .*load_run"):
+        Recommender.load(tmp_path / "run")
