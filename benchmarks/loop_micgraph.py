@@ -16,6 +16,7 @@ from tqdm import tqdm
 from turns import Stopped, Turns, settings
 
 from micgraph.assembly import assemble
+from micgraph.graph.reading import stretch
 from micgraph.graph.recgraph import RecGraph
 from micgraph.presets import resolve
 from micgraph.sampling.batch import BatchSampler
@@ -81,7 +82,8 @@ def _sums(sampler: BatchSampler) -> dict[str, int]:
     for pick in torch.arange(len(samples)).split(100_000):
         cut = samples.cut(pick, 0)
         targets += int((sampler.clicks.col[cut.target].long() + 1).sum())
-        histories += int((sampler.clicks.col[cut.eid].long() + 1)[cut.mask].sum())
+        read, mask = stretch(sampler.clicks.col, cut.first, cut.stop, cut.size)
+        histories += int((read + 1)[mask].sum())
     return {"samples": len(samples), "targets": targets, "histories": histories}
 
 

@@ -1,13 +1,14 @@
 """Counter-based random numbers: a value depends on (key, sample, slot) and on nothing else.
 
 So a batch is the same on CPU and GPU, after a resume, and however the samples are spread over processes.
-The mixing function is SplitMix64's finaliser, written in wrapping int64 arithmetic.
+The mixing function is SplitMix64's finaliser: on the CPU a compiled loop, elsewhere wrapping int64 arithmetic.
 """
 
 from __future__ import annotations
 
 import hashlib
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -24,6 +25,13 @@ def make_key(*parts: int | str) -> int:
     return int.from_bytes(digest, "little") >> 1
 
 
+def seed_torch(key: int, device: torch.device) -> None:
+    """Seed what torch draws, such as dropout, on the CPU and on a device; ``torch.manual_seed`` seeks out every one."""
+    torch.default_generator.manual_seed(key)
+    if device.type == "cuda":
+        torch.cuda.manual_seed(key)
+
+
 def bits(key: int, sample: Tensor, slots: int) -> Tensor:
     """32 random bits for each (sample, slot).
 
@@ -35,8 +43,20 @@ def bits(key: int, sample: Tensor, slots: int) -> Tensor:
     Returns:
         int64 [B, slots] in [0, 2**32).
     """
+    return (_bits_compiled if sample.device.type == "cpu" else _bits_by_tensors)(key, sample.long(), slots)
+
+
+def _bits_compiled(key: int, sample: Tensor, slots: int) -> Tensor:
+    from micgraph import rng_kernel
+
+    found = torch.empty(len(sample), slots, dtype=torch.int64)
+    rng_kernel.bits(np.uint64(key), sample.numpy(), found.numpy())
+    return found
+
+
+def _bits_by_tensors(key: int, sample: Tensor, slots: int) -> Tensor:
     slot = torch.arange(1, slots + 1, device=sample.device, dtype=torch.int64)
-    state = _mix(sample.to(torch.int64) * _SAMPLE + key)
+    state = _mix(sample * _SAMPLE + key)
     return _mix(state[:, None] + slot[None, :] * _GOLDEN) & _LOW32
 
 

@@ -33,10 +33,11 @@ class Tally:
         Raises:
             ConfigError: one of the last steps had a loss that was not finite.
         """
+        here = loss.device.type == "cpu"
         for name, value in {"loss": loss, **{f"loss/{name}": part for name, part in parts.items()}}.items():
-            self.sums[name] = self.sums.get(name, 0.0) + value.double()
+            self.sums[name] = self.sums.get(name, 0.0) + (value.item() if here else value.double())
         self.unseen.append((step, loss))
-        if len(self.unseen) >= (self.check_every or (1 if loss.device.type == "cpu" else CHECK_EVERY)):
+        if len(self.unseen) >= (self.check_every or (1 if here else CHECK_EVERY)):
             self._check()
 
     def read(self) -> dict[str, float]:

@@ -193,7 +193,7 @@ class Trainer:
 
     def _step(self, step: int, batch: Batch) -> None:
         epoch = self.state.epoch
-        torch.manual_seed(rng.make_key(self.config.seed, "dropout", epoch, step))
+        rng.seed_torch(rng.make_key(self.config.seed, "dropout", epoch, step), self.sampler.device)
         with torch.autocast(self.sampler.device.type, torch.bfloat16, enabled=self.bf16):
             loss, parts = self.model(batch)
         self.optimizer.zero_grad(set_to_none=True)

@@ -10,8 +10,9 @@ import torch
 from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from micgraph import rng
 from micgraph.graph import membership, reading, relation, tickets
-from micgraph.sampling import khop, nodes, samples
+from micgraph.sampling import khop, local, nodes, samples
 
 ATEN = torch.ops.aten
 SIZES = {ATEN.nonzero, ATEN._unique2, ATEN.unique_dim, ATEN.unique_consecutive, ATEN.masked_select, ATEN.bincount}
@@ -58,14 +59,23 @@ def as_on_a_gpu(patch: pytest.MonkeyPatch) -> None:
     """Let tensor programs do what compiled loops do on the CPU."""
     for module in (relation, tickets, membership, samples):
         patch.setattr(module, "search", reading._search_by_tensors)
-    patch.setattr(reading, "_look_up_compiled", reading._look_up_by_tensors)
-    patch.setattr(reading, "_mark_compiled", reading._mark_by_tensors)
-    patch.setattr(relation, "_window_compiled", relation._window_by_tensors)
+    patch.setattr(rng, "_bits_compiled", rng._bits_by_tensors)
+    patch.setattr(reading, "_stretch_compiled", reading._stretch_by_tensors)
+    patch.setattr(relation, "_between_compiled", relation._between_by_tensors)
+    patch.setattr(samples.Samples, "_of_clicks_compiled", _cut)
+    patch.setattr(local, "_distinct_compiled", local._distinct_by_tensors)
+    patch.setattr(local, "_places_compiled", local._places_by_tensors)
     patch.setattr(samples, "second_start", lambda rel, rows, eid: relation.locate(rel, rows, rel.time[eid]))
     patch.setattr(khop, "_choose_compiled", khop._choose_by_tensors)
     patch.setattr(nodes.SharedNodes, "_compiled", nodes.SharedNodes._by_tensors)
     patch.setattr(membership, "_compiled", _members)
     patch.setattr(tickets, "_by_compiled", _drawn)
+
+
+def _cut(self: Any, pick: Any) -> Any:
+    row, target = self._of_clicks(pick)
+    stop = self._before(row, target)
+    return row, target, torch.maximum(self.clicks.indptr[row], stop - self.history), stop
 
 
 def _members(rel: Any, rows: Any, cols: Any) -> Any:

@@ -27,26 +27,30 @@ def members(rel: Relation, rows: Tensor, cols: Tensor) -> Tensor:
 
 def _compiled(rel: Relation, rows: Tensor, cols: Tensor) -> Tensor:
     """By the edges of the rows, or by those of the columns where these are much fewer."""
+    of_rows, of_cols = (
+        size * rel.n_edges / max(n, 1) for size, n in ((len(rows), rel.n_rows), (len(cols), rel.n_cols))
+    )
+    fewer = rel.n_rows / 8 + 2 * of_cols < of_rows
+    return (_by_columns if fewer else _by_rows)(rel, rows, cols)
+
+
+def _by_rows(rel: Relation, rows: Tensor, cols: Tensor) -> Tensor:
+    from micgraph.graph import row_kernel
+
     distinct, which = torch.unique(rows, return_inverse=True)  # a batch of clicks has active users several times
     mask = torch.zeros(len(distinct), len(cols), dtype=torch.bool)
-    mean = rel.n_edges / max(rel.n_cols, 1)
-    fewer = rel.n_rows / 8 + 2 * mean * len(cols) < int(rel.degree(distinct).sum())
-    (_by_columns if fewer else _by_rows)(rel, distinct, cols, mask)
+    place = torch.full((rel.n_cols,), -1, dtype=torch.int64)
+    row_kernel.members(*(x.numpy() for x in (rel.indptr, rel.col, distinct, cols, place, mask)))
     return mask[which]
 
 
-def _by_rows(rel: Relation, rows: Tensor, cols: Tensor, mask: Tensor) -> None:
+def _by_columns(rel: Relation, rows: Tensor, cols: Tensor) -> Tensor:
     from micgraph.graph import row_kernel
 
-    place = torch.full((rel.n_cols,), -1, dtype=torch.int64)
-    row_kernel.members(*(x.numpy() for x in (rel.indptr, rel.col, rows, cols, place, mask)))
-
-
-def _by_columns(rel: Relation, rows: Tensor, cols: Tensor, mask: Tensor) -> None:
-    from micgraph.graph import row_kernel
-
+    mask = torch.zeros(len(rows), len(cols), dtype=torch.bool)
     place = torch.full((rel.n_rows,), -1, dtype=torch.int32)
     row_kernel.members_by_column(*(x.numpy() for x in (*rel.sources, rows, cols, place, mask)))
+    return mask
 
 
 def _by_table(rel: Relation, rows: Tensor, cols: Tensor) -> Tensor:

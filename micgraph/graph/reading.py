@@ -6,47 +6,33 @@ import torch
 from torch import Tensor
 
 
-def look_up(table: Tensor, index: Tensor, mask: Tensor) -> Tensor:
-    """``table[index]`` where ``mask``, elsewhere -1: int64.
+def stretch(table: Tensor, first: Tensor, stop: Tensor, size: int) -> tuple[Tensor, Tensor]:
+    """Slices of a flat table side by side, padded to one length.
 
     Args:
         table: integers [n].
-        index: int64, any shape; below n where ``mask`` is True.
-        mask: bool, of the same shape.
+        first, stop: int64 [B], where each slice begins and ends; it has at most ``size`` entries, or none.
+        size: T.
+
+    Returns:
+        int64 [B, T], -1 after a slice's end, and bool [B, T], which entries there are.
     """
-    return (_look_up_compiled if table.device.type == "cpu" else _look_up_by_tensors)(table, index, mask)
+    return (_stretch_compiled if table.device.type == "cpu" else _stretch_by_tensors)(table, first, stop, size)
 
 
-def _look_up_compiled(table: Tensor, index: Tensor, mask: Tensor) -> Tensor:
+def _stretch_compiled(table: Tensor, first: Tensor, stop: Tensor, size: int) -> tuple[Tensor, Tensor]:
     from micgraph.graph import row_kernel
 
-    found = torch.empty(index.shape, dtype=torch.int64)
-    row_kernel.look_up(table.numpy(), *(x.reshape(-1).numpy() for x in (index, mask)), found.view(-1).numpy())
-    return found
+    found = torch.empty(len(first), size, dtype=torch.int64)
+    mask = torch.empty(len(first), size, dtype=torch.bool)
+    row_kernel.stretch(*(x.numpy() for x in (table, first, stop, found, mask)))
+    return found, mask
 
 
-def _look_up_by_tensors(table: Tensor, index: Tensor, mask: Tensor) -> Tensor:
-    return torch.where(mask, table[torch.where(mask, index, 0)].long(), -1)
-
-
-def mark(table: Tensor, index: Tensor) -> None:
-    """Set ``table[i]`` for every ``i >= 0`` of ``index``.
-
-    Args:
-        table: bool [n + 1]; its last entry is where a GPU writes what is below 0, so it means nothing.
-        index: int64, any shape, below n.
-    """
-    return (_mark_compiled if table.device.type == "cpu" else _mark_by_tensors)(table, index)
-
-
-def _mark_compiled(table: Tensor, index: Tensor) -> None:
-    from micgraph.graph import row_kernel
-
-    row_kernel.mark(table.numpy(), index.reshape(-1).numpy())
-
-
-def _mark_by_tensors(table: Tensor, index: Tensor) -> None:
-    table.index_fill_(0, torch.where(index < 0, len(table) - 1, index).reshape(-1), True)
+def _stretch_by_tensors(table: Tensor, first: Tensor, stop: Tensor, size: int) -> tuple[Tensor, Tensor]:
+    at = first[:, None] + torch.arange(size, device=first.device)
+    mask = at < stop[:, None]
+    return torch.where(mask, table[torch.where(mask, at, 0)].long(), -1), mask
 
 
 def search(

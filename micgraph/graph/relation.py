@@ -172,19 +172,24 @@ def window(rel: Relation, rows: Tensor, stop: Tensor, size: int) -> tuple[Tensor
     """
     begin = rel.indptr[rows.long()]
     first = torch.maximum(begin, stop - size)
-    return (_window_compiled if rel.device.type == "cpu" else _window_by_tensors)(first, stop, size)
+    return between(first, stop, size)
 
 
-def _window_compiled(first: Tensor, stop: Tensor, size: int) -> tuple[Tensor, Tensor]:
+def between(first: Tensor, stop: Tensor, size: int) -> tuple[Tensor, Tensor]:
+    """The edges from ``first`` to before ``stop``, int64 [B] each, at most ``size``: as :func:`window` gives them."""
+    return (_between_compiled if first.device.type == "cpu" else _between_by_tensors)(first, stop, size)
+
+
+def _between_compiled(first: Tensor, stop: Tensor, size: int) -> tuple[Tensor, Tensor]:
     from micgraph.graph import row_kernel
 
     eid = torch.empty(len(first), size, dtype=torch.int64)
     mask = torch.empty(len(first), size, dtype=torch.bool)
-    row_kernel.window(*(x.numpy() for x in (first, stop, eid, mask)))
+    row_kernel.between(*(x.numpy() for x in (first, stop, eid, mask)))
     return eid, mask
 
 
-def _window_by_tensors(first: Tensor, stop: Tensor, size: int) -> tuple[Tensor, Tensor]:
+def _between_by_tensors(first: Tensor, stop: Tensor, size: int) -> tuple[Tensor, Tensor]:
     place = torch.arange(size, device=first.device)
     mask = place[None, :] < (stop - first)[:, None]
     eid = torch.where(mask, first[:, None] + place[None, :], 0)

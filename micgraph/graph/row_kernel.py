@@ -11,24 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from micgraph.compiled import compiled
+from micgraph.rng_kernel import integer, seeded
 
 Ints = NDArray[Any]
-
-GOLDEN = np.uint64(0x9E3779B97F4A7C15)
-SAMPLE = np.uint64(0xD6E8FEB86659FDC3)
-LOW32 = np.uint64(0xFFFFFFFF)
-S32 = np.uint64(32)
-_MIX1 = np.uint64(0xBF58476D1CE4E5B9)
-_MIX2 = np.uint64(0x94D049BB133111EB)
-_S27, _S30, _S31 = (np.uint64(shift) for shift in (27, 30, 31))
-
-
-@compiled
-def mixed(z: Any) -> Any:
-    """SplitMix64's finaliser."""
-    z = (z ^ (z >> _S30)) * _MIX1
-    z = (z ^ (z >> _S27)) * _MIX2
-    return z ^ (z >> _S31)
 
 
 @compiled
@@ -51,18 +36,24 @@ def search(values: Ints, start: Ints, end: Ints, target: Ints, right: bool, foun
 
 
 @compiled
-def first_of_second(time: Ints, begin: Ints, edge: Ints, found: Ints) -> None:
-    """The first edge from ``begin[b]`` on with the time of ``edge[b]``, sought from there backwards by strides that
-    double: few clicks share a second."""
-    for b in range(len(edge)):
-        now, stride = time[edge[b]], 1
-        while edge[b] - stride >= begin[b] and time[edge[b] - stride] == now:
-            stride *= 2
-        found[b] = bisected(time, max(begin[b], edge[b] - stride), edge[b], now, False)
+def second_began(time: Ints, begin: int, edge: int) -> Any:
+    """The first edge from ``begin`` on with the time of ``edge``, sought from there backwards by strides that double:
+    few clicks share a second."""
+    now, stride = time[edge], 1
+    while edge - stride >= begin and time[edge - stride] == now:
+        stride *= 2
+    return bisected(time, max(begin, edge - stride), edge, now, False)
 
 
 @compiled
-def window(first: Ints, stop: Ints, eid: Ints, mask: Ints) -> None:
+def first_of_second(time: Ints, begin: Ints, edge: Ints, found: Ints) -> None:
+    """:func:`second_began` for each edge."""
+    for b in range(len(edge)):
+        found[b] = second_began(time, begin[b], edge[b])
+
+
+@compiled
+def between(first: Ints, stop: Ints, eid: Ints, mask: Ints) -> None:
     """The edges from ``first[b]`` to ``stop[b]``: ``eid`` [B, T], 0 where there are no more, and ``mask`` [B, T]."""
     for b in range(len(first)):
         count = stop[b] - first[b]
@@ -72,18 +63,24 @@ def window(first: Ints, stop: Ints, eid: Ints, mask: Ints) -> None:
 
 
 @compiled
-def look_up(table: Ints, index: Ints, mask: Ints, found: Ints) -> None:
-    """``table[index]`` where ``mask``, else -1; all but the table are flat and of one length."""
-    for i in range(len(index)):
-        found[i] = table[index[i]] if mask[i] else -1
+def stretch(table: Ints, first: Ints, stop: Ints, found: Ints, mask: Ints) -> None:
+    """``table[first[b]:stop[b]]``: ``found`` [B, T], -1 where there is no more, and ``mask`` [B, T].
 
-
-@compiled
-def mark(table: Ints, index: Ints) -> None:
-    """Set ``table[i]`` for every ``i >= 0`` of ``index``."""
-    for i in range(len(index)):
-        if index[i] >= 0:
-            table[index[i]] = True
+    Lines are filled in whole, without a branch: what is read beyond ``stop`` is not taken.
+    """
+    width = found.shape[1]
+    for b in range(len(first)):
+        count = stop[b] - first[b]
+        line, there = found[b], mask[b]
+        for t in range(width):
+            there[t] = t < count
+        if first[b] + width <= len(table):
+            source = table[first[b] : first[b] + width]
+            for t in range(width):
+                line[t] = source[t] if t < count else -1
+        else:
+            for t in range(width):
+                line[t] = table[first[b] + t] if t < count else -1
 
 
 @compiled
@@ -106,14 +103,13 @@ def draw(
         if weighted and total > 0:
             total = np.int64(cum[end[row] - 1])
         left = total - skip_size[row]
-        state = mixed(np.uint64(sample[row]) * SAMPLE + key)
+        begin = seeded(key, sample[row])
         for slot in range(k):
             mask[row, slot] = left > 0
             eid[row, slot] = 0
             if left <= 0:
                 continue
-            lot = mixed(state + np.uint64(slot + 1) * GOLDEN) & LOW32
-            ticket = np.int64((lot * np.uint64(left)) >> S32)
+            ticket = integer(begin, slot, left)
             if ticket >= skip_at[row]:
                 ticket += skip_size[row]
             eid[row, slot] = bisected(cum, start[row], end[row], ticket, True) if weighted else start[row] + ticket
@@ -133,14 +129,13 @@ def draw_distinct(
             left = np.int64(cum[end[row] - 1])
         at[0], size[0], gone = skip_at[row], skip_size[row], 1
         left -= skip_size[row]
-        state = mixed(np.uint64(sample[row]) * SAMPLE + key)
+        begin = seeded(key, sample[row])
         for slot in range(k):
             mask[row, slot] = left > 0
             eid[row, slot] = 0
             if left <= 0:
                 continue
-            lot = mixed(state + np.uint64(slot + 1) * GOLDEN) & LOW32
-            ticket = np.int64((lot * np.uint64(left)) >> S32)
+            ticket = integer(begin, slot, left)
             place = 0
             while place < gone and ticket >= at[place]:
                 ticket += size[place]
@@ -173,18 +168,21 @@ def turn_round(indptr: Ints, col: Ints, place: Ints, row: Ints) -> None:
 
 @compiled
 def members_by_column(indptr: Ints, row: Ints, rows: Ints, cols: Ints, place: Ints, mask: Ints) -> None:
-    """:func:`members` of distinct ``rows``, by the edges of ``cols``: ``row`` has the source nodes by column.
+    """:func:`members` by the edges of ``cols``: ``row`` has the source nodes by column.
 
     Args:
-        place: int32 [n source nodes], -1 everywhere; filled with the place of each of ``rows``.
+        place: int32 [n source nodes], -1 everywhere; filled with the last place of each of ``rows``.
     """
+    twin = np.empty(len(rows), place.dtype)  # the place before of the same row
     for b in range(len(rows)):
+        twin[b] = place[rows[b]]
         place[rows[b]] = b
     for c in range(len(cols)):
         for edge in range(indptr[cols[c]], indptr[cols[c] + 1]):
             b = place[row[edge]]
-            if b >= 0:
+            while b >= 0:
                 mask[b, c] = True
+                b = twin[b]
 
 
 @compiled

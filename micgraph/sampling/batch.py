@@ -12,10 +12,11 @@ from micgraph import rng
 from micgraph.graph.context import ItemContext, Reads
 from micgraph.graph.elapsed import gaps
 from micgraph.graph.membership import members
-from micgraph.graph.reading import look_up, mark
-from micgraph.graph.relation import Relation
+from micgraph.graph.reading import stretch
+from micgraph.graph.relation import Relation, between
 from micgraph.graph.tickets import draw
 from micgraph.sampling.context import ContextMaker
+from micgraph.sampling.local import Local, distinct, every
 from micgraph.sampling.negatives import NegativeKind, NegativeSampler
 from micgraph.sampling.plan import Batch, DrawnPositives, Requires, SharedNegatives
 from micgraph.sampling.positives import reweight_sessions
@@ -121,40 +122,41 @@ class BatchSampler:
 
     def _make(self, cut: Cut, epoch_key: int, key: int) -> Batch:
         """Everything that the tasks asked for, in local numbers."""
-        history = look_up(self.clicks.col, cut.eid, cut.mask)
         target = self.clicks.col[cut.target].long()
-        distinct, place = torch.unique(target, return_inverse=True)
-        anchors = self._item_anchors(distinct, key)
+        history, mask = stretch(self.clicks.col, cut.first, cut.stop, cut.size)
+        targets = distinct([target], self.graph.n_items)
+        anchors = self._item_anchors(targets.items, key)
         drawn = self._drawn(anchors, key)
         negatives = {kind: self.samplers[kind[0]].draw(kind[1], rng.make_key(key, *kind)) for kind in self._kinds()}
         later, (other, other_mask, other_gap) = self._window(cut), self._other(cut, key)
-        wanted = [history, distinct, anchors, *negatives.values(), *(d[0] for d in drawn.values()), later, other]
-        items, slot = self._relabel([one for one in wanted if one is not None])
+        wanted = [history, targets.items, anchors, *negatives.values(), *(d[0] for d in drawn.values()), later, other]
+        local = self._local([one for one in wanted if one is not None])
+        items, places = local.items, local.places
         context, anchor_context = self._contexts(cut, items, anchors, key)
         return Batch(
             key=key,
             sample=cut.sample,
             user=cut.row,
-            history=look_up(slot, history, cut.mask),
-            mask=cut.mask,
+            history=places(history),
+            mask=mask,
             gap=self._gap(cut, key),
             pair_row=cut.pair_row,
             pair_at=cut.pair_at,
-            target=slot[target],
+            target=places(target),
             anchor=self._anchor(cut, epoch_key),
             items=items,
             log_popularity=self.log_popularity[items],
             can_be_negative=self.log_popularity[items].isfinite() if self.full and self.unclicked else None,
-            distinct_target=slot[distinct],
-            target_place=place,
-            item_anchor=slot[anchors],
-            negatives={kind: SharedNegatives(slot[n], self.log_q[kind[0]][n]) for kind, n in negatives.items()},
-            positives={name: self._positives(name, anchors, d, negatives, slot) for name, d in drawn.items()},
+            distinct_target=places(targets.items),
+            target_place=targets.places(target),
+            item_anchor=places(anchors),
+            negatives={kind: SharedNegatives(places(n), self.log_q[kind[0]][n]) for kind, n in negatives.items()},
+            positives={name: self._positives(name, anchors, d, negatives, local) for name, d in drawn.items()},
             clicked=self._clicked(cut.row, negatives),
-            target_clicked=self._known("batch", cut.row, distinct),
+            target_clicked=self._known("batch", cut.row, targets.items),
             item_clicked=self._known("items", cut.row, items),
-            window=None if later is None else look_up(slot, later, later >= 0),
-            other=None if other is None else look_up(slot, other, other >= 0),
+            window=None if later is None else places(later),
+            other=None if other is None else places(other),
             other_mask=other_mask,
             other_gap=other_gap,
             context=context,
@@ -183,28 +185,30 @@ class BatchSampler:
         """Seconds since the click before; of some histories, chosen by their own numbers, nothing is told."""
         if not self.gaps:
             return None
-        gap = gaps(self.clicks.indptr, self.clicks.time, cut.row, cut.eid)
         timed = rng.uniform(rng.make_key(key, "untimed"), cut.sample, 1) >= self.config.untimed
-        return torch.where(cut.mask & timed, gap, -1)
+        return torch.where(timed, self._elapsed(cut.row, cut.first, cut.stop, cut.size), -1)
+
+    def _elapsed(self, row: Tensor, first: Tensor, stop: Tensor, size: int) -> Tensor:
+        """Seconds before each of a row's clicks from ``first`` to ``stop``: int64 [B, T]."""
+        eid, mask = between(first, stop, size)
+        return torch.where(mask, gaps(self.clicks.indptr, self.clicks.time, row, eid), -1)
 
     def _window(self, cut: Cut) -> Tensor | None:
         """Items (not local) of the longest window that a task asks for: int64 [P, W], -1 beyond the user's last."""
         size = max((r.window for r in self.requires), default=1)
         if size == 1:
             return None
-        eid = cut.target[:, None] + torch.arange(size, device=self.device)
-        exists = eid < self.clicks.indptr[cut.row[cut.pair_row] + 1][:, None]
-        return look_up(self.clicks.col, eid, exists)
+        end = self.clicks.indptr[cut.row[cut.pair_row] + 1]
+        return stretch(self.clicks.col, cut.target, torch.minimum(cut.target + size, end), size)[0]
 
     def _other(self, cut: Cut, key: int) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
         """Items (not local) of another stretch of each user's clicks, its mask and gaps, all [B, T], if a task asks."""
         if not any(r.other_stretch for r in self.requires):
             return None, None, None
-        eid, mask = other_stretch(self.clicks, cut, self.samples.history, rng.make_key(key, "other stretch"))
-        found = torch.where(mask, self.clicks.col[eid].long(), -1)
-        if not self.gaps:
-            return found, mask, None
-        return found, mask, torch.where(mask, gaps(self.clicks.indptr, self.clicks.time, cut.row, eid), -1)
+        size = self.samples.history
+        first, stop = other_stretch(self.clicks, cut, size, rng.make_key(key, "other stretch"))
+        gap = self._elapsed(cut.row, first, stop, size) if self.gaps else None
+        return *stretch(self.clicks.col, first, stop, size), gap
 
     def _contexts(
         self, cut: Cut, items: Tensor, anchors: Tensor, key: int
@@ -221,18 +225,18 @@ class BatchSampler:
     def _kinds(self) -> set[tuple[NegativeKind, int]]:
         return {r.negatives for r in self.requires if r.negatives}
 
-    def _item_anchors(self, distinct: Tensor, key: int) -> Tensor:
+    def _item_anchors(self, targets: Tensor, key: int) -> Tensor:
         """Items (not local), each once (DECISIONS 15)."""
         if not any(r.item_anchors or r.positives for r in self.requires):
-            return distinct[:0]
-        count = min(len(distinct), self.config.max_anchors)
+            return targets[:0]
+        count = min(len(targets), self.config.max_anchors)
         if self.config.anchors == "uniform":
             anchors: Tensor = torch.unique(self.any_item.draw(count, rng.make_key(key, "item anchors")))
             return anchors
-        if count == len(distinct):
-            return distinct
-        lot = rng.bits(key, distinct, 1)[:, 0]
-        return distinct[torch.argsort(lot, stable=True)[:count]]
+        if count == len(targets):
+            return targets
+        lot = rng.bits(key, targets, 1)[:, 0]
+        return targets[torch.argsort(lot, stable=True)[:count]]
 
     def _positives(
         self,
@@ -240,7 +244,7 @@ class BatchSampler:
         anchors: Tensor,
         drawn: tuple[Tensor, Tensor, Tensor],
         negatives: dict[tuple[NegativeKind, int], Tensor],
-        slot: Tensor,
+        local: Local,
     ) -> DrawnPositives:
         need = next(r for r in self.requires if r.positives == name)
         assert need.negatives is not None, "a task that draws positives contrasts them with drawn negatives"
@@ -249,22 +253,11 @@ class BatchSampler:
         blocked = (against[None, :] == anchors[:, None]) | (against[None, :] == positive[:, None])
         if need.block == "neighbours":
             blocked |= members(self.graph.relation(name), anchors, against)
-        return DrawnPositives(item=slot[positive], valid=valid, blocked=blocked)
+        return DrawnPositives(item=local.places(positive), valid=valid, blocked=blocked)
 
-    def _relabel(self, wanted: list[Tensor]) -> tuple[Tensor, Tensor]:
-        """The distinct items, ascending, and the table from item to local place (its last entry answers -1)."""
-        n = self.graph.n_items
-        present = torch.zeros(n + 1, dtype=torch.bool, device=self.device)
-        if self.full:
-            present[:] = True
-        else:
-            for one in wanted:
-                mark(present, one)
-        present[n] = False
-        items = present.nonzero()[:, 0]
-        slot = torch.full((n + 1,), -1, dtype=torch.int64, device=self.device)
-        slot[items] = torch.arange(len(items), device=self.device)
-        return items, slot
+    def _local(self, wanted: list[Tensor]) -> Local:
+        """The items to be encoded."""
+        return every(self.graph.n_items, self.device) if self.full else distinct(wanted, self.graph.n_items)
 
     def _anchor(self, cut: Cut, epoch_key: int) -> Tensor:
         """Some pairs of every query that has any, chosen by the query's own number, each once."""

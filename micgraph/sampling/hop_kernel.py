@@ -7,11 +7,10 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
 from numpy.typing import NDArray
 
 from micgraph.compiled import compiled
-from micgraph.graph.row_kernel import GOLDEN, LOW32, S32, SAMPLE, mixed
+from micgraph.rng_kernel import integer, seeded
 
 Ints = NDArray[Any]
 
@@ -39,12 +38,11 @@ def choose(start: Ints, stop: Ints, k: int, key: Any, sample: Ints, owner: Ints,
                 owner[place], eid[place] = row, edge
                 place += 1
             continue
-        state = mixed(np.uint64(sample[row]) * SAMPLE + key)
+        begin = seeded(key, sample[row])
         first = place
         for slot in range(k):
             top = degree - k + slot
-            lot = mixed(state + np.uint64(slot + 1) * GOLDEN) & LOW32
-            edge = start[row] + np.int64((lot * np.uint64(top + 1)) >> S32)
+            edge = start[row] + integer(begin, slot, top + 1)
             for earlier in range(first, place):
                 if eid[earlier] == edge:
                     edge = start[row] + top

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional as F
@@ -71,7 +72,8 @@ class Cut:
     Attributes:
         sample: int64 [B], the samples' numbers.
         row: int64 [B], users.
-        eid: int64 [B, T], the clicks that are read, and ``mask`` bool [B, T] which of them there are.
+        first, stop: int64 [B], which clicks are read: from ``first`` to before ``stop``.
+        size: T, no history has more.
         pair_row: int64 [P], which history a target belongs to.
         pair_at: int64 [P], the place in the history after which it came, or None where a history has one target.
         target: int64 [P], the targets' clicks.
@@ -79,8 +81,9 @@ class Cut:
 
     sample: Tensor
     row: Tensor
-    eid: Tensor
-    mask: Tensor
+    first: Tensor
+    stop: Tensor
+    size: int
     pair_row: Tensor
     pair_at: Tensor | None
     target: Tensor
@@ -99,6 +102,7 @@ class Samples:
         stops: int64 [n pieces], the pieces' ends (``positions``).
         first: int64 [n users], each one's first target, an offset into the clicks: all after it are targets too.
         before: int64 [n users + 1], targets of the users before each (``clicks``).
+        near: int64 [some n users], the user of every :attr:`stride`-th sample (``clicks``).
     """
 
     def __init__(self, clicks: Relation, config: SamplingConfig, history: int) -> None:
@@ -115,6 +119,8 @@ class Samples:
         else:
             self.before = F.pad(torch.cumsum(count, 0), (1, 0))
             self._size = int(self.before[-1])
+            self.stride = max(1, self._size // max(len(count), 1))
+            self.near = self._owner(torch.arange(0, self._size, self.stride, device=count.device))
 
     def __len__(self) -> int:
         return self._size
@@ -168,13 +174,19 @@ class Samples:
         past = self._before(owner, eid[:, 1:])
         pair_row, place = (mask[:, 1:] & self._scored(owner, eid[:, :1], past)).nonzero(as_tuple=True)
         at = past[pair_row, place] - 1 - eid[pair_row, 0]
-        return Cut(stop, row, eid[:, :-1], mask[:, 1:], pair_row, at, eid[pair_row, place + 1])
+        target = eid[pair_row, place + 1]
+        return Cut(stop, row, eid[:, 0], stop - 1, eid.shape[1] - 1, pair_row, at, target)
 
     def _cuts(self, pick: Tensor, epoch_key: int) -> Cut:
-        row, target = self._of_users(pick, epoch_key) if self.config.samples == "users" else self._of_clicks(pick)
+        if self.config.samples == "clicks" and pick.device.type == "cpu":
+            row, target, first, stop = self._of_clicks_compiled(pick)
+        else:
+            of_users = self.config.samples == "users"
+            row, target = self._of_users(pick, epoch_key) if of_users else self._of_clicks(pick)
+            stop = self._before(row, target)
+            first = torch.maximum(self.clicks.indptr[row], stop - self.history)
         sample = row if self.config.samples == "users" else target
-        eid, mask = window(self.clicks, row, self._before(row, target), self.history)
-        return Cut(sample, row, eid, mask, torch.arange(len(row), device=row.device), None, target)
+        return Cut(sample, row, first, stop, self.history, torch.arange(len(row), device=row.device), None, target)
 
     def _of_users(self, pick: Tensor, epoch_key: int) -> tuple[Tensor, Tensor]:
         """Users, and one target of each."""
@@ -185,5 +197,20 @@ class Samples:
 
     def _of_clicks(self, pick: Tensor) -> tuple[Tensor, Tensor]:
         """The users of targets, and the targets."""
-        row = torch.searchsorted(self.before, pick, right=True) - 1
+        row = self._owner(pick)
         return row, self.first[row] + pick - self.before[row]
+
+    def _owner(self, pick: Tensor) -> Tensor:
+        return torch.searchsorted(self.before, pick, right=True) - 1
+
+    def _of_clicks_compiled(self, pick: Tensor) -> Tensor:
+        """Users, targets, and where what is read begins and ends: int64 [4, B]."""
+        from micgraph.sampling import cut_kernel
+
+        found = torch.empty(4, len(pick), dtype=torch.int64)
+        samples = self.before.numpy(), self.first.numpy(), self.near.numpy(), self.stride
+        time = self.clicks.time if self.config.strict else None
+        times = np.zeros(0, np.int32) if time is None else time.numpy()
+        out = tuple(found.numpy())
+        cut_kernel.of_clicks(pick.numpy(), samples, self.clicks.indptr.numpy(), times, self.history, out)
+        return found

@@ -23,7 +23,7 @@ def other_stretch(clicks: Relation, cut: Cut, size: int, key: int) -> tuple[Tens
         key: of the random choices.
 
     Returns:
-        eid int64 [B, T], offsets into the clicks, oldest first, and mask bool [B, T]; nothing where a user has no
+        Where each stretch begins and ends, offsets into the clicks, int64 [B] each; it is empty where a user has no
         other click.
     """
     begin, end = clicks.indptr[cut.row], clicks.indptr[cut.row + 1]
@@ -34,17 +34,12 @@ def other_stretch(clicks: Relation, cut: Cut, size: int, key: int) -> tuple[Tens
     start, room = torch.where(early, begin, last), torch.where(early, before, after)
     width = room.clamp(max=size)
     shift = rng.integers(rng.make_key(key, "place"), cut.sample, 1, (room - width + 1)[:, None])[:, 0]
-    place = torch.arange(size, device=clicks.device)
-    mask = place[None, :] < width[:, None]
-    return torch.where(mask, (start + shift)[:, None] + place, 0), mask
+    return start + shift, start + shift + width
 
 
 def _span(cut: Cut, begin: Tensor, end: Tensor) -> tuple[Tensor, Tensor]:
     """Where the clicks that a sample reads or predicts begin, and the offset after the last of them: int64 [B]."""
-    far = torch.where(cut.mask, cut.eid, end[:, None])
-    first = end.scatter_reduce(0, cut.pair_row, cut.target, "amin")
-    last = begin.scatter_reduce(0, cut.pair_row, cut.target + 1, "amax")
-    if far.shape[1]:
-        first = torch.minimum(first, far.amin(1))
-        last = torch.maximum(last, torch.where(cut.mask, cut.eid + 1, 0).amax(1))
+    reads = cut.first < cut.stop
+    first = torch.where(reads, cut.first, end).scatter_reduce(0, cut.pair_row, cut.target, "amin")
+    last = torch.where(reads, cut.stop, begin).scatter_reduce(0, cut.pair_row, cut.target + 1, "amax")
     return first, torch.maximum(last, first)

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from micgraph.graph import reading
-from micgraph.graph.reading import look_up, mark, search
+from micgraph.graph.reading import search, stretch
 from tests.edge_lists import tensor
 
 
@@ -29,21 +29,15 @@ def test_search_is_bisection_in_slices(values: list[int], data: st.DataObject) -
 
 @given(st.lists(st.integers(0, 99), min_size=1, max_size=9), st.data())
 @pytest.mark.parametrize("kind", [torch.int32, torch.int64])
-def test_look_up_reads_where_the_mask_says(kind: torch.dtype, table: list[int], data: st.DataObject) -> None:
-    anywhere = st.integers(-5, len(table) + 5)
-    asked = data.draw(st.lists(st.tuples(anywhere, st.booleans()), max_size=12).filter(lambda x: len(x) % 2 == 0))
-    index, mask = tensor([i for i, _ in asked]), torch.tensor([m for _, m in asked], dtype=torch.bool)
-    mask &= (index >= 0) & (index < len(table))
-    expected = [table[i] if m else -1 for i, m in zip(index.tolist(), mask.tolist(), strict=True)]
-    for way in (look_up, reading._look_up_by_tensors):
-        found = way(tensor(table).to(kind), index.view(2, -1), mask.view(2, -1))
-        assert found.dtype == torch.int64 and found.shape == (2, len(asked) // 2)
-        assert found.flatten().tolist() == expected
-
-
-@given(st.lists(st.integers(-3, 6), max_size=9))
-def test_mark_sets_what_is_named(index: list[int]) -> None:
-    for way in (mark, reading._mark_by_tensors):
-        table = torch.zeros(8, dtype=torch.bool)
-        way(table, tensor(index))
-        assert table[:-1].nonzero()[:, 0].tolist() == sorted({i for i in index if i >= 0})
+def test_stretches_stand_side_by_side(kind: torch.dtype, table: list[int], data: st.DataObject) -> None:
+    ends = st.tuples(*[st.integers(0, len(table))] * 2)  # some end before they begin: they are empty
+    asked = data.draw(st.lists(ends, max_size=5))
+    size = max([stop - first for first, stop in asked], default=0) + data.draw(st.integers(0, 2))
+    size = max(size, 0)
+    lines = [table[first:stop] for first, stop in asked]
+    for way in (stretch, reading._stretch_by_tensors):
+        first, stop = (tensor([one[end] for one in asked]) for end in (0, 1))
+        found, mask = way(tensor(table).to(kind), first, stop, size)
+        assert found.dtype == torch.int64 and mask.dtype == torch.bool
+        assert found.tolist() == [line + [-1] * (size - len(line)) for line in lines]
+        assert mask.tolist() == [[True] * len(line) + [False] * (size - len(line)) for line in lines]

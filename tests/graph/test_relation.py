@@ -20,7 +20,7 @@ def test_window_is_a_slice_before_the_stop(rows: Rows, data: st.DataObject) -> N
     stop = tensor([rows.start(r) + c for r, c in zip(asked, cut, strict=True)])
     eid, mask = window(rows.rel, tensor(asked), stop, size)
     first = torch.maximum(rows.rel.indptr[tensor(asked)], stop - size)
-    for one, other in zip((eid, mask), primitives._window_by_tensors(first, stop, size), strict=True):
+    for one, other in zip((eid, mask), primitives._between_by_tensors(first, stop, size), strict=True):
         torch.testing.assert_close(one, other, rtol=0, atol=0)
     assert eid.shape == mask.shape == (len(asked), size)
     for line, (r, c) in enumerate(zip(asked, cut, strict=True)):

@@ -69,10 +69,10 @@ def test_draws_and_windows_wait_for_nothing(monkeypatch: pytest.MonkeyPatch) -> 
     ("samples", "most"),
     [
         # distinct targets and item anchors, distinct items, the clicks of the users for each mask
-        ("clicks", {"_unique2": 2, "nonzero": 1, "repeat_interleave": 1}),
-        ("users", {"_unique2": 2, "nonzero": 1, "repeat_interleave": 2}),
+        ("clicks", {"_unique2": 1, "nonzero": 2, "repeat_interleave": 1}),
+        ("users", {"_unique2": 1, "nonzero": 2, "repeat_interleave": 2}),
         # and the longest piece, its pairs, and those that are anchors
-        ("positions", {"_unique2": 2, "nonzero": 3, "repeat_interleave": 2, "_local_scalar_dense": 1}),
+        ("positions", {"_unique2": 1, "nonzero": 4, "repeat_interleave": 2, "_local_scalar_dense": 1}),
     ],
 )
 def test_a_batch_waits_once_a_stage(samples: str, most: dict[str, int], monkeypatch: pytest.MonkeyPatch) -> None:
