@@ -18,7 +18,7 @@ REPOSITORY = PACKAGE.parent
 # From the bottom to the top. Names of one set never import each other; an inner tuple is one unit and may.
 LAYERS: list[set[str | tuple[str, ...]]] = [
     {"schema"},
-    {"artifact", "compiled", "config", "drawing", "ranks", "rng"},
+    {"artifact", "compiled", "config", "drawing", "ranks", "rng", "rng_kernel"},
     {"ids", "knn"},
     {"graph", "stores"},
     {"sampling", "nn", "datasets"},
@@ -32,7 +32,7 @@ LAYERS: list[set[str | tuple[str, ...]]] = [
 # What runs on a machine that has only these beside the standard library, their own imports included.
 GRAPH = ("relation", "reading", "tickets", "membership", "row_kernel", "product", "context", "fields", "recgraph")
 LOOP = ("training", "tally", "prefetch", "optimizer")
-BARE = ("rng", "ranks", "sampling", "nn", "tasks", *LOOP, "metrics", *(f"graph.{name}" for name in GRAPH))
+BARE = ("rng", "rng_kernel", "ranks", "sampling", "nn", "tasks", *LOOP, "metrics", *(f"graph.{name}" for name in GRAPH))
 BARE_ALLOWED = {"torch", "torch_geometric", "numpy", "numba", "scipy", "safetensors"}
 PICKLERS = {"pickle", "cPickle", "_pickle", "cloudpickle", "dill", "joblib", "shelve", "marshal"}
 PICKLING_CALLS = {"torch.load", "torch.save", "read_pickle", "to_pickle"}
