@@ -18,7 +18,7 @@ REPOSITORY = PACKAGE.parent
 # From the bottom to the top. Names of one set never import each other; an inner tuple is one unit and may.
 LAYERS: list[set[str | tuple[str, ...]]] = [
     {"schema"},
-    {"artifact", "compiled", "config", "drawing", "ranks", "rng", "rng_kernel"},
+    {"artifact", "config", "drawing", "ranks", ("rng", "rng_kernel", "compiled")},
     {"ids", "knn"},
     {"graph", "stores"},
     {"sampling", "nn", "datasets"},
