@@ -13,6 +13,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from micgraph import rng
 from micgraph.graph import membership, reading, relation, tickets
 from micgraph.sampling import khop, local, nodes, samples
+from micgraph.tasks import channel
 
 ATEN = torch.ops.aten
 SIZES = {ATEN.nonzero, ATEN._unique2, ATEN.unique_dim, ATEN.unique_consecutive, ATEN.masked_select, ATEN.bincount}
@@ -70,6 +71,7 @@ def as_on_a_gpu(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(nodes.SharedNodes, "_compiled", nodes.SharedNodes._by_tensors)
     patch.setattr(membership, "_compiled", _members)
     patch.setattr(tickets, "_by_compiled", _drawn)
+    patch.setattr(channel, "_spare_found", channel._spare_equal)
 
 
 def _cut(self: Any, pick: Any) -> Any:

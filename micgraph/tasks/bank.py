@@ -33,6 +33,7 @@ class Bank(Mining):
             self.register_buffer(f"{space}_at", torch.tensor(0))
 
     def remember(self, vectors: dict[str, tuple[Tensor, Tensor]]) -> None:
+        self._pools.clear()
         for space in self.spaces:
             ids, found = vectors[space]
             self._write(space, *_latest(ids, found.detach().float(), self.config.bank))

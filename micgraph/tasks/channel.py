@@ -145,9 +145,18 @@ def _contrast(
 
 def _spare_near(same: Tensor | Pairs, mined: Mined, ids: Tensor) -> Tensor | Pairs:
     """``same`` [A, B] and where column ``ids`` [B] is a mined neighbour: no negative either."""
-    found = turns_up(mined.near_id, ids)
     if isinstance(same, Pairs):
-        return same.beside(*found)
+        return same.beside(*turns_up(mined.near_id, ids))
     spared = same.clone()
-    spared[found] = True
+    (_spare_found if ids.device.type == "cpu" else _spare_equal)(spared, mined.near_id, ids)
     return spared
+
+
+def _spare_found(spared: Tensor, near_id: Tensor, ids: Tensor) -> None:
+    spared[turns_up(near_id, ids)] = True
+
+
+def _spare_equal(spared: Tensor, near_id: Tensor, ids: Tensor) -> None:
+    """Compares every pair: more work, but nothing that a GPU has to be waited for."""
+    for near in near_id.unbind(1):
+        spared |= near[:, None] == ids

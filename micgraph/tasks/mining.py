@@ -98,12 +98,14 @@ class Pool:
         vectors: float32 [N, d], unit vectors.
         centres: float32 [C, d], of the clusters.
         clusters: the rows by cluster, or None where there are no centres yet.
+        empty: whether all places are free.
     """
 
     id: Tensor
     vectors: Tensor
     centres: Tensor
     clusters: Clusters | None
+    empty: bool
 
 
 class Mining(nn.Module):
@@ -112,6 +114,9 @@ class Mining(nn.Module):
     Args:
         config: sizes.
         directions: what the tasks ask for.
+
+    Attributes:
+        active: whether the running epoch uses what was mined.
     """
 
     remembers: ClassVar[bool] = False
@@ -124,6 +129,8 @@ class Mining(nn.Module):
         self.config, self.directions = config, tuple(d for d in SPACES if d in directions)
         self.spaces = tuple(dict.fromkeys(space for d in self.directions for space in SPACES[d]))
         self.register_buffer("epoch", torch.tensor(-1))
+        self.active = False
+        self._pools: dict[str, Pool] = {}  # of what the buffers hold now; whoever changes them clears it
         for direction in ("ui", "iu"):
             self.register_buffer(f"clicked_{direction}", torch.zeros(0, dtype=torch.int64), persistent=False)
         self.partners = {"ui": 0, "iu": 0}
@@ -132,11 +139,6 @@ class Mining(nn.Module):
             self.register_buffer(f"{space}_vectors", torch.zeros(0, 1))
             self.register_buffer(f"{space}_label", torch.zeros(0, dtype=torch.int64))
             self.register_buffer(f"{space}_centres", torch.zeros(0, 1))
-
-    @property
-    def active(self) -> bool:
-        """Whether the running epoch uses what was mined."""
-        return int(self.epoch) + 1 >= self.config.start
 
     def begin_epoch(self, epoch: int, model: BoundModel, clicks: Relation, seed: int, resumed: bool = False) -> None:
         """Make ready for an epoch.
@@ -153,10 +155,11 @@ class Mining(nn.Module):
             self.partners = {"ui": clicks.n_cols, "iu": clicks.n_rows}
             self.clicked_ui = torch.unique(user * clicks.n_cols + item)
             self.clicked_iu = torch.unique(item * clicks.n_rows + user)
-        if resumed:
-            return
-        self.epoch.fill_(epoch)
-        if self.active:
+        self._pools.clear()
+        if not resumed:
+            self.epoch.fill_(epoch)
+        self.active = int(self.epoch) + 1 >= self.config.start
+        if self.active and not resumed:
             self._renew(epoch, model, clicks, rng.make_key(seed, "mining", epoch))
 
     def mined(
@@ -175,7 +178,7 @@ class Mining(nn.Module):
             return None
         with torch.no_grad(), torch.autocast(anchor.device.type, enabled=False):
             pool = self.pool(SPACES[direction][1])
-            if not bool((pool.id >= 0).any()):
+            if pool.empty:
                 return None
             near = self._near(direction, anchor_id, anchor.float(), partner_id, pool)
             hard = self._hard(pool, partner.float(), rng.make_key(key, "hard", direction))
@@ -195,10 +198,13 @@ class Mining(nn.Module):
 
     def pool(self, space: str) -> Pool:
         """What can be found in a space."""
-        number, vectors, label, centres = (
-            getattr(self, f"{space}_{part}") for part in ("id", "vectors", "label", "centres")
-        )
-        return Pool(number, vectors, centres, Clusters.of(label, centres) if len(centres) else None)
+        if space not in self._pools:
+            number, vectors, label, centres = (
+                getattr(self, f"{space}_{part}") for part in ("id", "vectors", "label", "centres")
+            )
+            clusters = Clusters.of(label, centres) if len(centres) else None
+            self._pools[space] = Pool(number, vectors, centres, clusters, not bool((number >= 0).any()))
+        return self._pools[space]
 
     def _renew(self, epoch: int, model: BoundModel, clicks: Relation, key: int) -> None:
         """Whatever is made anew at the start of an epoch."""
@@ -219,11 +225,13 @@ class Mining(nn.Module):
 
     def _put(self, space: str, number: Tensor, vectors: Tensor) -> None:
         """Fill a space's pool: int64 [N] and float [N, d]."""
+        self._pools.clear()
         setattr(self, f"{space}_id", number.clone())  # a checkpoint takes no tensor twice
         setattr(self, f"{space}_vectors", unit(vectors.float()))
 
     def _cluster(self, space: str, key: int) -> None:
         """Cluster what a space's pool holds."""
+        self._pools.clear()
         number, vectors = getattr(self, f"{space}_id"), getattr(self, f"{space}_vectors")
         held = number >= 0
         label = torch.full_like(number, -1)
@@ -234,6 +242,7 @@ class Mining(nn.Module):
 
     def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *rest: Any) -> None:
         """Buffers take the size that was saved: it grows with what has been mined."""
+        self._pools.clear()
         for name, buffer in list(self.named_buffers(recurse=False)):
             if prefix + name in state_dict:
                 saved = state_dict[prefix + name]

@@ -434,7 +434,7 @@ def test_the_bank_finds_the_nearest_of_what_it_holds() -> None:
     bank = Bank(MiningConfig(mode="bank", bank=16, k=3, start=1, hard=0), ("uu", "ui"))
     ids, vectors = torch.arange(20, 30), torch.randn(10, 4)
     bank.remember({"user_own": (ids, vectors), "user_search": (ids, vectors), "item_search": (ids, 2 * vectors)})
-    bank.epoch.fill_(0)
+    bank.active = True
     anchors = torch.randn(5, 4)
     for direction, partner in (("uu", torch.tensor([20, 25, 3, 29, 21])), ("ui", torch.tensor([1, 22, 23, 24, 25]))):
         got = bank.mined(direction, 1, partner, anchors, partner, anchors)  # type: ignore[arg-type]
