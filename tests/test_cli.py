@@ -234,7 +234,7 @@ def test_ctrl_c_before_the_first_checkpoint(trained: Path, here: Path, monkeypat
     def interrupt(self: Any, step: int, order: Any) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("micgraph.training.Trainer._step", interrupt)
+    monkeypatch.setattr("micgraph.training.trainer.Trainer._step", interrupt)
     result = CliRunner().invoke(app, ["train", str(trained / "graph"), "--out", "mine", "--device", "cpu"])
     assert result.exit_code == 130 and "before the first checkpoint" in result.stderr
 

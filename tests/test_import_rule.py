@@ -23,7 +23,7 @@ LAYERS: list[set[str | tuple[str, ...]]] = [
     {"graph", "stores"},
     {"sampling", "nn", "datasets"},
     {"tasks"},
-    {("training", "tally", "prefetch", "optimizer"), "retrieval", "metrics"},
+    {"training", "retrieval", "metrics"},
     {("evaluation", "baselines", "significance", "online"), "inspection"},
     {("pipeline", "presets", "run", "origin", "assembly", "warm", "tuning", "experiments")},
     {"report", "cli"},
@@ -31,8 +31,17 @@ LAYERS: list[set[str | tuple[str, ...]]] = [
 ]
 # What runs on a machine that has only these beside the standard library, their own imports included.
 GRAPH = ("relation", "reading", "tickets", "membership", "row_kernel", "product", "context", "fields", "recgraph")
-LOOP = ("training", "tally", "prefetch", "optimizer")
-BARE = ("rng", "rng_kernel", "ranks", "sampling", "nn", "tasks", *LOOP, "metrics", *(f"graph.{name}" for name in GRAPH))
+BARE = (
+    "rng",
+    "rng_kernel",
+    "ranks",
+    "sampling",
+    "nn",
+    "tasks",
+    "training",
+    "metrics",
+    *(f"graph.{name}" for name in GRAPH),
+)
 BARE_ALLOWED = {"torch", "torch_geometric", "numpy", "numba", "scipy", "safetensors"}
 PICKLERS = {"pickle", "cPickle", "_pickle", "cloudpickle", "dill", "joblib", "shelve", "marshal"}
 PICKLING_CALLS = {"torch.load", "torch.save", "read_pickle", "to_pickle"}

@@ -12,10 +12,12 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 
+from micgraph import artifact
 from micgraph.artifact import exists
 from micgraph.nn.towers import ModelConfig, TwoTower
 from micgraph.sampling.batch import BatchSampler
@@ -222,21 +224,21 @@ def test_a_model_that_reads_the_graph_goes_on_bit_for_bit(tmp_path: Path) -> Non
 
 
 @pytest.mark.parametrize("stop", [1, 2, 3, 4])
-def test_stopped_between_the_files_of_an_epochs_end(tmp_path: Path, stop: int) -> None:
+def test_stopped_between_the_files_of_an_epochs_end(tmp_path: Path, stop: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """After the metrics line but before a checkpoint, or between the best and the last one."""
     settings = {"epochs": 2}
     whole = trainer(tmp_path / "whole", **settings)
     whole.run()
     broken, count = trainer(tmp_path / "run", **settings), iter(range(1, 99))
-    publish = broken._checkpoint
+    publish = artifact.publish
 
-    def dying(name: str) -> None:
+    def dying(*what: Any) -> None:
         if next(count) == stop:
             raise Killed
-        publish(name)
+        publish(*what)
 
-    broken._checkpoint = dying  # type: ignore[method-assign]
-    with pytest.raises(Killed):
+    with monkeypatch.context() as patch, pytest.raises(Killed):
+        patch.setattr(artifact, "publish", dying)
         broken.run()
     with (tmp_path / "run" / METRICS).open("a") as file:
         file.write('{"epoch": 9, "los')  # a line cut off in the middle
@@ -249,6 +251,7 @@ def test_stopped_between_the_files_of_an_epochs_end(tmp_path: Path, stop: int) -
 WORKER = """
 import sys
 from pathlib import Path
+from typing import Any
 from tests.test_training import EVERY_TASK, trainer
 made = trainer(Path(sys.argv[1]), EVERY_TASK, epochs=3, checkpoint_every=2)
 print("ready", flush=True)

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from micgraph.schema import ConfigError
-from micgraph.tally import Tally
+from micgraph.training.tally import Tally
 
 
 def filled(losses: list[float], check_every: int | None) -> Tally:

@@ -1,102 +1,28 @@
-"""The training loop: explicit, resumable at any step, and the same after a resume as without one (on CPU)."""
+"""The loop itself."""
 
 from __future__ import annotations
 
-import json
 import math
-import os
 import time
 from collections.abc import Callable, Iterable
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import Any
 
 import torch
-from safetensors.torch import load_file, save_file
-from torch import Tensor
 
-from micgraph import artifact, rng
-from micgraph.optimizer import clip, make_optimizer, pack, unpack
-from micgraph.prefetch import prefetched
+from micgraph import rng
 from micgraph.ranks import ALONE, Ranks
 from micgraph.sampling.batch import BatchSampler
 from micgraph.sampling.plan import Batch
-from micgraph.schema import ArtifactError, ConfigError, check_range
-from micgraph.tally import Tally
+from micgraph.schema import ArtifactError, ConfigError
 from micgraph.tasks.objective import Objective
 from micgraph.tasks.spread import Spread
-
-CHECKPOINT_FORMAT = 1
-LAST, BEST, METRICS = "last", "best", "metrics.jsonl"
-
-
-@dataclass(frozen=True)
-class TrainingConfig:
-    """The loop.
-
-    Attributes:
-        epochs: at most so many.
-        lr, weight_decay: of AdamW (weight_decay 0 is Adam).
-        schedule: the learning rate stays (``constant``), or falls to 0 at the end of ``epochs`` along half a cosine,
-            so that the ``epochs`` of a run that has begun are final.
-        clip: largest norm of the gradient, 0 for no limit.
-        patience: stop after so many validations without a better ``monitor``.
-        validate_every: epochs between validations.
-        monitor: the validation metric that selects the best weights, higher is better.
-        checkpoint_every: steps between checkpoints, 0 for one at each epoch's end.
-        micro_batch: so many queries (of each process) are encoded at a time, and again in the backward pass, for a
-            batch that does not fit; the step is the same. 0: all at once, and once.
-        precision: ``bf16`` autocast on CUDA, ``fp32`` elsewhere, with ``auto``.
-        sparse_rows: tables of embeddings with at least so many rows are updated where a step has read them (lazy Adam):
-            other rows keep their moments and do not decay. 0, and with several processes: every row of every table in
-            every step.
-        seed: of weights, batches and dropout.
-    """
-
-    __pydantic_config__: ClassVar = {"extra": "forbid"}
-
-    epochs: int = 20
-    lr: float = 1e-3
-    weight_decay: float = 0.0
-    schedule: Literal["constant", "cosine"] = "constant"
-    clip: float = 5.0
-    patience: int = 3
-    validate_every: int = 1
-    monitor: str = "recall@50"
-    checkpoint_every: int = 0
-    micro_batch: int = 0
-    precision: Literal["auto", "fp32", "bf16"] = "auto"
-    sparse_rows: int = 200_000
-    seed: int = 0
-
-    def __post_init__(self) -> None:
-        check_range(vars(self), "epochs patience validate_every", at_least=1)
-        check_range(vars(self), "weight_decay clip checkpoint_every micro_batch sparse_rows", at_least=0)
-        check_range(vars(self), "lr", above=0)
-
-
-@dataclass
-class Progress:
-    """Where a run stands; saved with every checkpoint.
-
-    Attributes:
-        epoch, step: the next step to take.
-        best: the best monitored value so far, and ``best_epoch`` the epoch that reached it.
-        stale: validations since then.
-        sums: of every loss part over the steps of the running epoch.
-        seconds: spent in the running epoch.
-        rows: lines of metrics.jsonl that belong to this state.
-    """
-
-    epoch: int = 0
-    step: int = 0
-    best: float | None = None
-    best_epoch: int = -1
-    stale: int = 0
-    sums: dict[str, float] = field(default_factory=dict)
-    seconds: float = 0.0
-    rows: int = 0
-
+from micgraph.training.checkpoints import Checkpoints, Progress
+from micgraph.training.config import TrainingConfig
+from micgraph.training.optimizer import clip, make_optimizer
+from micgraph.training.prefetch import prefetched
+from micgraph.training.tally import Tally
 
 Validate = Callable[[], dict[str, float]]
 OnEpoch = Callable[[dict[str, Any]], None]
@@ -131,7 +57,8 @@ class Trainer:
         on_resume: Callable[[Progress], None] | None = None,
         ranks: Ranks = ALONE,
     ) -> None:
-        self.objective, self.sampler, self.config, self.folder = objective, sampler, config, folder
+        self.objective, self.sampler, self.config = objective, sampler, config
+        self.checkpoints = Checkpoints(folder)
         self.validate, self.on_epoch, self.progress_bar = validate, on_epoch, progress
         self.on_resume, self.ranks = on_resume, ranks
         objective.spread = Spread(ranks, config.micro_batch)
@@ -143,7 +70,6 @@ class Trainer:
         self.bf16 = config.precision == "bf16" or (config.precision == "auto" and cuda)
         self.state = Progress()
         self.tally = Tally(0, {})
-        folder.mkdir(parents=True, exist_ok=True)
 
     def run(self) -> Progress:
         """Train to the end, from the last checkpoint where there is one, and load the best weights.
@@ -151,18 +77,19 @@ class Trainer:
         A run that has ended goes on when ``epochs`` or ``patience`` have grown since. Where it ended by ``epochs``, its
         last epoch has been validated even if ``validate_every`` did not ask for it.
         """
-        if artifact.exists(self.folder / LAST):
-            self._resume()
+        if self.checkpoints.last_exists():
+            self.state = self.checkpoints.read_last(self.objective, self.optimizer)
             if self.on_resume is not None and self.ranks.first and not self._ended():
                 self.on_resume(self.state)
         self._same_state()
-        self._trim_metrics()
+        if self.ranks.first:
+            self.checkpoints.keep_metrics(self.state.rows)
         try:
             while not self._ended():
                 self._epoch()
         finally:
             self.model = self.objective  # so that whoever keeps the trainer keeps no connections
-        self.objective.load_state_dict(load_weights(self.folder / BEST))
+        self.checkpoints.read_best(self.objective)
         return self.state
 
     def _ended(self) -> bool:
@@ -185,7 +112,7 @@ class Trainer:
                 if every and state.step % every == 0 and state.step < self.sampler.steps:
                     state.sums = self.tally.read()
                     if self.ranks.first:
-                        self._checkpoint(LAST)
+                        self.checkpoints.write_last(self.objective, self.optimizer, state)
         state.sums = self.tally.read()
         if self.ranks.first:
             self._end_epoch()
@@ -228,64 +155,22 @@ class Trainer:
         if improved:
             state.best_epoch = state.epoch
         state.epoch, state.step, state.sums, state.seconds = state.epoch + 1, 0, {}, 0.0
-        self._write(row)
+        self.checkpoints.add_metrics(row)
+        state.rows += 1
         if improved:
-            self._checkpoint(BEST)
-        self._checkpoint(LAST)
+            self.checkpoints.write_best(self.objective)
+        self.checkpoints.write_last(self.objective, self.optimizer, state)
         if self.on_epoch is not None:
             self.on_epoch(row)
-
-    def _write(self, row: dict[str, Any]) -> None:
-        with (self.folder / METRICS).open("a", encoding="utf-8") as file:
-            file.write(json.dumps(row) + "\n")
-        self.state.rows += 1
-
-    def _checkpoint(self, name: str) -> None:
-        packed, groups = pack(self.optimizer.state_dict())
-
-        def write(folder: Path) -> None:
-            weights = {k: v.detach().contiguous().cpu() for k, v in self.objective.state_dict().items()}
-            save_file(weights, folder / "model.safetensors")
-            if name == LAST:
-                save_file(packed, folder / "optimizer.safetensors")
-                (folder / "state.json").write_text(json.dumps({"progress": asdict(self.state), "groups": groups}))
-
-        artifact.publish(self.folder / name, "checkpoint", CHECKPOINT_FORMAT, write)
-
-    def _resume(self) -> None:
-        folder = artifact.resolve(self.folder / LAST, "checkpoint", CHECKPOINT_FORMAT)
-        saved = json.loads((folder / "state.json").read_text())
-        try:
-            self.objective.load_state_dict(load_file(folder / "model.safetensors"))
-        except RuntimeError as error:
-            raise ArtifactError(
-                str(self.folder), "a checkpoint of this configuration", "other weights", "choose another run directory"
-            ) from error
-        self.optimizer.load_state_dict(unpack(load_file(folder / "optimizer.safetensors"), saved["groups"]))
-        self.state = Progress(**saved["progress"])
 
     def _same_state(self) -> None:
         """Refuse to train with processes that go on from somewhere else."""
         state, first = asdict(self.state), self.ranks.told(asdict(self.state))
         if first != state:
             expected, got = (f"the checkpoint at epoch {s['epoch']}, step {s['step']}" for s in (first, state))
-            raise ArtifactError(str(self.folder), expected, got, "put the folder where every process sees it")
-
-    def _trim_metrics(self) -> None:
-        """Cut off lines written after the checkpoint: their epochs are done again."""
-        path = self.folder / METRICS
-        if self.ranks.first and path.exists():
-            lines = path.read_bytes().splitlines(keepends=True)
-            os.truncate(path, sum(map(len, lines[: self.state.rows])))
-
-
-def load_weights(path: Path) -> dict[str, Tensor]:
-    """The weights of a checkpoint (``<run>/best`` or ``<run>/last``) by parameter name.
-
-    Raises:
-        ArtifactError: no checkpoint there, or a damaged one.
-    """
-    return load_file(artifact.resolve(path, "checkpoint", CHECKPOINT_FORMAT) / "model.safetensors")
+            raise ArtifactError(
+                str(self.checkpoints.folder), expected, got, "put the folder where every process sees it"
+            )
 
 
 def _monitored(metrics: dict[str, float], name: str) -> float:

@@ -8,9 +8,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from micgraph import prefetch
 from micgraph.schema import ConfigError
-from micgraph.training import LAST, load_weights
+from micgraph.training import LAST, load_weights, prefetch
 from tests.test_training import EVERY_TASK, Killed, losses, same_weights, trainer
 
 CPU = torch.device("cpu")

@@ -18,7 +18,7 @@ SETTINGS = {"model": {"dim": 8, "history": 5, "dropout": 0.0}, "sampling": {"bat
 SCRIPT = """
 import json, os, sys
 from micgraph.pipeline import train
-from tests.test_torchrun import SETTINGS
+from tests.training.test_torchrun import SETTINGS
 from tests.toy import random_rows, toy_graph
 seen = []
 run = train(
@@ -31,7 +31,7 @@ with open(sys.argv[1] + "-said-" + rank, "w") as file:
 
 
 def test_it_trains_one_run(tmp_path: Path) -> None:
-    root = Path(__file__).resolve().parents[1]
+    root = Path(__file__).resolve().parents[2]
     (tmp_path / "script.py").write_text(SCRIPT)
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
     environment = {**os.environ, "PYTHONPATH": str(root), "OMP_NUM_THREADS": "1"}

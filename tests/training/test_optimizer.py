@@ -9,8 +9,8 @@ import pytest
 import torch
 from torch import nn
 
-from micgraph.optimizer import RowAdamW, clip, make_optimizer, pack, unpack
 from micgraph.training import LAST, load_weights
+from micgraph.training.optimizer import RowAdamW, clip, make_optimizer, pack, unpack
 from tests.test_training import Killed, losses, same_weights, trainer
 
 N, D, LR, DECAY = 6, 3, 0.01, 0.1
