@@ -5,11 +5,8 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from threading import Lock
 from typing import Any
 
-from micgraph.graph.recgraph import RecGraph
-from micgraph.ids import IdMap
 from micgraph.retrieval import frames, saving
 from micgraph.retrieval.answering import answer, nearest
 from micgraph.retrieval.asking import asked_of, fusion_of, graph_ids
@@ -18,16 +15,17 @@ from micgraph.retrieval.explaining import explain
 from micgraph.retrieval.fitting import fit_on
 from micgraph.retrieval.fusion import FusionConfig
 from micgraph.retrieval.learned import LearnedFusion
-from micgraph.retrieval.live import TIMEOUT, LiveHistories
+from micgraph.retrieval.live import TIMEOUT
 from micgraph.retrieval.retriever import Retriever
 from micgraph.retrieval.saving import ModelLoader
+from micgraph.retrieval.served import Served
 from micgraph.schema import ITEM_ID, USER_ID, InputError
 from micgraph.stores.contract import Store
 
 TRAIN_FIRST = "pass the run that micgraph.train or micgraph.load_run returns"
 
 
-class Recommender:
+class Recommender(Served):
     """Recommends items to users of the graph, and to anybody who brings a history.
 
     The rows of :meth:`recommend` have these columns:
@@ -78,27 +76,6 @@ class Recommender:
         retriever = Retriever(run.model, run.graph, fusion_of(run.fusion, fusion), run.learned)
         self._open(retriever, store, store_timeout)
 
-    def _open(self, retriever: Retriever, store: Store | None, store_timeout: float) -> None:
-        graph_ids(retriever.graph)
-        if store is not None:
-            retriever.live = LiveHistories(retriever.graph, store, store_timeout)
-        self.retriever, self._adding = retriever, Lock()
-
-    @property
-    def graph(self) -> RecGraph:
-        """What is served: the run's graph, with the items that were added."""
-        return self.retriever.graph
-
-    @property
-    def users(self) -> IdMap:
-        """The graph's users."""
-        return graph_ids(self.graph)[0]
-
-    @property
-    def items(self) -> IdMap:
-        """The graph's items, and those that were added."""
-        return graph_ids(self.graph)[1]
-
     def __repr__(self) -> str:
         config = self.retriever.config
         return f"Recommender({len(self.users):,} users, {len(self.items):,} items, fusion={config.fusion!r})"
@@ -147,55 +124,6 @@ class Recommender:
     async def arecommend(self, *args: Any, **asked: Any) -> Any:
         """:meth:`recommend` in another thread, for asyncio. A call that is cancelled computes to its end, unheard."""
         return await asyncio.to_thread(self.recommend, *args, **asked)
-
-    def observe(self, users: Any, items: Any, timestamps: Any) -> None:
-        """Keep clicks in the store: the next recall of these users reflects them, and that of similar users.
-
-        An event that is observed again, the same user, item and microsecond, changes nothing, and order of arrival does
-        not matter. A store keeps the latest so many events a user; all of a user who is new; of items, also those that
-        the graph does not know (yet).
-
-        Args:
-            users: one id, or a list, array or series of E; ids of the graph's kind, known or not.
-            items: the same.
-            timestamps: when it was: ISO text, dates, datetimes (UTC where no zone is given), of pandas, NumPy, polars
-                and Arrow too; or numbers, which are seconds since 1970. One, or E.
-
-        Raises:
-            InputError: no store, no event, lengths that differ, nulls, ids of another kind, or no point in time;
-                nothing is kept.
-            StoreError: closed, full, out of reach or too slow. Some of the events may be there: observe them again.
-        """
-        live = self.retriever.live
-        if live is None:
-            remedy = "open the recommender with store=LmdbStore(path) or RedisStore(url)"
-            raise InputError("store", "a recommender with a store", "one without", remedy)
-        live.observe(users, items, timestamps)
-
-    def add_items(self, items: Any) -> int:
-        """Serve new items without training: from their fields or embeddings, as the item tower knows them.
-
-        They get vectors (those of a graph with ``keep_unclicked``), places in the index, and neighbours, see
-        :mod:`micgraph.retrieval.arrivals`; clicks on them may have been observed before. :meth:`save` keeps them.
-        Vectors and tables are copied, which takes the longer the more items there are: add many at once.
-
-        Args:
-            items: a table (pandas, polars, Arrow, a dict of columns, a list of rows) with ``item_id`` and columns as
-                in the table of items that the graph was built with; some may be missing.
-
-        Returns:
-            How many were added.
-
-        Raises:
-            SchemaError: no ``item_id``, ids or a column of another type, or vectors of another length.
-            InputError: no row, a null or repeated id, or one that is known; nothing is added.
-        """
-        from micgraph.retrieval.arrivals import with_items
-
-        table = frames.table_of(items, "items")
-        with self._adding:
-            self.retriever = with_items(self.retriever, table)
-        return len(table)
 
     def explain(self, user: Any, item: Any, k: int = 20, **asked: Any) -> str:
         """Why an item is at its place in a user's list, in words: what each channel says of it, and the sum that its
