@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from micgraph.inspection import inspect
     from micgraph.online import ab_test
     from micgraph.pipeline import evaluate, train
+    from micgraph.refreshing import Refreshed, refresh
     from micgraph.retrieval.indexing import tune_index
     from micgraph.retrieval.recommender import Recommender
     from micgraph.run import Run, load_run
@@ -58,6 +59,7 @@ __all__ = [
     "RecGraph",
     "Recommender",
     "RedisStore",
+    "Refreshed",
     "Run",
     "SchemaError",
     "Split",
@@ -72,6 +74,7 @@ __all__ = [
     "inspect",
     "load_run",
     "read_log",
+    "refresh",
     "split",
     "train",
     "tune",
@@ -90,6 +93,7 @@ _HOMES = {
     "inspection": ("inspect",),
     "online": ("ab_test",),
     "pipeline": ("evaluate", "train"),
+    "refreshing": ("Refreshed", "refresh"),
     "retrieval.indexing": ("tune_index",),
     "retrieval.recommender": ("Recommender",),
     "run": ("Run", "load_run"),

@@ -60,7 +60,8 @@ def publish(path: str | Path, kind: str, version: int, write: Callable[[Path], N
     except BaseException:
         shutil.rmtree(folder, ignore_errors=True)
         raise
-    _sweep(root, range(before + 1, serial) if keep is None else range(1, serial - keep + 1))
+    killed = range(before + 1, serial)  # what a process that was killed has left
+    _sweep(root, {*killed, *(() if keep is None else range(1, before - keep + 2))})
     return folder
 
 
@@ -82,7 +83,7 @@ def _make_live(root: Path, folder: Path, kind: str, version: int) -> None:
     _to_disk(root)
 
 
-def _sweep(root: Path, gone: range) -> None:
+def _sweep(root: Path, gone: set[int]) -> None:
     """Remove the versions with these numbers, and pointers that a crash has left."""
     for old in sorted(root.iterdir()):
         if old.name.startswith(f"{POINTER}."):

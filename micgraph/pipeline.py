@@ -59,7 +59,7 @@ def train(
         model: encoder and tasks, such as ``"gru4rec"``, ``"ican+micrec"``, ``"gru4rec+mic"`` or ``"ican+fea+sess"``;
             None takes them from ``config``, and ``"gru4rec"`` where that names no encoder.
         validation: held-out events that select the best epoch and fit a learned fusion; without them every epoch is
-            run and the last is taken.
+            run and the last is taken, and a learned fusion can only be that of ``warm_start``.
         config: settings that differ from the presets, nested, or the path of a YAML file.
         out: the run's directory, which several processes need and all must see. A run found there with the same
             settings is gone on from, and returned at once where it has ended; its ``training.epochs`` (where the rate
@@ -90,7 +90,7 @@ def train(
     if earlier is not None:
         warm.check_model(earlier.config.model, resolved.model)
     data = None if validation is None else prepared(validation, graph)
-    _check(resolved, graph, data)
+    _check(resolved, graph, data, earlier)
     target = _device(device)
     ranks = join(target)
     with ranks.together(), torch.random.fork_rng([target] if target.type == "cuda" else []):
@@ -113,8 +113,8 @@ def train(
             ranks=ranks,
         ).run()
         run.model.refresh()
-        if data is not None and resolved.fusion.fusion == "learned":
-            _learn_fusion(run, data, filter_seen, ranks)
+        if resolved.fusion.fusion == "learned":
+            _learn_fusion(run, data, filter_seen, ranks, earlier)
     return run
 
 
@@ -124,7 +124,7 @@ def _require(given: Any, argument: str, attribute: str, expected: str, remedy: s
         raise InputError(argument, expected, f"a {type(given).__name__}", remedy)
 
 
-def _check(config: RunConfig, graph: RecGraph, data: EvalData | None) -> None:
+def _check(config: RunConfig, graph: RecGraph, data: EvalData | None, earlier: Run | None) -> None:
     """Refuse before training what would fail only after it."""
     _check_monitor(config.training.monitor)
     fusion = config.fusion
@@ -132,7 +132,7 @@ def _check(config: RunConfig, graph: RecGraph, data: EvalData | None) -> None:
         remedy = "take another kind, or build the graph with the features or settings that make the relation"
         expected = f"near, follows, ease or a relation of the graph, {list(graph.relations)}"
         raise ConfigError("fusion.neighbors", expected, repr(fusion.neighbors), remedy)
-    if fusion.fusion == "learned" and data is None:
+    if fusion.fusion == "learned" and data is None and (earlier is None or earlier.learned is None):
         remedy = "pass validation=split.valid, or take fusion.fusion=mic"
         raise ConfigError("fusion.fusion", "validation data to fit a learned fusion on", "none", remedy)
 
@@ -142,11 +142,14 @@ def _described(data: EvalData, filter_seen: bool) -> dict[str, Any]:
     return {"split": data.manifest.get("split"), "part": data.manifest.get("part"), "filter_seen": filter_seen}
 
 
-def _learn_fusion(run: Run, data: EvalData, filter_seen: bool, ranks: Ranks) -> None:
-    """Fit the fusion once, or take the one that an ended run has."""
+def _learn_fusion(run: Run, data: EvalData | None, filter_seen: bool, ranks: Ranks, earlier: Run | None) -> None:
+    """Fit the fusion once, or take the one that an ended run has; without data that of the run it began from."""
     run.learned = load_learned(run.directory)
     if run.learned is None and ranks.first:
-        run.keep_learned(Recommender(run).fit_fusion(data, filter_seen))
+        had = None if earlier is None else earlier.learned
+        learned = had if data is None else Recommender(run).fit_fusion(data, filter_seen)
+        assert learned is not None  # _check has seen to it
+        run.keep_learned(learned)
     ranks.told(None)
     run.learned = load_learned(run.directory)
 

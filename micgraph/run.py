@@ -11,7 +11,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from micgraph import artifact
+from micgraph import artifact, versions
 from micgraph.config import parse
 from micgraph.nn.export import BoundModel
 from micgraph.nn.towers import TwoTower
@@ -144,11 +144,12 @@ def prepare_directory(run: Run, graph: str, validation: dict[str, Any] | None) -
         validation: the split and part that select the epoch, and whether seen items are filtered then.
 
     Raises:
-        ArtifactError: the directory holds something else; it stays as it is.
+        ArtifactError: the directory holds something else, or a refreshed run; it stays as it is.
         ConfigError: a run with other settings, another graph, validation or warm start, or one whose epochs cannot
             grow; it stays as it is.
     """
     directory = run.directory
+    versions.refuse_refreshed(directory)
     setup = _setup(run, graph, validation)
     begun = artifact.exists(directory / BEST) or artifact.exists(directory / LAST)
     if not artifact.exists(directory / SETUP):
@@ -244,14 +245,14 @@ def load_settings(directory: Path) -> dict[str, Any]:
 
 
 def load_run(path: str | Path) -> Run:
-    """A saved run with its best weights.
+    """A saved run with its best weights; of a refreshed one the live version.
 
     Raises:
         ArtifactError: no run there, a damaged one, or one that has no weights yet.
     """
     from micgraph.graph.recgraph import RecGraph
 
-    directory = Path(path)
+    directory = versions.newest(path)
     setup = load_settings(directory)
     towers = TwoTower.from_spec(setup["towers"])
     load_towers(towers, directory / BEST)

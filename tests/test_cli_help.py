@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 from micgraph.cli import app
 
 REPOSITORY = Path(__file__).resolve().parents[1]
-COMMANDS = ("build", "append", "inspect", "train", "evaluate", "recommend", "similar", "index", "ab")
+COMMANDS = ("build", "append", "inspect", "train", "evaluate", "recommend", "similar", "index", "refresh", "ab")
 
 
 def test_the_installed_command_answers_for_help_at_once() -> None:

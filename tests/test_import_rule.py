@@ -18,14 +18,14 @@ REPOSITORY = PACKAGE.parent
 # From the bottom to the top. Names of one set never import each other; an inner tuple is one unit and may.
 LAYERS: list[set[str | tuple[str, ...]]] = [
     {"schema"},
-    {"artifact", "config", "drawing", "ranks", ("rng", "rng_kernel", "compiled")},
+    {("artifact", "versions"), "config", "drawing", "ranks", ("rng", "rng_kernel", "compiled")},
     {"ids", "knn"},
     {"graph", "stores"},
     {"sampling", "nn", "datasets"},
     {"tasks"},
     {"training", "retrieval", "metrics"},
     {("evaluation", "baselines", "significance", "online"), "inspection"},
-    {("pipeline", "presets", "run", "origin", "assembly", "warm", "tuning", "experiments")},
+    {("pipeline", "presets", "run", "origin", "assembly", "warm", "refreshing", "tuning", "experiments")},
     {"report", "cli"},
     {"__main__"},
 ]

@@ -1,4 +1,4 @@
-"""The command ``micgraph``: build, append, inspect, train, tune, evaluate, recommend, similar, index, ab.
+"""The command ``micgraph``: build, append, inspect, train, tune, evaluate, recommend, similar, index, refresh, ab.
 
 What takes time to import is imported inside the commands, so that ``--help`` answers at once.
 """

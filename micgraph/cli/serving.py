@@ -1,14 +1,16 @@
-"""The commands that ask a run or what it serves, after those of runs: recommend, similar, index."""
+"""The commands that ask a run or what it serves, after those of runs: recommend, similar, index, refresh."""
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from micgraph.cli.console import show, working
-from micgraph.cli.options import FilterSeen, Length
+from micgraph.cli.graphs import Items, Source, Users
+from micgraph.cli.options import Config, FilterSeen, Length, Override, RunPath
 from micgraph.cli.runs import app
 
 __all__ = ["app"]
@@ -20,7 +22,6 @@ if TYPE_CHECKING:
 Served = Annotated[
     Path, typer.Argument(metavar="RUN", help="Directory that train wrote, or one that index or Recommender.save wrote.")
 ]
-SERVING = "serving"
 
 
 @app.command()
@@ -81,11 +82,11 @@ def index(
     ] = None,
 ) -> None:
     """Index items and users by another kind, its searches set by measured recall, and save what serves them."""
-    from micgraph import artifact
+    from micgraph import artifact, versions
     from micgraph.config import dotted
     from micgraph.retrieval.indexing import tune_index
 
-    target = out or (run if artifact.exists(run) else run / SERVING)
+    target = out or (run if artifact.exists(versions.place(run)) else run / versions.SERVING)
     recommender = _opened(run)
     with working("measuring recall"):
         tuned = tune_index(recommender, kind, tune_recall, k, dotted(sets or []))  # type: ignore[arg-type]
@@ -94,13 +95,48 @@ def index(
     typer.echo(f"serving: {target}")
 
 
+@app.command()
+def refresh(
+    run: RunPath,
+    log: Source = None,
+    items: Items = None,
+    users: Users = None,
+    epochs: Annotated[int | None, typer.Option(help="How long it trains; by default one epoch.")] = None,
+    config: Config = None,
+    override: Override = None,
+    device: Annotated[str, typer.Option(help="cpu, cuda, or auto.")] = "auto",
+) -> None:
+    """Take a later log into a run: append, train on, vectors, neighbours, indexes, and one swap of RUN and RUN/serving.
+
+    Of the config the section "log" counts, and settings of the run that may differ.
+    """
+    from micgraph import refreshing
+    from micgraph.cli import experiment
+    from micgraph.config import merge
+
+    given = {name: value for name, value in (("source", log), ("items", items), ("users", users)) if value}
+    settings = merge(experiment.settings_of(config, override or ()), {"log": given})
+    plan = experiment.experiment(settings)
+    if epochs is not None:
+        settings = merge(settings, {"training": {"epochs": epochs}})
+    with working("reading the log"):
+        events = experiment.read(plan.log, plan.build)
+    found = refreshing.refresh(run, events, settings, device, progress=sys.stderr.isatty())
+    show(found.table())
+    typer.echo(f"new: {', '.join(f'{count:,} {name}' for name, count in found.new.items())}")
+    if not found.swapped:
+        typer.echo(f"nothing new in the log: {run} stays as it is")
+        return
+    typer.echo(f"{found.run.origin}\nrun: {run}, version {found.run.directory.name}\nserving: {found.serving}")
+
+
 def _opened(path: Path) -> Recommender:
     """The recommender of a run's directory, or the one that was saved."""
-    from micgraph import artifact
+    from micgraph import artifact, versions
     from micgraph.retrieval.recommender import Recommender
     from micgraph.run import load_run
 
-    if artifact.exists(path):
+    if artifact.exists(versions.place(path)):
         return Recommender.load(path)
     loaded = load_run(path)
     with working("indexing the model's vectors"):

@@ -83,20 +83,33 @@ def append(path: str | Path, log: Any, drop_old: bool = False, encode: Any = Non
     """
     if not isinstance(path, (str, Path)):
         raise InputError("path", "the directory of a saved graph", type(path).__name__, "save it, and pass its path")
-    if isinstance(log, Split):
-        raise InputError("log", "one log", "a whole split", "pass split.train")
     version = artifact.live(path)
-    graph = storage.load(path)
-    if graph.residue is None:
-        remedy = "build it again from its log with this version of micgraph; Spark keeps no ids of given sessions"
-        raise ArtifactError(str(path), "a graph that can be appended to", "one without its residue", remedy)
-    config = _config(graph, encode)
-    log = log if isinstance(log, Log) else read_log(log, memory_limit=config.memory_limit)
-    found = _appended(graph, log, config)
+    found = appended(storage.load(path), log, encode, str(path))
     if artifact.live(path) != version:
         raise ArtifactError(str(path), f"the version {version.name}", "a later one", "append to that one")
     storage.map_edges(found, storage.save(found, path, keep=1 if drop_old else None))
     return found
+
+
+def appended(graph: RecGraph, log: Any, encode: Any = None, name: str = "graph") -> RecGraph:
+    """What :func:`append` saves, in memory: a new graph, while the given one stays as it is.
+
+    Args:
+        graph: as it was loaded, on the CPU.
+        log, encode: see there.
+        name: what errors call the graph.
+
+    Raises:
+        ArtifactError: an earlier version of micgraph saved the graph without what this needs.
+        ConfigError, InputError, SchemaError: see there.
+    """
+    if isinstance(log, Split):
+        raise InputError("log", "one log", "a whole split", "pass split.train")
+    if graph.residue is None:
+        remedy = "build it again from its log with this version of micgraph; Spark keeps no ids of given sessions"
+        raise ArtifactError(name, "a graph that can be appended to", "one without its residue", remedy)
+    config = _config(graph, encode)
+    return _appended(graph, log if isinstance(log, Log) else read_log(log, memory_limit=config.memory_limit), config)
 
 
 def _config(graph: RecGraph, encode: Any) -> BuildConfig:

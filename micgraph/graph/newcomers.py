@@ -51,6 +51,38 @@ def with_new_items(graph: RecGraph, table: pa.Table) -> RecGraph:
     return replace(graph, relations=relations, item_fields=fields, items=items, items_table=known, residue=None)
 
 
+def last_rows(graph: RecGraph, n: int) -> pa.Table:
+    """The rows of the last ``n`` items, as far as the graph keeps them: ``item_id`` at least."""
+    import pyarrow as pa
+
+    assert graph.items is not None
+    start = len(graph.items) - n
+    if graph.items_table is not None:
+        return graph.items_table.slice(start)
+    return pa.table({ITEM_ID: graph.items.values.slice(start)})
+
+
+def with_waiting(graph: RecGraph, rows: pa.Table) -> RecGraph:
+    """The graph with rows of items that have no event yet, for a later log that has one.
+
+    :func:`micgraph.graph.appending.appended` uses them as it does rows of an earlier log whose items had no event.
+
+    Args:
+        graph: with its residue; one without a table of items has no use for rows.
+        rows: each id once. Those that the graph knows, or has a waiting row of, are left out.
+    """
+    import pyarrow as pa
+
+    residue = graph.residue
+    if residue is None or graph.items is None or graph.items_table is None or not len(rows):
+        return graph
+    known, waiting = graph.items, residue.waiting.get(ITEM)
+    known = known if waiting is None else known.extend(waiting[ITEM_ID])
+    rows = rows.filter(pa.array(known.index(rows[ITEM_ID]) < 0))
+    rows = rows if waiting is None else stacked(waiting, rows)
+    return replace(graph, residue=replace(residue, waiting=residue.waiting | ({ITEM: rows} if len(rows) else {})))
+
+
 def _numbered(items: IdMap, table: pa.Table) -> IdMap:
     if ITEM_ID not in table.column_names:
         raise SchemaError(ITEM_ID, f"a column {ITEM_ID!r}", table.column_names, "name the column of the ids so")

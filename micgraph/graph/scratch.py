@@ -35,7 +35,7 @@ class Scratch:
         while True:
             self.path = parent / f".{name}-{uuid.uuid4().hex[:8]}.tmp"
             self.path.mkdir()
-            handle = _locked(self.path)
+            handle = locked(self.path)
             if handle is not None:
                 self._handle = handle
                 return
@@ -54,7 +54,7 @@ class Scratch:
         self.remove()
 
 
-def _locked(folder: Path) -> int | None:
+def locked(folder: Path) -> int | None:
     """A handle that holds the folder's lock; None where another process holds it, or has just removed the folder."""
     try:
         handle = os.open(folder / _LOCK, os.O_RDWR | os.O_CREAT)
@@ -77,7 +77,7 @@ def _sweep(parent: Path, name: str) -> None:
         return
     for folder in parent.glob(f".{escape(name)}-*.tmp"):
         with suppress(OSError):
-            handle = _locked(folder)
+            handle = locked(folder)
             if handle is not None:
                 shutil.rmtree(folder, ignore_errors=True)
                 os.close(handle)

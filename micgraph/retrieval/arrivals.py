@@ -36,6 +36,7 @@ def with_items(retriever: Retriever, table: pa.Table) -> Retriever:
     stored |= {"col": near.col, "score": near.score}
     other = Retriever(model, graph, retriever.config, retriever.learned, stored)
     other.index, other.users = index, retriever.users
+    other.added = retriever.added + len(table)
     other.live = None if retriever.live is None else retriever.live.beside(graph)
     return other
 

@@ -176,7 +176,8 @@ class Recommender(Served):
         Returns:
             A frame ``user_id, similar_id, rank, score``; for the rest see :meth:`similar_items`.
         """
-        retriever, ids = self.retriever, self.users
+        retriever = self.retriever
+        ids = graph_ids(retriever.graph)[0]
         index = frames.known(ids, users, "users", "ask for users of the log that the graph was built from")
         return frames.frame(nearest(index, retriever.users.vectors, ids, USER_ID, k), frames.frame_kind(users))
 

@@ -63,6 +63,7 @@ class Retriever:
     Attributes:
         live: the store beside the graph, or None.
         reading: what the request that this retriever is for reads of it, or None.
+        added: how many items, the last ones, were added to what was built and trained.
 
     Raises:
         ConfigError: ``config.index`` is ``"faiss_gpu"`` and there is no GPU.
@@ -86,6 +87,7 @@ class Retriever:
         self._lock, self._made = RLock(), dict[Any, Any]()
         self.live: LiveHistories | None = None
         self.reading: Reading | None = None
+        self.added = 0
         self.clicks: Relation = graph.relation(CLICKS).to(self.device)
         self.category = graph.category.to(self.device)
         popularity = graph.popularity().to(self.device)
@@ -145,7 +147,7 @@ class Retriever:
         """User store: the own vectors [U, d'] of the graph's users."""
 
         def make() -> VectorIndex:
-            vectors = self._stored["users"] if "users" in self._stored else self._encode_users()
+            vectors = self._stored["users"] if "users" in self._stored else self.encode_users()
             return self._indexed(vectors, "cosine", self.config.user_index, "users.faiss")
 
         return self._once(("users", self.config.index, self.config.user_index), make)
@@ -184,7 +186,8 @@ class Retriever:
                 kept[name] = (self.graph, make())
             return cast(T, kept[name][1])
 
-    def _encode_users(self) -> Tensor:
+    def encode_users(self) -> Tensor:
+        """The own vectors [U, d'] of the graph's users, computed now; :attr:`users` keeps them."""
         everyone = torch.arange(self.graph.n_users, device=self.device)
         histories = Ragged(self.clicks.indptr, self.clicks.col.long(), self.clicks.time)
         own = []

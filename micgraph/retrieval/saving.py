@@ -6,10 +6,11 @@ import json
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
+from typing import NamedTuple
 
 from safetensors.torch import load_file, save_file
 
-from micgraph import artifact
+from micgraph import artifact, versions
 from micgraph.config import parse
 from micgraph.graph.recgraph import RecGraph
 from micgraph.retrieval.contracts import RetrievalModel
@@ -32,16 +33,17 @@ def save(retriever: Retriever, path: str | Path) -> None:
         tensors = {name: value.detach().cpu().contiguous().clone() for name, value in stores.items()}
         save_file(tensors, folder / "stores.safetensors")
         learned = retriever.learned
-        settings = {
+        described = {
             "fusion": asdict(retriever.config),
             "learned": None if learned is None else asdict(learned),
+            "added": retriever.added,
         }
-        (folder / "fusion.json").write_text(json.dumps(settings, indent=1))
+        (folder / "fusion.json").write_text(json.dumps(described, indent=1))
         retriever.graph.save(folder / "graph")
         retriever.model.save(folder / "model")
         retriever.write_structures(folder / INDEXES)
 
-    artifact.publish(path, KIND, FORMAT, write)
+    artifact.publish(versions.place(path), KIND, FORMAT, write)
 
 
 def load(path: str | Path, load_model: ModelLoader | None = None) -> Retriever:
@@ -53,14 +55,30 @@ def load(path: str | Path, load_model: ModelLoader | None = None) -> Retriever:
     if artifact.exists(Path(path) / "setup"):
         remedy = "open it by Recommender(load_run(...)), or load what micgraph index saved in its folder serving"
         raise ArtifactError(str(path), "a saved recommender", "a run", remedy)
-    folder = artifact.resolve(path, KIND, FORMAT)
+    folder = artifact.resolve(versions.place(path), KIND, FORMAT)
     graph = RecGraph.load(folder / "graph")
     model = (load_model or load_towers)(folder / "model", graph)
-    settings = json.loads((folder / "fusion.json").read_text())
-    learned = None if settings["learned"] is None else LearnedFusion(**settings["learned"])
-    fusion = parse(FusionConfig, settings["fusion"], "fusion")
+    how = settings(folder)
     stored = load_file(folder / "stores.safetensors")
-    return Retriever(model, graph, fusion, learned, stored, folder / INDEXES)
+    found = Retriever(model, graph, how.fusion, how.learned, stored, folder / INDEXES)
+    found.added = how.added
+    return found
+
+
+class Settings(NamedTuple):
+    """What a saved recommender is beside its graph, model and vectors; :class:`Retriever` tells the parts."""
+
+    fusion: FusionConfig
+    learned: LearnedFusion | None
+    added: int
+
+
+def settings(folder: Path) -> Settings:
+    """The settings in the folder of a saved version."""
+    saved = json.loads((folder / "fusion.json").read_text())
+    learned = None if saved["learned"] is None else LearnedFusion(**saved["learned"])
+    added = saved.get("added", 0)  # earlier versions of micgraph did not count them
+    return Settings(parse(FusionConfig, saved["fusion"], "fusion"), learned, added)
 
 
 def load_towers(folder: Path, graph: RecGraph) -> RetrievalModel:

@@ -1,7 +1,8 @@
-"""What a recommender serves at the moment, and what changes it while requests come: clicks, new items."""
+"""What a recommender serves at the moment, and what changes it while requests come: clicks, new items, a refresh."""
 
 from __future__ import annotations
 
+from pathlib import Path
 from threading import Lock
 from typing import Any
 
@@ -11,6 +12,7 @@ from micgraph.retrieval import frames
 from micgraph.retrieval.asking import graph_ids
 from micgraph.retrieval.live import LiveHistories
 from micgraph.retrieval.retriever import Retriever
+from micgraph.retrieval.saving import ModelLoader
 from micgraph.schema import InputError
 from micgraph.stores.contract import Store
 
@@ -91,3 +93,30 @@ class Served:
         with self._adding:
             self.retriever = with_items(self.retriever, table)
         return len(table)
+
+    def reload(self, version: Served | str | Path, load_model: ModelLoader | None = None) -> None:
+        """Serve another version from now on, such as the one that :func:`micgraph.refresh` has saved.
+
+        It is read and made ready beside the old one while that answers; then one assignment puts it in its place.
+        Requests that have begun end with the old one, which takes memory as long as they last: have room for both.
+        Everything is the new version's, its fusion and kind of index too, but for
+
+        - the store: live clicks are read beside the new graph, and those that are in its log count once;
+        - items that :meth:`add_items` added and the new version does not know: they are added to it, from their rows.
+
+        Args:
+            version: a directory that :meth:`micgraph.Recommender.save` or a refresh wrote; or another recommender,
+                which stays as it is, and whose own store is not used.
+            load_model: as for :meth:`micgraph.Recommender.load`.
+
+        Raises:
+            ArtifactError: nothing that can be loaded there.
+            InputError: no version, one whose ids are of another kind, or a graph without times where there is a store.
+            SchemaError: the row of an added item does not fit the new version's fields.
+                Whatever is raised, the old version goes on.
+        """
+        from micgraph.retrieval.reloading import ready, succeeding
+
+        found = ready(version, load_model)
+        with self._adding:
+            self.retriever = succeeding(self.retriever, found)
