@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 
 import pandas as pd
 import pyarrow as pa
@@ -58,15 +59,15 @@ def test_every_answer_is_of_one_version(world):
             rec.observe(*events)
         return seen
 
-    with ThreadPoolExecutor(5) as pool:
-        asking = [pool.submit(ask, n) for n in range(4)]
+    with ThreadPoolExecutor(3) as pool:
+        asking = [pool.submit(ask, n) for n in range(3)]
         turns = 0
-        while turns < 40 or not all(one.done() for one in asking):
+        while turns < 15 or not all(one.done() for one in asking):
             turns += 1
             rec.reload(versions[turns % 2])
-            if turns == 40:
+            if turns == 15:
                 done.set()
-        assert [one.result() for one in asking] == [{0, 1}] * 4
+        assert [one.result() for one in asking] == [{0, 1}] * 3
     rec.reload(versions[1])
     assert rec.recommend(people, **asked).equals(lists[1])
     assert versions[0].recommend(people, **asked).equals(lists[0])  # what was given stays as it is
@@ -126,7 +127,7 @@ def test_what_cannot_be_served_leaves_the_old_version(world, tmp_path):
     rec = Recommender(w, store=MemoryStore())
     before, rows = rec.retriever, rec.recommend(USERS, k=5)
     timeless = world(5)
-    timeless.graph.relations["clicks"].time = None
+    timeless.graph.relations["clicks"] = replace(timeless.graph.relations["clicks"], time=None)
     for version, error, said in (
         (tmp_path / "nowhere", ArtifactError, "nowhere"),
         (3, InputError, "version: expected a saved recommender"),
