@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +13,8 @@ from micgraph.schema import ArtifactError, InputError, SchemaError
 
 if TYPE_CHECKING:
     import pyarrow as pa
+
+    from micgraph.id_table import IdTable
 
 _COLUMN = "id"
 
@@ -48,6 +51,13 @@ class IdMap:
         shown = ", ".join(str(v) for v in self.values[:3].to_pylist())
         return f"IdMap({len(self):,} ids of {self.values.type}: {shown}{', ...' if len(self) > 3 else ''})"
 
+    @cached_property
+    def _table(self) -> IdTable:
+        """Made when the first ids are looked up, and kept."""
+        from micgraph.id_table import IdTable
+
+        return IdTable(_storage(self.values))
+
     @property
     def kind(self) -> str:
         """``integers``, ``texts`` or ``UUIDs``."""
@@ -70,13 +80,8 @@ class IdMap:
         Raises:
             InputError: the ids are not of one type.
         """
-        import pyarrow.compute as pc
-
         wanted = _cast(as_array(ids), self.values.type)
-        if wanted is None:
-            return np.full(len(ids), -1, dtype=np.int64)
-        found = pc.index_in(_storage(wanted), value_set=_storage(self.values), skip_nulls=True)
-        return np.asarray(pc.fill_null(found, -1)).astype(np.int64)
+        return np.full(len(ids), -1, dtype=np.int64) if wanted is None else self._table.find(_storage(wanted))
 
     def ids(self, index: Any) -> pa.Array:
         """External ids of internal numbers.

@@ -19,7 +19,7 @@ REPOSITORY = PACKAGE.parent
 LAYERS: list[set[str | tuple[str, ...]]] = [
     {"schema"},
     {("artifact", "versions"), "config", "drawing", "ranks", ("rng", "rng_kernel", "compiled")},
-    {"ids", "knn"},
+    {("ids", "id_table", "id_kernel"), "knn"},
     {"graph", "stores"},
     {"sampling", "nn", "datasets"},
     {"tasks"},
