@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import torch
 from torch import Tensor
 
@@ -125,41 +126,39 @@ def recommendations(lists: Lists, ids: pa.Array, users: IdMap, items: IdMap) -> 
         return np.asarray(values.cpu().numpy().reshape(-1)[there])
 
     found = flat(fused.items) >= 0
-    held = [flat(fused.held[:, channel]) for channel in range(len(CHANNELS))]
     columns = {
         USER_ID: ids.take(pa.array(owner)),
         ITEM_ID: items.ids(flat(lists.items)),
-        "rank": pa.array(np.tile(np.arange(1, k + 1), len(ids))[there], pa.int32()),
+        "rank": pa.array(np.tile(np.arange(1, k + 1, dtype=np.int32), len(ids))[there]),
         "score": pa.array(flat(fused.score), pa.float32(), mask=~found),
-        "channels": pa.array(_labels(held, found), pa.string()),
+        "channels": _labels([flat(fused.held[:, channel]) for channel in range(len(CHANNELS))], found),
         "u2i_score": pa.array(flat(fused.basic), pa.float32(), mask=~found),
     }
     for channel in (1, 2):
         score, count = (np.where(found, flat(values[:, channel]), 0) for values in (fused.weight, fused.count))
         columns[f"{CHANNELS[channel]}_score"] = pa.array(score, pa.float32())
         columns[f"{CHANNELS[channel]}_count"] = pa.array(count, pa.int32())
-    triggers = np.full(len(found), None, dtype=object)
-    for channel, prefix, known_ids in ((1, "user:", users), (2, "item:", items)):
-        here = found & (flat(fused.trigger.channel) == channel)
-        triggers[here] = _text(known_ids, flat(fused.trigger.node)[here], prefix)
-    columns["trigger"] = pa.array(triggers, pa.string())
+    source, node = np.where(found, flat(fused.trigger.channel), 0), flat(fused.trigger.node)
+    by_user, by_item = (np.where(source == channel, node, -1) for channel in (1, 2))
+    columns["trigger"] = pc.coalesce(_text(users, by_user, "user:"), _text(items, by_item, "item:"))
     columns["degraded"] = pa.array(lists.degraded.cpu().numpy()[owner])
     return columns
 
 
-def _labels(held: list[np.ndarray[Any, Any]], found: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
-    """Names of the channels that hold each row, object [R]."""
+def _labels(held: list[np.ndarray[Any, Any]], found: np.ndarray[Any, Any]) -> pa.Array:
+    """Names of the channels that hold each row."""
     sets = range(2 ** len(CHANNELS))
     names = [",".join(name for bit, name in enumerate(CHANNELS) if code >> bit & 1) for code in sets]
-    code = np.sum([flags.astype(np.int64) << bit for bit, flags in enumerate(held)], axis=0)
-    return np.where(found, np.array(names, dtype=object)[code], POPULAR)
+    code = sum((flags.astype(np.int32) << bit for bit, flags in enumerate(held)), start=np.int32(0))
+    return pa.array([*names, POPULAR]).take(pa.array(np.where(found, code, len(names))))
 
 
-def _text(ids: IdMap, index: np.ndarray[Any, Any], prefix: str) -> np.ndarray[Any, Any]:
-    """External ids as text behind a prefix, one for each internal number (object array)."""
-    distinct, place = np.unique(index, return_inverse=True)
-    names = [f"{prefix}{value}" for value in ids.ids(distinct).to_pylist()]
-    return np.array(names, dtype=object)[place] if names else np.zeros(0, dtype=object)
+def _text(ids: IdMap, number: np.ndarray[Any, Any], prefix: str) -> pa.Array:
+    """External ids as text behind a prefix, one for each internal number; null for -1."""
+    named = ids.ids(number)
+    if isinstance(named.type, pa.BaseExtensionType):  # UUIDs
+        named = pa.array([None if value is None else str(value) for value in named.to_pylist()], pa.string())
+    return pc.binary_join_element_wise(prefix, named.cast(pa.string()), "")
 
 
 def plain(given: Any) -> Any:
