@@ -14,9 +14,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import shutil
-import socket
-import subprocess
 import tempfile
 import threading
 import time
@@ -26,13 +23,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from redis_server import running
 
 from micgraph.knn import Ragged
-from micgraph.schema import StoreError
 from micgraph.stores.contract import Store
 from micgraph.stores.keys import user_keys
 from micgraph.stores.lmdb_store import LmdbStore
-from micgraph.stores.redis_store import RedisStore
 
 THREADS, BULK, SIZE, OWN, SIMILAR = 4, 100, 60, 30, 40
 START = 1_508_112_000_000_000  # microseconds
@@ -139,34 +135,9 @@ def _complete(store: Store, known: dict[int, list[tuple[int, int]]], users: int)
 
 @contextmanager
 def _opened(name: str, folder: Path) -> Iterator[Store]:
-    if name == "lmdb":
-        with LmdbStore(folder / "lmdb", size=SIZE) as store:
-            yield store
-        return
-    binary = shutil.which("redis-server")
-    if binary is None:
-        raise SystemExit("redis-server is not installed (Debian's package redis-server)")
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    place = ["--bind", "127.0.0.1", "--port", str(port), "--dir", str(folder), "--save", ""]
-    durable = ["--appendonly", "yes", "--appendfsync", "always"]
-    server = subprocess.Popen([binary, *place, *durable], stdout=subprocess.DEVNULL)
-    try:
-        with _connected(f"redis://127.0.0.1:{port}") as store:
-            yield store
-    finally:
-        server.kill()
-        server.wait()
-
-
-def _connected(url: str) -> Store:
-    for _ in range(100):
-        try:
-            return RedisStore(url, size=SIZE, timeout=10)
-        except StoreError:
-            time.sleep(0.1)
-    raise SystemExit("the server does not answer")
+    durable = ("--save", "", "--appendonly", "yes", "--appendfsync", "always")
+    with LmdbStore(folder / "lmdb", size=SIZE) if name == "lmdb" else running(folder, SIZE, *durable) as store:
+        yield store
 
 
 def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:

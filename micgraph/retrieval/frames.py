@@ -119,7 +119,8 @@ def recommendations(lists: Lists, ids: pa.Array, users: IdMap, items: IdMap) -> 
         ids: [B], what the users are called.
     """
     fused, k = lists.fused, lists.items.shape[1]
-    there = (lists.items >= 0).cpu().numpy().reshape(-1)
+    there: Any = (lists.items >= 0).cpu().numpy().reshape(-1)
+    there = slice(None) if there.all() else there  # mostly nothing need be copied
     owner = np.repeat(np.arange(len(ids)), k)[there]
 
     def flat(values: Tensor) -> np.ndarray[Any, Any]:

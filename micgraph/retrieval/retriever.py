@@ -229,7 +229,7 @@ class Retriever:
             search, own = self.model.encode_queries(history, mask, users[start:stop], own_fields, gap)
             limits = [None if lists is None else lists.rows(start, stop) for lists in (exclude, only)]
             known = (users[start:stop] >= 0) | (mask & (history >= 0)).any(1) if fields is None else None
-            clicked = latest(rows, self.config.m)[:2]
+            clicked = (history, mask) if self.config.m == self.model.history else latest(rows, self.config.m)[:2]
             yield Queries(*clicked, users[start:stop], search, own, limits[0], known, limits[1])
 
     @cached_property
