@@ -30,7 +30,7 @@ from live_clicks import STORES, opened
 from retrieval_data import CLICKS, CLUSTERS, DEVIATION, Tower, made, prepare
 from torch import Tensor
 
-from micgraph.knn import IndexConfig, IndexKind, Ragged, VectorIndex
+from micgraph.knn import IndexConfig, IndexKind, Ragged, VectorIndex, load_faiss
 from micgraph.retrieval.channels import CHANNELS
 from micgraph.retrieval.fusion import FusionConfig
 from micgraph.retrieval.recommender import Recommender
@@ -134,6 +134,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     """Measure, and print."""
     args = _arguments(argv)
     torch.set_num_threads(args.threads)
+    if args.index != "torch":
+        load_faiss("index").omp_set_num_threads(args.threads)
     machine = f"{platform.machine()}, {args.threads} threads, torch {torch.__version__}, index {args.index}"
     sizes = f"{args.users:,} users, {args.items:,} items, {CLUSTERS:,} clusters of deviation {DEVIATION} a coordinate"
     print(f"{machine}\n{sizes}", flush=True)

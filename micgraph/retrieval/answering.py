@@ -30,7 +30,9 @@ def answer(retriever: Retriever, asked: Asked, k: int) -> dict[str, pa.Array]:
         start += len(queries)
     if sum(len(part[ITEM_ID]) for part in parts) < k * len(asked.ids):
         _LOG.warning("some users have seen so much that fewer than k=%d items are left for them", k)
-    return parts[0] if len(parts) == 1 else {name: pa.concat_arrays([part[name] for part in parts]) for name in parts[0]}
+    return (
+        parts[0] if len(parts) == 1 else {name: pa.concat_arrays([part[name] for part in parts]) for name in parts[0]}
+    )
 
 
 def nearest(index: np.ndarray[Any, Any], vectors: Tensor, ids: IdMap, name: str, k: int) -> dict[str, Any]:

@@ -10,7 +10,6 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import torch
-from torch import Tensor
 
 from micgraph.graph.catalog import encode_rows
 from micgraph.graph.fields import Field, Fields
@@ -22,6 +21,7 @@ from micgraph.retrieval.fusion import Lists
 from micgraph.schema import ITEM_ID, USER_ID, InputError, UnknownIdError
 
 POPULAR = "popular"
+_LABELS = [",".join(name for bit, name in enumerate(CHANNELS) if code >> bit & 1) for code in range(8)] + [POPULAR]
 FrameKind = Literal["pandas", "polars", "arrow"]
 
 
@@ -118,40 +118,25 @@ def recommendations(lists: Lists, ids: pa.Array, users: IdMap, items: IdMap) -> 
     Args:
         ids: [B], what the users are called.
     """
-    fused, k = lists.fused, lists.items.shape[1]
-    there: Any = (lists.items >= 0).cpu().numpy().reshape(-1)
-    there = slice(None) if there.all() else there  # mostly nothing need be copied
-    owner = np.repeat(np.arange(len(ids)), k)[there]
+    from micgraph.retrieval.frame_kernel import Rows, lay_out, room
 
-    def flat(values: Tensor) -> np.ndarray[Any, Any]:
-        return np.asarray(values.cpu().numpy().reshape(-1)[there])
-
-    found = flat(fused.items) >= 0
+    fused, rows = lists.fused, room(lists.items.numel())
+    read = (lists.items, fused.items, fused.score, fused.basic, fused.held, fused.weight, fused.count)
+    size = lay_out(*(x.cpu().contiguous().numpy() for x in (*read, fused.trigger.channel, fused.trigger.node)), rows)
+    rows = Rows._make(values[..., :size] for values in rows)
     columns = {
-        USER_ID: ids.take(pa.array(owner)),
-        ITEM_ID: items.ids(flat(lists.items)),
-        "rank": pa.array(np.tile(np.arange(1, k + 1, dtype=np.int32), len(ids))[there]),
-        "score": pa.array(flat(fused.score), pa.float32(), mask=~found),
-        "channels": _labels([flat(fused.held[:, channel]) for channel in range(len(CHANNELS))], found),
-        "u2i_score": pa.array(flat(fused.basic), pa.float32(), mask=~found),
+        USER_ID: ids.take(pa.array(rows.owner)),
+        ITEM_ID: items.ids(rows.item),
+        "rank": pa.array(rows.rank),
+        "score": pa.array(rows.score, mask=rows.popular),
+        "channels": pa.array(_LABELS).take(pa.array(rows.label)),
+        "u2i_score": pa.array(rows.basic, mask=rows.popular),
     }
-    for channel in (1, 2):
-        score, count = (np.where(found, flat(values[:, channel]), 0) for values in (fused.weight, fused.count))
-        columns[f"{CHANNELS[channel]}_score"] = pa.array(score, pa.float32())
-        columns[f"{CHANNELS[channel]}_count"] = pa.array(count, pa.int32())
-    source, node = np.where(found, flat(fused.trigger.channel), 0), flat(fused.trigger.node)
-    by_user, by_item = (np.where(source == channel, node, -1) for channel in (1, 2))
-    columns["trigger"] = pc.coalesce(_text(users, by_user, "user:"), _text(items, by_item, "item:"))
-    columns["degraded"] = pa.array(lists.degraded.cpu().numpy()[owner])
+    for name, weight, count in zip(CHANNELS[1:], rows.weight, rows.count, strict=True):
+        columns[f"{name}_score"], columns[f"{name}_count"] = pa.array(weight), pa.array(count)
+    columns["trigger"] = pc.coalesce(_text(users, rows.user, "user:"), _text(items, rows.click, "item:"))
+    columns["degraded"] = pa.array(lists.degraded.cpu().numpy()[rows.owner])
     return columns
-
-
-def _labels(held: list[np.ndarray[Any, Any]], found: np.ndarray[Any, Any]) -> pa.Array:
-    """Names of the channels that hold each row."""
-    sets = range(2 ** len(CHANNELS))
-    names = [",".join(name for bit, name in enumerate(CHANNELS) if code >> bit & 1) for code in sets]
-    code = sum((flags.astype(np.int32) << bit for bit, flags in enumerate(held)), start=np.int32(0))
-    return pa.array([*names, POPULAR]).take(pa.array(np.where(found, code, len(names))))
 
 
 def _text(ids: IdMap, number: np.ndarray[Any, Any], prefix: str) -> pa.Array:
