@@ -1,4 +1,4 @@
-"""The compiled loop of :func:`micgraph.retrieval.frames.recommendations`, imported when the first lists are answered."""
+"""The compiled loop of :func:`micgraph.retrieval.frames.recommendations`, imported for the first answer."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class Rows(NamedTuple):
         popular: bool [R].
         label: int32 [R].
         score, basic: float32 [R].
-        weight, count: float32 and int32 [2, R], of U2U and I2I.
+        weights, counts: float32 and int32 [2, R], of U2U and I2I.
         user, click: int64 [R], what brought the item: a similar user or a click of the history, -1 for neither.
     """
 
@@ -34,8 +34,8 @@ class Rows(NamedTuple):
     label: Array
     score: Array
     basic: Array
-    weight: Array
-    count: Array
+    weights: Array
+    counts: Array
     user: Array
     click: Array
 
@@ -72,8 +72,8 @@ def lay_out(
                     rows.score[at], rows.basic[at] = score[row, place], basic[row, place]
                     rows.label[at] = held[row, 0, place] + 2 * held[row, 1, place] + 4 * held[row, 2, place]
                     for channel in range(2):
-                        rows.weight[channel, at] = weight[row, 1 + channel, place]
-                        rows.count[channel, at] = count[row, 1 + channel, place]
+                        rows.weights[channel, at] = weight[row, 1 + channel, place]
+                        rows.counts[channel, at] = count[row, 1 + channel, place]
                     if source[row, place] == 1:
                         rows.user[at] = node[row, place]
                     elif source[row, place] == 2:

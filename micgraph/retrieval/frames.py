@@ -132,7 +132,7 @@ def recommendations(lists: Lists, ids: pa.Array, users: IdMap, items: IdMap) -> 
         "channels": pa.array(_LABELS).take(pa.array(rows.label)),
         "u2i_score": pa.array(rows.basic, mask=rows.popular),
     }
-    for name, weight, count in zip(CHANNELS[1:], rows.weight, rows.count, strict=True):
+    for name, weight, count in zip(CHANNELS[1:], rows.weights, rows.counts, strict=True):
         columns[f"{name}_score"], columns[f"{name}_count"] = pa.array(weight), pa.array(count)
     columns["trigger"] = pc.coalesce(_text(users, rows.user, "user:"), _text(items, rows.click, "item:"))
     columns["degraded"] = pa.array(lists.degraded.cpu().numpy()[rows.owner])
