@@ -44,7 +44,7 @@ def room(size: int) -> Rows:
     """Rows to write into."""
     kinds: list[Any] = [np.int64, np.int64, np.int32, np.bool_, np.int32, np.float32, np.float32]
     single, nodes = [np.zeros(size, kind) for kind in kinds], [np.full(size, -1) for _ in range(2)]
-    return Rows(*single, np.zeros((2, size), np.float32), np.zeros((2, size), np.int32), *nodes)
+    return Rows._make((*single, np.zeros((2, size), np.float32), np.zeros((2, size), np.int32), *nodes))
 
 
 @compiled
