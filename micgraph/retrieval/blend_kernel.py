@@ -28,16 +28,21 @@ from micgraph.retrieval.blend_arrays import (
     PLACE,
     QUOTAS,
     RANK,
+    REAL,
     REFUSED,
     RRF,
     SHARE,
     SIMILARITY,
     WEIGHT,
     WELCOME,
+    WHOLE,
     Array,
     slot_of,
 )
 from micgraph.retrieval.pick_kernel import choose, ordered, take_turns
+
+AHEAD, LINE = 64, 16
+"""Vectors that are fetched at a time, and float32 of a cache line."""
 
 
 @compiled
@@ -60,9 +65,9 @@ def admit(table: Array, whole: Array, real: Array, allowed: Array, alone: bool, 
         table[slot, 0], table[slot, 1] = item, REFUSED
         return REFUSED
     table[slot, 0], table[slot, 1] = item, n
-    for column in range(whole.shape[1]):
+    for column in range(WHOLE):
         whole[n, column] = 0
-    for column in range(real.shape[1]):
+    for column in range(REAL):
         real[n, column] = 0
     whole[n, ITEM], whole[n, RANK], whole[n, NODE] = item, -1, -1
     for channel in range(3):
@@ -129,11 +134,27 @@ def inner(query: Array, vector: Array) -> Any:
     return total
 
 
+@partial(compiled, rounding={"reassoc"})
+def fetched(whole: Array, vectors: Array, begin: int, end: int) -> Any:
+    """Read a number of each cache line of the candidates' vectors, and give their sum.
+
+    These reads do not wait for one another: memory answers many at once, and the vectors are in the cache when needed.
+    """
+    total = np.float32(0)
+    for p in range(begin, end):
+        for i in range(0, vectors.shape[1], LINE):
+            total += vectors[whole[p, ITEM], i]
+    return total
+
+
 @compiled
 def compare(search: Array, length: Array, stores: Any, by_cosine: bool, room: Any, n: int) -> None:
     """U2I's score and the cosine of each candidate, those of the best interest."""
-    shortest = np.float32(1e-12)
+    shortest, ahead = np.float32(1e-12), 0
     for p in range(n):
+        if p == ahead:
+            ahead = min(p + AHEAD, n)
+            room.front[0] = fetched(room.whole, stores.vectors, p, ahead)
         vector = stores.vectors[room.whole[p, ITEM]]
         size = max(np.float32(math.sqrt(inner(vector, vector))), shortest)
         best, nearest = np.float32(-np.inf), np.float32(-np.inf)
