@@ -32,7 +32,11 @@ def running(folder: Path, size: int, *settings: str) -> Iterator[RedisStore]:
             yield store
     finally:
         server.terminate()
-        server.wait()
+        try:
+            server.wait(SECONDS)
+        except subprocess.TimeoutExpired:  # it does not end while it cannot save
+            server.kill()
+            server.wait()
 
 
 def _connected(url: str, size: int) -> RedisStore:
