@@ -154,7 +154,7 @@ def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--items", type=int, default=1_000_000)
     parser.add_argument("--index", choices=get_args(IndexKind), default="faiss_hnsw")
     parser.add_argument("--hnsw-m", type=int, default=32)
-    parser.add_argument("--ef-construction", type=int, default=200, help="of the items' index")
+    parser.add_argument("--ef-construction", type=int, default=80, help="of the items' index")
     parser.add_argument("--cache", type=Path, default=None, help="folder that keeps what takes long to make")
     parser.add_argument("--stores", nargs="*", choices=STORES, default=list(STORES))
     parser.add_argument("--requests", type=int, default=1_000)
