@@ -4,6 +4,7 @@
     python examples/reproduce_micrec.py --table 4 --data complete-journey                    # ablation, with coverage
     python examples/reproduce_micrec.py --figure 3 --data complete-journey                   # tasks on more models
     python examples/reproduce_micrec.py --table 2 --data globo --raw PATH
+    python examples/reproduce_micrec.py --channels --data complete-journey            # each channel alone, and fused
 
 Complete Journey: trained on what households bought before December 2017, tested on the products that each bought in
 December for the first time; products bought at least 5 times before December. A household's later purchases of a
@@ -11,7 +12,8 @@ product are no events, so HIT@N is the share of distinct (household, product) th
 are compared, is the mean over households. Globo: clicks of the 12 hours after 2017-10-16 12:00, HIT@N a click, and
 beside it over the clicks on articles that were clicked before; it has no titles. In both, settings and numbers of
 epochs are chosen one window earlier (November; the 12 hours before), then every row is trained up to the cut and
-tested once.
+tested once. --channels compares what each channel finds alone with the fused lists, in HIT@200; what each of them has
+to choose (:func:`micgraph.experiments.channel_views`) is chosen one window earlier too, on at most 2,000 users.
 
 A command that was interrupted goes on where it was: each row and seed is a file under --out. Several commands with
 different --rows may fill one --out at the same time.
@@ -21,6 +23,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -29,10 +32,11 @@ from commands import REFERENCES, last_line, options, plan_of, tabulate
 
 from micgraph import datasets
 from micgraph.config import merge
-from micgraph.experiments import FUSED, U2I, Bench, Row, View, after_a_cut
+from micgraph.experiments import FUSED, U2I, Bench, Row, View, after_a_cut, channel_views
 from micgraph.schema import SIMILAR
 
 KS = (50, 100, 200, 500)
+CHANNEL_KS, CHANNEL_METRIC, FUSION_USERS = (50, 200), "hit@200", 2000
 RECENT = View(", last 6h", recent="6h")
 CONFIG: dict[str, dict[str, Any]] = {
     "complete-journey": {
@@ -84,6 +88,8 @@ FUSION: dict[str, Any] = {
     "m3": 100,
 }
 """Chosen in November on 400 households and one model, among five."""
+NEIGHBORS = {"complete-journey": ("near", "co_occurs", "ease"), "globo": ("near", "co_occurs")}
+"""What I2I may read where channels are compared; Globo is too large for a linear model of its articles."""
 NO_TITLES = "the data has neither titles nor categories, so no item is semantically similar to another"
 NO_FIELDS = "items have no field but their id, so there is none to mask and none to leave"
 
@@ -136,6 +142,14 @@ def figure_3(data: str, bench: Bench) -> list[Row]:
     return rows
 
 
+def channels(data: str, bench: Bench) -> list[Row]:
+    """A base and one with tasks, each channel alone and all fused."""
+    views = channel_views(NEIGHBORS[data], CONFIG[data]["model"]["history"])
+    tasks = "fea+sess+sem" if data == "complete-journey" else "fea+sess"
+    rows = [row("DeepFM", "deepfm", "", data, bench), row(f"DeepFM + {tasks}", "deepfm", tasks, data, bench)]
+    return [*references(data), *(replace(one, base=one.name, views=views) for one in rows)]
+
+
 def bench_of(data: str, raw: str | None, users: float, graphs: Path) -> Bench:
     """The data under its protocol; its graphs are kept in a folder."""
     if data == "complete-journey":
@@ -151,9 +165,15 @@ def bench_of(data: str, raw: str | None, users: float, graphs: Path) -> Bench:
 def main(argv: Sequence[str] | None = None) -> None:
     """Read the data, fill what was asked for, write it down."""
     args = _arguments(argv)
-    name = f"table-{args.table}" if args.table else f"figure-{args.figure}"
+    name = "channels" if args.channels else f"table-{args.table}" if args.table else f"figure-{args.figure}"
     plan = plan_of(args, f"micrec-{args.data}-{name}")
     bench = bench_of(args.data, args.raw, args.users, plan.out / "graphs")
+    if args.channels:
+        bench = replace(bench, ks=CHANNEL_KS, monitor=CHANNEL_METRIC, fusion_users=FUSION_USERS)
+        columns = [f"{metric}@{k}" for metric in ("hit", "recall", "coverage") for k in CHANNEL_KS]
+        report = tabulate(channels(args.data, bench), bench, plan, args, name, columns, CHANNEL_METRIC)
+        print(last_line(report, CHANNEL_METRIC))
+        return
     decides = f"{'recall' if args.data == 'complete-journey' else 'hit'}@{KS[-1]}"
     hits = tuple(f"hit@{k}" for k in KS)
     beside = tuple(f"{'recall' if args.data == 'complete-journey' else 'hit_known'}@{k}" for k in KS)
@@ -185,6 +205,7 @@ def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     what = parser.add_mutually_exclusive_group(required=True)
     what.add_argument("--table", type=int, choices=(2, 4))
     what.add_argument("--figure", type=int, choices=(3,))
+    what.add_argument("--channels", action="store_true", help="each channel alone, and all fused")
     parser.add_argument("--data", choices=list(CONFIG), default="complete-journey")
     args = parser.parse_args(argv)
     if args.data == "globo" and args.raw is None:

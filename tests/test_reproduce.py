@@ -193,3 +193,24 @@ def test_micrecs_contrasts_are_searched_alike_and_compared_step_by_step(
         ("YoutubeDNN", "YoutubeDNN + fea"),
         ("YoutubeDNN", "YoutubeDNN + fea+sess"),
     ]
+
+
+@pytest.mark.parametrize("example", ["reproduce_micrec"], indirect=True)
+def test_reproduce_micrec_channels(
+    example: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    news(tmp_path)
+    monkeypatch.setattr(example, "CHANNEL_KS", (3, 200))
+    monkeypatch.setitem(example.NEIGHBORS, "globo", ("co_occurs",))
+    command = ["--channels", "--data", "globo", "--raw", str(tmp_path), "--out", str(tmp_path / "t"), *SMALL]
+    lines, summary = ran(example, capsys, *command, "--rows", "popularity,DeepFM")
+    assert list(summary) == ["popularity", *(f"DeepFM, {view}" for view in ("U2I", "U2U", "I2I", "fused"))]
+    assert set(summary.values()) == {1.0}, "200 places hold all 30 articles"
+    stored = json.loads((tmp_path / "t" / "channels.json").read_text())
+    assert all(0 < line["values"]["hit@3"][0] < 0.5 for line in stored["lines"])
+    assert [(one["base"], one["metric"]) for one in stored["comparisons"]] == [
+        (f"DeepFM, {view}", "hit@200") for view in ("U2I", "U2U", "I2I")
+    ]
+    frozen = json.loads((tmp_path / "t" / "frozen" / "deepfm.json").read_text())
+    assert frozen["setup"]["monitor"] == "hit@200" and set(frozen["views"]) == {", U2U", ", I2I", ", fused"}
+    assert "- DeepFM + fea+sess: not run yet" in lines

@@ -1,5 +1,6 @@
 """Tables of models: rows trained over seeds, resumable one by one, with tests against the row that each builds on."""
 
+from micgraph.experiments.alone import channel_views
 from micgraph.experiments.bench import Bench, after_a_cut, held_out_users
 from micgraph.experiments.deciles import Gain
 from micgraph.experiments.record import SEEN_TOO, Record
@@ -22,6 +23,7 @@ __all__ = [
     "Row",
     "View",
     "after_a_cut",
+    "channel_views",
     "chosen",
     "fill",
     "held_out_users",

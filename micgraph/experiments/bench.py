@@ -42,6 +42,8 @@ class Bench:
         monitor: the validation metric that chooses epochs and settings.
         notes: what a reader of the table must know of the data.
         seen_too: also judge lists that may repeat the history, as the figures named ``recall@50, seen too`` and so on.
+        fusion_users: views that choose their fusion for themselves do so on at most so many users of the validation
+            data, drawn by chance and always the same ones; None takes all.
     """
 
     title: str
@@ -54,6 +56,7 @@ class Bench:
     monitor: str = "recall@50"
     notes: tuple[str, ...] = ()
     seen_too: bool = False
+    fusion_users: int | None = None
 
     def describe(self) -> dict[str, Any]:
         """What a stored result must agree with, under the names :data:`micgraph.experiments.record.SHARED`."""

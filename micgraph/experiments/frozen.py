@@ -31,6 +31,7 @@ class Frozen:
         fusion: settings of the fusion; None where each run chooses its own.
         learned: of the fitted fusion, where that was chosen.
         score: of the best run on validation data; None where nothing was tried.
+        views: label of a view that chooses for itself -> its :class:`micgraph.experiments.fusing.Fusing`.
     """
 
     setup: dict[str, Any]
@@ -39,6 +40,7 @@ class Frozen:
     fusion: dict[str, Any] | None = None
     learned: dict[str, Any] | None = None
     score: float | None = None
+    views: dict[str, dict[str, Any]] = field(default_factory=dict)
 
 
 def kept(

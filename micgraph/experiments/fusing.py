@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from dataclasses import replace
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 import torch
@@ -14,10 +14,53 @@ from micgraph.evaluation import EvalData, evaluate_ranker
 from micgraph.experiments.bench import Bench
 from micgraph.experiments.row import Row
 from micgraph.knn import Ragged
+from micgraph.retrieval.learned import LearnedFusion
 from micgraph.retrieval.rankers import FusedRanker
 from micgraph.retrieval.recommender import Recommender
 from micgraph.run import Run
 from micgraph.schema import CO_OCCURS, ConfigError, InputError
+
+
+@dataclass(frozen=True)
+class Fusing:
+    """How one view fuses.
+
+    Attributes:
+        settings: of the fusion, over the run's.
+        learned: of the fitted model, where the fusion is ``"learned"``.
+        tried: what it was chosen among and each one's validation figure; nothing where there was no choice.
+    """
+
+    settings: dict[str, Any]
+    learned: dict[str, Any] | None = None
+    tried: list[tuple[dict[str, Any], float]] = field(default_factory=list)
+
+    def recommender(self, run: Run) -> Recommender:
+        """The run's recommender with this fusion."""
+        run.learned = None if self.learned is None else LearnedFusion(**self.learned)
+        return Recommender(run, self.settings)
+
+
+def choose_own(options: Sequence[Mapping[str, Any]], run: Run, valid: EvalData, bench: Bench) -> Fusing:
+    """The fusion of one view with the best validation figure, as :func:`choose_fusion` does it for a row, on at most
+    :attr:`Bench.fusion_users` users.
+
+    Args:
+        options: settings to choose among, of which the graph allows at least one.
+        run, valid, bench: as there.
+
+    Raises:
+        ConfigError: the graph allows none of them.
+    """
+    possible = [dict(one) for one in options if _possible(run, one)]
+    if not possible:
+        remedy = "name neighbours that it has"
+        raise ConfigError("fusions", "one that the graph allows", f"{len(options)} that it does not", remedy)
+    valid = _drawn(valid, bench.fusion_users)
+    tried = [] if len(possible) == 1 else [(one, _score(run, one, valid, bench)) for one in possible]
+    best = max(tried, key=lambda pair: pair[1])[0] if tried else possible[0]
+    learned = asdict(_recommender(run, best).fit_fusion(valid, bench.filter_seen)) if _is_learned(best) else None
+    return Fusing(best, learned, tried)
 
 
 def choose_fusion(row: Row, run: Run, valid: EvalData, bench: Bench) -> dict[str, Any]:
@@ -26,7 +69,7 @@ def choose_fusion(row: Row, run: Run, valid: EvalData, bench: Bench) -> dict[str
 
     What is fitted on some users suits these: so each half of them is judged with what was fitted on the other half.
     """
-    if all(view.channels is None for view in row.views):
+    if all(view.channels is None or view.options for view in row.views):
         return {}
     options = [dict(one) for one in row.fusions]
     if len(options) > 1:
@@ -44,6 +87,16 @@ def halves(data: EvalData) -> tuple[EvalData, EvalData]:
     first = torch.zeros(len(data), dtype=torch.bool)
     first[order[: len(data) // 2]] = True
     return _some(data, first), _some(data, ~first)
+
+
+def _drawn(data: EvalData, most: int | None) -> EvalData:
+    """At most so many test users."""
+    if most is None or len(data) <= most:
+        return data
+    order = torch.randperm(len(data), generator=torch.Generator().manual_seed(0))
+    kept = torch.zeros(len(data), dtype=torch.bool)
+    kept[order[:most]] = True
+    return _some(data, kept)
 
 
 def _possible(run: Run, option: Mapping[str, Any]) -> bool:

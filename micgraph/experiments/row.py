@@ -22,6 +22,8 @@ class View:
         recent: candidates of the U2I search are items clicked so long before the graph's end, such as ``"6h"``.
         base: the line that this one is compared with, instead of the row's base.
         against: labels of the base's views that it is compared with; None is the same view of it.
+        fusions: settings among which validation chooses for this view alone, with its channels; None takes those that
+            are chosen for the row.
     """
 
     label: str = ""
@@ -30,6 +32,13 @@ class View:
     recent: str | None = None
     base: str | None = None
     against: tuple[str, ...] | None = None
+    fusions: tuple[Mapping[str, Any], ...] | None = None
+
+    @property
+    def options(self) -> list[dict[str, Any]]:
+        """What validation chooses among for this view alone, whole; none where it takes the row's choice."""
+        channels = {} if self.channels is None else {"channels": list(self.channels)}
+        return [{**one, **self.fusion, **channels} for one in self.fusions or ()]
 
 
 U2I = View()
@@ -88,6 +97,11 @@ class Row:
     def slug(self) -> str:
         """The name as a file's name."""
         return re.sub(r"[^a-z0-9*+_]+", "-", self.name.lower()).strip("-").replace("*", "-star")
+
+    @property
+    def own_options(self) -> dict[str, list[dict[str, Any]]]:
+        """Label of a view -> what validation chooses among for it alone, where it does."""
+        return {view.label: view.options for view in self.views if view.options}
 
     @property
     def lines(self) -> list[str]:

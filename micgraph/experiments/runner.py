@@ -13,15 +13,13 @@ from micgraph.config import leaves, merge, nested
 from micgraph.evaluation import DECILES, Ranker, evaluate_ranker
 from micgraph.experiments.bench import Bench
 from micgraph.experiments.frozen import Frozen, best_reference, kept
-from micgraph.experiments.fusing import choose_fusion
+from micgraph.experiments.fusing import Fusing, choose_fusion, choose_own
 from micgraph.experiments.record import SEEN_TOO, Line, Record, place, refuse_others, stored
 from micgraph.experiments.row import Row, View
 from micgraph.graph.times import SECOND, duration
 from micgraph.pipeline import BASELINES, train
 from micgraph.presets import resolve
-from micgraph.retrieval.learned import LearnedFusion
 from micgraph.retrieval.rankers import FusedRanker, U2IRanker
-from micgraph.retrieval.recommender import Recommender
 from micgraph.run import Run
 from micgraph.schema import ConfigError, InputError
 from micgraph.tuning import tune
@@ -140,7 +138,9 @@ def _judge_model(row: Row, bench: Bench, plan: Plan, seed: int, tell: Tell, meas
     config = _config(row, bench, plan)
     chosen_by: dict[str, Any] = {"model": row.model, "config": config, "resolved": _resolved(row, config, bench)}
     chosen_by |= {"search": dict(row.search), "fusions": [dict(one) for one in row.fusions]}
-    setup = {**bench.describe(), **plan.budget, **chosen_by, "views": [asdict(view) for view in row.views]}
+    if row.own_options:
+        chosen_by |= {"own_fusions": row.own_options, "fusion_users": bench.fusion_users}
+    setup = {**bench.describe(), **plan.budget, **chosen_by, "views": [_described(view) for view in row.views]}
     setup["measure"] = None if measure is None else f"{measure.__module__}.{measure.__qualname__}"
     if stored(path, setup) is not None:
         return
@@ -151,8 +151,8 @@ def _judge_model(row: Row, bench: Bench, plan: Plan, seed: int, tell: Tell, meas
         chosen = merge(chosen, {"training": {"epochs": frozen.epochs}})
     folder = plan.out / RUNS / f"{row.slug}-seed{seed}"
     run = train(bench.graph, row.model, bench.valid, chosen, folder, plan.device, bench.filter_seen, progress=False)
-    fusion = _fusion_of(row, run, bench, frozen)
-    lines = {row.name + view.label: _line(_ranker(run, view, fusion, row), bench) for view in row.views}
+    fusings = _fusings(row, run, bench, frozen)
+    lines = {row.name + v.label: _line(_ranker(run, v, fusings[v.label], row), bench) for v in row.views}
     Record(
         row.name,
         seed,
@@ -222,27 +222,37 @@ def _freeze(row: Row, bench: Bench, plan: Plan, config: dict[str, Any], setup: d
     )
     settings = dict(tuned.best.settings) if tuned.best.number else {}
     epochs = fusion = learned = None
+    views: dict[str, dict[str, Any]] = {}
     if bench.valid is None:
         run, epochs = tuned.run(), tuned.best.epoch
         fusion = choose_fusion(row, run, valid, bench)
         learned = None if run.learned is None else asdict(run.learned)
+        views = {label: asdict(choose_own(own, run, valid, bench)) for label, own in row.own_options.items()}
     tell(f"{row.name}: frozen {settings}, {tuned.best.epoch} epochs, {bench.monitor} {tuned.best.score:.4f}")
-    return Frozen(setup, settings, epochs, fusion, learned, tuned.best.score)
+    return Frozen(setup, settings, epochs, fusion, learned, tuned.best.score, views)
 
 
-def _fusion_of(row: Row, run: Run, bench: Bench, frozen: Frozen) -> dict[str, Any]:
-    """How a trained run's channels are fused."""
+def _fusings(row: Row, run: Run, bench: Bench, frozen: Frozen) -> dict[str, Fusing]:
+    """How a trained run's channels are fused, by the label of the view."""
     if frozen.fusion is None and bench.valid is not None:
-        return choose_fusion(row, run, bench.valid, bench)
-    if frozen.learned is not None:
-        run.learned = LearnedFusion(**frozen.learned)
-    return frozen.fusion or {}
+        fusion = choose_fusion(row, run, bench.valid, bench)
+        learned = None if run.learned is None else asdict(run.learned)
+        own = {label: choose_own(given, run, bench.valid, bench) for label, given in row.own_options.items()}
+    else:
+        fusion, learned = frozen.fusion or {}, frozen.learned
+        own = {label: Fusing(**found) for label, found in frozen.views.items()}
+    return {view.label: own.get(view.label, Fusing({**fusion, **view.fusion}, learned)) for view in row.views}
 
 
-def _ranker(run: Run, view: View, fusion: Mapping[str, Any], row: Row) -> Ranker:
+def _described(view: View) -> dict[str, Any]:
+    """A view as stored results name it; what it chooses among is named beside it, where it chooses."""
+    return {name: value for name, value in asdict(view).items() if name != "fusions"}
+
+
+def _ranker(run: Run, view: View, fusing: Fusing, row: Row) -> Ranker:
     name = row.name + view.label
     if view.channels is not None:
-        return FusedRanker(Recommender(run, {**fusion, **view.fusion}), view.channels, name)
+        return FusedRanker(fusing.recommender(run), view.channels, name)
     if view.recent is None:
         return U2IRanker(run.model, run.graph, name)
     since = run.graph.last_time - duration(view.recent, "recent") // SECOND
