@@ -14,7 +14,7 @@ NEIGHBOURS = (100, 300)
 """How many neighbours of each click I2I takes."""
 READ = ["u2i_score", "u2i_rank", "i2i_weight", "i2i_count"]
 BY_RANK = {"fusion": "rrf"}
-EQ_5 = (
+EQ_5: tuple[dict[str, Any], ...] = (
     {},
     {"basic": "score", "lambda_div": 0.0},
     {"basic": "score", "count_scale": "log", "lambda_div": 0.0},

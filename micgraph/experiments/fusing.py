@@ -134,7 +134,8 @@ def _judged(recommender: Recommender, data: EvalData, bench: Bench) -> tuple[flo
 
 
 def _recommender(run: Run, option: Mapping[str, Any]) -> Recommender:
-    return Recommender(run, {**option, "fusion": "mic"})  # a learned one has nothing to go by until it is fitted
+    stands_in = {"fusion": "mic"} if _is_learned(option) else {}  # a learned one has nothing to go by until it is fitted
+    return Recommender(run, {**option, **stands_in})
 
 
 def _is_learned(option: Mapping[str, Any]) -> bool:
