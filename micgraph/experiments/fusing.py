@@ -134,7 +134,7 @@ def _judged(recommender: Recommender, data: EvalData, bench: Bench) -> tuple[flo
 
 
 def _recommender(run: Run, option: Mapping[str, Any]) -> Recommender:
-    stands_in = {"fusion": "mic"} if _is_learned(option) else {}  # a learned one has nothing to go by until it is fitted
+    stands_in = {"fusion": "mic"} if _is_learned(option) else {}  # a learned one is not fitted yet
     return Recommender(run, {**option, **stands_in})
 
 
