@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from micgraph.refreshing import Refreshed, refresh
     from micgraph.retrieval.indexing import tune_index
     from micgraph.retrieval.recommender import Recommender
+    from micgraph.retrieval.stages import stage_times
     from micgraph.run import Run, load_run
     from micgraph.schema import (
         ArtifactError,
@@ -76,6 +77,7 @@ __all__ = [
     "read_log",
     "refresh",
     "split",
+    "stage_times",
     "train",
     "tune",
     "tune_fusion",
@@ -96,6 +98,7 @@ _HOMES = {
     "refreshing": ("Refreshed", "refresh"),
     "retrieval.indexing": ("tune_index",),
     "retrieval.recommender": ("Recommender",),
+    "retrieval.stages": ("stage_times",),
     "run": ("Run", "load_run"),
     "stores.lmdb_store": ("LmdbStore",),
     "stores.redis_store": ("RedisStore",),

@@ -13,6 +13,7 @@ from torch.nn.functional import normalize
 from micgraph.graph.relation import Relation, window
 from micgraph.knn import Metric, NeighborTable, Ragged, Subset, VectorIndex
 from micgraph.retrieval.own_lists import among_own
+from micgraph.retrieval.stages import Stage
 
 ChannelName = Literal["u2i", "u2u", "i2i"]
 CHANNELS: tuple[ChannelName, ...] = ("u2i", "u2u", "i2i")
@@ -102,6 +103,7 @@ class U2I:
     index: VectorIndex
     k1: int
 
+    @Stage("search")
     def near(self, queries: Queries, allowed: Allowed | None = None) -> tuple[Tensor, Tensor]:
         """Scores float32 and items int64 [B, k1], best first; -inf and -1 where there are fewer. The search itself
         leaves out what must not be found."""
@@ -147,6 +149,7 @@ class U2U:
     m2: int
     live: Callable[[Tensor, int], Relation | None] | None = None
 
+    @Stage("search")
     def alike(self, queries: Queries) -> tuple[Tensor, Tensor]:
         """The similar users: cosine float32 and number int64 [B, m1], best first; 0 and -1 where there are fewer.
 

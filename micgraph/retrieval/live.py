@@ -34,6 +34,7 @@ from micgraph.knn import Ragged
 from micgraph.retrieval import frames
 from micgraph.retrieval.observing import events_of
 from micgraph.retrieval.seldom import Seldom
+from micgraph.retrieval.stages import Stage
 from micgraph.schema import CLICKS, InputError, StoreError
 from micgraph.stores.contract import Store
 from micgraph.stores.keys import item_keys, user_keys
@@ -158,6 +159,7 @@ class Reading:
         self._live = live
         self.error: StoreError | None = None
 
+    @Stage("store")
     def people(self, users: Any, remedy: str) -> People:
         """Users of the graph or of the store, with their histories.
 
@@ -181,6 +183,7 @@ class Reading:
         known = live.users.ids(number) if (number >= 0).all() else ids
         return People(known, torch.from_numpy(number), live.merged(number, found))
 
+    @Stage("store")
     def latest(self, users: Tensor, size: int) -> Relation | None:
         """The latest clicks of users of the graph, int64 [R], as R rows; None where the store adds nothing."""
         number = users.cpu().numpy()

@@ -38,6 +38,7 @@ from micgraph.retrieval.live import LiveHistories, Reading
 from micgraph.retrieval.neighbor_tables import strongest
 from micgraph.retrieval.own_lists import fill, in_order
 from micgraph.retrieval.pool import Pool, merge
+from micgraph.retrieval.stages import Stage
 from micgraph.schema import CLICKS
 
 T = TypeVar("T")
@@ -226,7 +227,8 @@ class Retriever:
             at = torch.arange(start, stop)
             own_fields = None if fields is None else {n: f.to(self.device) for n, f in take(fields, at).items()}
             history, mask, gap = latest(rows, self.model.history)
-            search, own = self.model.encode_queries(history, mask, users[start:stop], own_fields, gap)
+            with Stage("tower"):
+                search, own = self.model.encode_queries(history, mask, users[start:stop], own_fields, gap)
             limits = [None if lists is None else lists.rows(start, stop) for lists in (exclude, only)]
             known = (users[start:stop] >= 0) | (mask & (history >= 0)).any(1) if fields is None else None
             clicked = (history, mask) if self.config.m == self.model.history else latest(rows, self.config.m)[:2]
@@ -262,6 +264,7 @@ class Retriever:
         pool = self.pool(queries, channels, allowed, k)
         return fuse(pool, queries.search, self.index, self.category, k, self.config, self.learned)
 
+    @Stage("fusion")
     def lists(
         self,
         queries: Queries,
