@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
@@ -46,15 +47,17 @@ class Traffic:
 
 
 class Service:
-    """What serves: a recommender that is told of clicks and new articles, and is replaced by a refreshed one.
+    """What serves: a recommender that is told of clicks and new articles, and refreshed.
 
     Args:
-        recommender: with a store where it is to be told of clicks.
+        recommender: with a store where it is ``live``.
         traffic: what happens.
+        start: the time (ms) until which the recommender's graph knows all clicks.
         tick: milliseconds between two looks for articles that were clicked and that the recommender does not know.
-        refresh: gives the recommender to serve with from a time (ms) on, or None for the same as before; asked each
-            ``tick``. None: never refreshed.
         k: articles a list.
+        live: whether it is told of anything.
+        refresh: asked each ``tick``, with the time (ms), for what to serve from then on, as
+            :meth:`micgraph.Recommender.reload` takes it, or None to go on. None: never refreshed.
 
     Attributes:
         added: how many articles :meth:`Recommender.add_items` has added.
@@ -68,27 +71,28 @@ class Service:
         tick: int,
         k: int,
         live: bool = True,
-        refresh: Callable[[int], mg.Recommender | None] | None = None,
+        refresh: Callable[[int], Path | None] | None = None,
     ) -> None:
         self._traffic, self._now, self._tick, self._next = traffic, start, tick, start + tick
         self._live, self._refresh, self._k, self.added = live, refresh, k, 0
-        self._serve(recommender)
+        self._recommender = recommender
+        self._warm_up()
 
-    def _serve(self, recommender: mg.Recommender) -> None:
-        """From now on by this one, which has made its tables and indexes before anybody waits for them."""
-        graph = recommender.graph
+    def _warm_up(self) -> None:
+        """Make what a first request would have to wait for, and note what is popular."""
+        recommender, graph = self._recommender, self._recommender.graph
         recommender.recommend(recommender.users.ids(np.arange(1)), k=self._k)
         popular = graph.popularity(since=graph.last_time - RECENT).argsort(descending=True, stable=True)
         self.popular = frozenset(recommender.items.ids(popular[: self._k].numpy()).to_pylist())
-        self._recommender = recommender
 
     def advance(self, now: int) -> None:
         """Let the service know all clicks before ``now`` (ms), and no other."""
         while self._live and self._next <= now:
             self._observe(self._next)
-            refreshed = None if self._refresh is None else self._refresh(self._next)
-            if refreshed is not None:
-                self._serve(refreshed)
+            version = None if self._refresh is None else self._refresh(self._next)
+            if version is not None:
+                self._recommender.reload(version)
+                self._warm_up()
             self._add_new()
             self._next += self._tick
         if self._live:
