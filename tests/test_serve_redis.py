@@ -99,7 +99,7 @@ def test_a_replay_of_real_services(example, tmp_path, monkeypatch, capsys, click
         mine = [item in found for service, item, found in watched.lists if service == name]
         assert summary[f"hit@5_{name}"] == round(float(np.mean(mine)), 4)
     assert len(set(watched.ends)) == 3, "the graph of the cut, and of each of two refreshes"
-    assert summary["hit@5_popular 6h"] == round(popular_hits(clicks, [item for _, item, _ in watched.lists[:60]]), 4)
+    assert summary["hit@5_popular_6h"] == round(popular_hits(clicks, [item for _, item, _ in watched.lists[:60]]), 4)
     assert all(0 < summary[f"p50_ms_{stage}"] <= summary[f"p99_ms_{stage}"] for stage in example.STAGES)
     assert sum("new articles were added" in line for line in lines) == 2
     assert sorted(path.name for path in (tmp_path / "runs" / "share-1").iterdir()) == ["graph", "run"]
