@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from queue import Empty, LifoQueue
@@ -65,8 +65,10 @@ class Blender:
         from micgraph.retrieval import blend_kernel as kernel
 
         rule = _rule(config, learned, self.cosine)
-        nearness, clicked = _alike(asked)
-        found, stores = self._found(asked, nearness, clicked), self._stores(asked, clicked)
+        nearness, coming = _alike(asked)
+        nearest = _nearest(asked)  # while a store reads what similar users clicked
+        clicked = coming()
+        found, stores = self._found(asked, nearest, nearness, clicked), self._stores(asked, clicked)
         lists = _lists(len(asked.queries), asked.k)
         sizes = _sizes(found, stores)
         batch = len(asked.queries)
@@ -88,14 +90,13 @@ class Blender:
             lists.node[brought] = _array(clicked.users)[lists.node[brought]]
         return _fused(lists)
 
-    def _found(self, asked: Asked, nearness: Tensor, similar: Clicked | None) -> Found:
+    def _found(self, asked: Asked, nearest: tuple[Tensor, Tensor], nearness: Tensor, similar: Clicked | None) -> Found:
         from micgraph.retrieval.blend_arrays import Found
 
-        queries, u2i, i2i = asked.queries, asked.ways.get("u2i"), asked.ways.get("i2i")
-        nothing = torch.zeros(len(queries), 0), torch.zeros(len(queries), 0, dtype=torch.int64)
-        score, items = u2i.near(queries, asked.allowed) if isinstance(u2i, U2I) else nothing
-        alike = nothing[1] if similar is None else similar.rows
-        clicked = i2i.clicked(queries) if isinstance(i2i, I2I) else nothing[1]
+        queries, i2i, (score, items) = asked.queries, asked.ways.get("i2i"), nearest
+        nothing = torch.zeros(len(queries), 0, dtype=torch.int64)
+        alike = nothing if similar is None else similar.rows
+        clicked = i2i.clicked(queries) if isinstance(i2i, I2I) else nothing
         search = queries.search.float()
         search = search if search.dim() == 3 else search[:, None]
         arrays = map(_array, (items, score.float(), alike, nearness.float(), clicked, search, search.norm(dim=-1)))
@@ -125,13 +126,21 @@ class Blender:
         return room if fits else _new_room(candidates, slots, self.n_categories)
 
 
-def _alike(asked: Asked) -> tuple[Tensor, Clicked | None]:
-    """How near similar users are, float32 [B, m1], and their clicks; none where U2U is not asked."""
+def _nearest(asked: Asked) -> tuple[Tensor, Tensor]:
+    """Scores and items [B, k1] of U2I; none where it is not asked."""
+    u2i, size = asked.ways.get("u2i"), len(asked.queries)
+    if isinstance(u2i, U2I):
+        return u2i.near(asked.queries, asked.allowed)
+    return torch.zeros(size, 0), torch.zeros(size, 0, dtype=torch.int64)
+
+
+def _alike(asked: Asked) -> tuple[Tensor, Callable[[], Clicked | None]]:
+    """How near similar users are, float32 [B, m1], and what gives their clicks; none where U2U is not asked."""
     u2u = asked.ways.get("u2u")
     if not isinstance(u2u, U2U):
-        return torch.zeros(len(asked.queries), 0), None
+        return torch.zeros(len(asked.queries), 0), lambda: None
     nearness, alike = u2u.alike(asked.queries)
-    return nearness, u2u.read(alike)
+    return nearness, u2u.begin(alike)
 
 
 def _new_room(candidates: int, slots: int, n_categories: int) -> Room:

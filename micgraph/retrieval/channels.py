@@ -140,14 +140,15 @@ class U2U:
     Attributes:
         users: the own vectors [U, d'] of the graph's users, by cosine.
         clicks: user -> item.
-        live: gives the latest clicks of some users, int64 [R], where they have more than ``clicks`` says, else None.
+        live: begins to read the latest clicks of some users, int64 [R], and returns what gives them: rows, or None
+            where they have no more than ``clicks`` says.
     """
 
     users: VectorIndex
     clicks: Relation
     m1: int
     m2: int
-    live: Callable[[Tensor, int], Relation | None] | None = None
+    live: Callable[[Tensor, int], Callable[[], Relation | None]] | None = None
 
     @Stage("search")
     def alike(self, queries: Queries) -> tuple[Tensor, Tensor]:
@@ -164,13 +165,23 @@ class U2U:
 
     def read(self, alike: Tensor) -> Clicked:
         """The clicks of similar users int64 [B, m1], -1 behind them; of all of them in one read where they are live."""
+        return self.begin(alike)()
+
+    def begin(self, alike: Tensor) -> Callable[[], Clicked]:
+        """Begin to :meth:`read`, so that other work is done until live clicks are there."""
+        if self.live is None:
+            return lambda: Clicked(self.clicks, alike)
         found = alike >= 0
-        if self.live is not None:
-            users, place = torch.unique(alike[found], return_inverse=True)
-            clicks = self.live(users, self.m2)
-            if clicks is not None:
-                return Clicked(clicks, torch.full_like(alike, -1).masked_scatter(found, place), users)
-        return Clicked(self.clicks, alike)
+        users, place = torch.unique(alike[found], return_inverse=True)
+        coming = self.live(users, self.m2)
+
+        def read() -> Clicked:
+            clicks = coming()
+            if clicks is None:
+                return Clicked(self.clicks, alike)
+            return Clicked(clicks, torch.full_like(alike, -1).masked_scatter(found, place), users)
+
+        return read
 
     def find(self, queries: Queries, allowed: Allowed | None = None) -> Candidates:
         """See :meth:`Channel.find`."""

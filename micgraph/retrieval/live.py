@@ -6,15 +6,16 @@ appended to the graph later doubles nothing, and nothing need be cleared. Of equ
 first, then the store's in their own order (microsecond, item). So a late event lands where it belongs, and a store that
 has forgotten old events, or is new, takes nothing away. The store keeps ``size`` events a user; the graph keeps all.
 
-**Reads.** A request reads the store twice at the most: those who are asked about, then all of their similar users. A
-store that cannot be read, or not in time, is not asked again by the same request: its channels read the graph alone,
-and the lists are marked degraded.
+**Reads.** A request reads the store twice at the most: those who are asked about, then all of their similar users,
+while items are searched. A store that cannot be read, or not in time, is not asked again by the same request: its
+channels read the graph alone, and the lists are marked degraded.
 """
 
 from __future__ import annotations
 
 import logging
 import math
+from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from concurrent.futures import TimeoutError as TooLate
 from copy import copy
@@ -113,13 +114,16 @@ class LiveHistories:
         """The reads of one request."""
         return Reading(self)
 
-    def read(self, keys: list[bytes]) -> Ragged:
-        """The events of each key: numbers of items and seconds since the graph's epoch.
+    def ask(self, keys: list[bytes]) -> Future[Ragged]:
+        """Have the events of each key read, by another thread."""
+        return self._readers.submit(self.store.read, keys)
+
+    def take(self, answer: Future[Ragged]) -> Ragged:
+        """What was read: numbers of items and seconds since the graph's epoch.
 
         Raises:
-            StoreError: out of reach, or not there in time.
+            StoreError: out of reach, or not there in time, which is counted from now on.
         """
-        answer: Future[Ragged] = self._readers.submit(self.store.read, keys)
         try:
             found = answer.result(self.timeout)
         except TooLate as error:
@@ -184,20 +188,36 @@ class Reading:
         return People(known, torch.from_numpy(number), live.merged(number, found))
 
     @Stage("store")
-    def latest(self, users: Tensor, size: int) -> Relation | None:
-        """The latest clicks of users of the graph, int64 [R], as R rows; None where the store adds nothing."""
+    def latest(self, users: Tensor, size: int) -> Callable[[], Relation | None]:
+        """Begin to read the latest clicks of users of the graph, int64 [R].
+
+        Returns:
+            Gives them when they are there, as R rows; None where the store adds nothing.
+        """
         number = users.cpu().numpy()
-        found = self._read(user_keys(self._live.users.ids(number))) if len(number) else None
-        if found is None or not len(found.items):
-            return None
-        rows = self._live.merged(number, found, size, unknown=False)
-        return Relation(rows.indptr, rows.items.to(torch.int32), self._live.n_items).to(users.device)
+        answer = self._ask(user_keys(self._live.users.ids(number))) if len(number) else None
+
+        @Stage("store")
+        def taken() -> Relation | None:
+            found = self._take(answer)
+            if found is None or not len(found.items):
+                return None
+            rows = self._live.merged(number, found, size, unknown=False)
+            return Relation(rows.indptr, rows.items.to(torch.int32), self._live.n_items).to(users.device)
+
+        return taken
 
     def _read(self, keys: list[bytes]) -> Ragged | None:
-        if self.error is not None:
+        return self._take(self._ask(keys))
+
+    def _ask(self, keys: list[bytes]) -> Future[Ragged] | None:
+        return self._live.ask(keys) if self.error is None else None
+
+    def _take(self, answer: Future[Ragged] | None) -> Ragged | None:
+        if answer is None:
             return None
         try:
-            return self._live.read(keys)
+            return self._live.take(answer)
         except StoreError as error:
             self.error = error
             self._live.seldom.warn(f"live clicks could not be read, lists are degraded: {error}")

@@ -20,7 +20,8 @@ def stage_times() -> Iterator[dict[StageName, float]]:
 
     - ``tower``: vectors of the users who are asked about;
     - ``search``: T1, U2I's and U2U's searches for vectors;
-    - ``store``: T2, reads of live clicks, merged with the graph's; 0 without a store;
+    - ``store``: T2, waiting for reads of live clicks, and merging them with the graph's; 0 without a store. Clicks of
+      similar users are read while U2I searches, so part of that read is in ``search``;
     - ``fusion``: T3, from what was found, I2I's neighbours among it, to lists.
 
     On a GPU the host's time is measured, which does not wait for what it has asked the device to do. Threads and tasks

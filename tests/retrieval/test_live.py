@@ -42,7 +42,7 @@ def test_merged_histories_are_those_of_a_plain_loop(world, observed, seed, size,
     keys = [b"su%02d" % user for user in range(15)]
     number = np.array([user if user < USERS else -1 for user in range(15)])
     for cut in (None, size):
-        rows = live.merged(number, live.read(keys), cut, unknown)
+        rows = live.merged(number, live.take(live.ask(keys)), cut, unknown)
         for user in range(15):
             row = [(item, at) for at, item in enumerate(w.clicks[user])] if user < USERS else []
             mine = {(t, 1_000 + i, i if i < ITEMS else -1) for u, i, t in observed if u == user}

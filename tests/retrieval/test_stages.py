@@ -10,6 +10,7 @@ import pytest
 from micgraph.knn import VectorIndex
 from micgraph.retrieval import stages
 from micgraph.retrieval.blending import Blender
+from micgraph.retrieval.live import LiveHistories
 from micgraph.retrieval.recommender import Recommender
 from micgraph.retrieval.stages import STAGES, Stage, stage_times
 from tests.retrieval.memory_store import MemoryStore, unreachable
@@ -43,7 +44,7 @@ def served(world, monkeypatch, clock):
     slowed(monkeypatch, clock, rec.retriever.model, "encode_queries", 1.0)
     slowed(monkeypatch, clock, VectorIndex, "search", 10.0)
     slowed(monkeypatch, clock, Blender, "blend", 100.0)
-    store.trouble = lambda: setattr(clock, "seconds", clock.seconds + 1_000.0)
+    slowed(monkeypatch, clock, LiveHistories, "take", 1_000.0)
     return rec, store
 
 
@@ -61,13 +62,7 @@ def test_each_stage_has_its_own_time_and_not_that_of_stages_inside_it(served):
 
 def test_a_failed_read_and_missing_channels_are_timed_too(served):
     rec, store = served
-    slow = store.trouble
-
-    def fail():
-        slow()
-        unreachable()
-
-    store.trouble = fail
+    store.trouble = unreachable
     with stage_times() as seconds:
         rec.recommend(["u03"], k=5)
     assert seconds == {"tower": 1.0, "search": 20.0, "store": 1_000.0, "fusion": 100.0}  # not asked a second time
