@@ -20,6 +20,7 @@ EVENT_COLUMNS = (
 )
 LOG_COLUMNS = (*EVENT_COLUMNS, schema.EVENT)
 KNOWN = (*LOG_COLUMNS, schema.TITLE, schema.CATEGORY, schema.TAGS, schema.PROVIDER, schema.EMBEDDING)
+NEEDED = (schema.USER_ID, schema.ITEM_ID, schema.TIMESTAMP)
 NEAR = 0.8  # likeness from which another name is taken for a slip: "titel" is one of title, "subtitle" is not
 
 
@@ -38,7 +39,7 @@ def check(columns: Mapping[str, str], found: Iterable[str]) -> None:
     """
     present = list(dict.fromkeys(found))
     for ours, theirs in columns.items():
-        if ours not in KNOWN and ours in present and theirs in KNOWN and theirs not in present:
+        if _is_reversed(columns, ours, present):
             remedy = f'the mapping is our name -> yours: write columns={{"{theirs}": "{ours}"}}'
             raise SchemaError("columns", f"one of our names before {theirs!r}", repr(ours), remedy)
         if ours not in KNOWN and get_close_matches(str(ours), KNOWN, n=1, cutoff=NEAR):
@@ -48,6 +49,22 @@ def check(columns: Mapping[str, str], found: Iterable[str]) -> None:
             remedy = did_you_mean(str(theirs), present, "name a column of the log, items= or users=")
             got = f"only the columns {', '.join(present)}"
             raise SchemaError("columns", f"a column {theirs!r} for {ours!r}", got, remedy)
+        if theirs in NEEDED and theirs not in columns and ours not in KNOWN:
+            remedy = f'the mapping is our name -> yours: write columns={{"{theirs}": ...}}, or leave the entry out'
+            got = f"{ours!r}, which takes {theirs!r} away from the log"
+            raise SchemaError("columns", f"one of our names before {theirs!r}", got, remedy)
+
+
+def _is_reversed(columns: Mapping[str, str], ours: str, present: list[str]) -> bool:
+    """Whether an entry has a column before one of our names.
+
+    It is so too where some table has both, unless both change places: nobody gives the name of a column to another one.
+    Of two names of ours the first may be a column's as well; they are reversed where the second is not.
+    """
+    theirs = columns[ours]
+    if theirs not in KNOWN or ours not in present or theirs in columns:
+        return False
+    return theirs not in present if ours in KNOWN else True
 
 
 def require(

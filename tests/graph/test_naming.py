@@ -46,6 +46,31 @@ def test_a_reversed_mapping_is_told_apart() -> None:
     assert error.remedy == 'the mapping is our name -> yours: write columns={"user_id": "Customer ID"}'
 
 
+@pytest.mark.parametrize(
+    ("columns", "write"),
+    [
+        ({"StockCode": "item_id"}, '{"item_id": "StockCode"}'),  # the items have an item_id: both are columns
+        ({"user_id": "Invoice", "session_id": "provider"}, '{"provider": "session_id"}'),
+        ({"article": "timestamp"}, '{"timestamp": ...}, or leave the entry out'),
+    ],
+)
+def test_a_reversed_mapping_is_told_apart_where_both_names_are_ours_or_there(
+    columns: dict[str, str], write: str
+) -> None:
+    source = SHOP | {"user_id": [1, 1], "timestamp": SHOP["When"], "session_id": [1, 2]}
+    items = pa.table({"item_id": ["a", "b"], "Size": ["S", "L"]})
+    with pytest.raises(SchemaError) as caught:
+        read_log(pa.table(source), items=items, columns=columns)
+    assert caught.value.argument == "columns"
+    assert caught.value.remedy == f"the mapping is our name -> yours: write columns={write}"
+
+
+def test_columns_may_change_places() -> None:
+    items = pa.table({"StockCode": ["a", "b"], "genre": ["x", "y"], "category": ["p", "q"]})
+    log = read_log(pa.table(SHOP), items=items, columns=GOOD | {"genre": "category", "category": "genre"})
+    assert log.sql("SELECT category FROM {items} ORDER BY item_id")["category"].to_pylist() == ["x", "y"]
+
+
 def test_a_missing_column_names_the_columns_as_the_source_does() -> None:
     error = refusal(GOOD | {"timestamp": "Wen"})
     assert error.got == "the columns Customer ID, StockCode, When, Invoice"
