@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Container, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -22,20 +23,28 @@ NO_EVENT, NO_ROW = "row: its id has no event", "without a row: features unknown"
 
 def semantic_edges(catalogue: Encoded, config: BuildConfig, findings: Findings) -> Relation | None:
     """The relation ``similar`` of items, None where they have nothing to be similar by; ``findings`` is filled in."""
-    if not (sources := _sources(catalogue, config)):
+    titles = _titles(catalogue)
+    if not (sources := sources_of(config.semantic, catalogue.fields, any(titles))):
         return None
     how = (config.encode, config.semantic_k, config.checkpoint, config.semantic_search)
-    return similar(catalogue.fields, _titles(catalogue), sources, *how, findings)
+    return similar(catalogue.fields, titles, sources, *how, findings)
 
 
-def _sources(catalogue: Encoded, config: BuildConfig) -> tuple[str, ...] | dict[str, float]:
-    if isinstance(config.semantic, dict):
-        return config.semantic
-    if config.semantic != "auto":
-        return tuple(config.semantic)
-    found = [
-        source for source in SOURCES if source in catalogue.fields or (source == TITLE and any(_titles(catalogue)))
-    ]
+def sources_of(
+    semantic: str | Sequence[str] | dict[str, float], fields: Container[str], titled: bool
+) -> tuple[str, ...] | dict[str, float]:
+    """What items are similar by.
+
+    Args:
+        semantic: the setting of :class:`micgraph.BuildConfig`.
+        fields: those that items have.
+        titled: whether any item has a title.
+    """
+    if isinstance(semantic, dict):
+        return semantic
+    if semantic != "auto":
+        return tuple(semantic)
+    found = [source for source in SOURCES if source in fields or (source == TITLE and titled)]
     if TAGS in found and CATEGORY in found:
         found.remove(CATEGORY)
     return tuple(found)

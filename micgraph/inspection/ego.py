@@ -10,12 +10,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from micgraph.graph.attributes import sources_of
 from micgraph.graph.recgraph import RecGraph
 from micgraph.graph.relation import Relation
 from micgraph.graph.times import SECOND, date_text
 from micgraph.inspection.values import field_values
 from micgraph.retrieval.frames import known
-from micgraph.schema import CLICKS, CO_OCCURS, CONTAINS, EDGE_TYPES, HAS, ITEM, SIMILAR, USER, InputError
+from micgraph.schema import CLICKS, CO_OCCURS, CONTAINS, EDGE_TYPES, HAS, ITEM, SIMILAR, TITLE, USER, InputError
 
 if TYPE_CHECKING:
     import networkx as nx
@@ -28,7 +29,7 @@ DRAWN = {USER: 6, CLICKS: 12, CO_OCCURS: 8, SIMILAR: 8}
 Node = tuple[str, int]
 """Type and internal number."""
 Link = tuple[Node, Node, str, float]
-"""Two nodes, the relation, and the weight: clicks, a count or a cosine."""
+"""Two nodes, the relation, and the weight: clicks, a count, or a similarity (of a mix, how often it is drawn)."""
 
 
 @dataclass(frozen=True)
@@ -123,14 +124,28 @@ def _of_item(graph: RecGraph, item: int) -> Ego:
     by = tuple((_id(graph, (USER, user)), _moment(graph, time)) for user, time in latest)
     listings = [Listing("click by user", ("time",), by, len(users))]
     near: list[Node] = []
-    for name, weigh, shape in ((CO_OCCURS, "sessions together", "{:,.0f}"), (SIMILAR, "cosine", "{:.3f}")):
-        if name in graph.relations:
-            found = _neighbours(graph.relation(name), item)
-            rows = [(*_item(graph, other), shape.format(weight)) for other, weight in found[:LISTED]]
-            listings.append(Listing(f"{name} item", ("title", weigh), tuple(rows), len(found)))
-            near += [(ITEM, other) for other, _ in found[: DRAWN[name]]]
+    shapes = {CO_OCCURS: ("sessions together", "{:,.0f}"), SIMILAR: (_likeness(graph), "{:.3f}")}
+    found = {name: dict(_neighbours(graph.relation(name), item)) for name in shapes if name in graph.relations}
+    for name, ends in found.items():
+        order = [name, *(other for other in found if other != name)]  # its own weight first, then what else joins them
+        rows = [(*_item(graph, end), *(_weight(found[one], end, shapes[one][1]) for one in order)) for end in ends]
+        heads = ("title", *(shapes[one][0] for one in order))
+        listings.append(Listing(f"{name} item", heads, tuple(rows[:LISTED]), len(ends)))
+        near += [(ITEM, end) for end in list(ends)[: DRAWN[name]]]
     near += [(USER, u) for u in list(dict.fromkeys(users))[: DRAWN[USER]]]
     return _ego(graph, (ITEM, item), listings, near)
+
+
+def _likeness(graph: RecGraph) -> str:
+    """What the weights of similarity edges are: likeness by some sources, or for a mix how often an edge is drawn."""
+    table, semantic = graph.items_table, graph.config.get("semantic", "auto")
+    titled = table is not None and TITLE in table.column_names and table[TITLE].null_count < len(table)
+    sources = sources_of(semantic, graph.item_fields, titled)
+    return f"{'weight' if isinstance(semantic, dict) else 'similarity'} by {', '.join(sources)}"
+
+
+def _weight(ends: dict[int, float], end: int, shape: str) -> str:
+    return shape.format(ends[end]) if end in ends else "-"
 
 
 def _ego(graph: RecGraph, node: Node, listings: Sequence[Listing], near: Sequence[Node]) -> Ego:

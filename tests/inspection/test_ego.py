@@ -99,6 +99,25 @@ def test_an_items_neighbours_by_weight(graph: mg.RecGraph) -> None:
     cosine = (4.5 / (9 + 4.5**2) ** 0.5, 0.8)
     assert [row[0] for row in similar.rows] == ["20", "10"]
     assert [float(row[2]) for row in similar.rows] == pytest.approx(cosine, abs=1e-3)
+    assert similar.heads == ("title", "similarity by embedding", "sessions together")
+    assert [row[3] for row in similar.rows] == ["1", "-"], "30 was clicked together with 20 and never with 10"
+    rows = _listing(ego_of(graph, item=30), "co_occurs item").rows
+    assert [(row[0], row[3]) for row in rows] == [("20", similar.rows[0][2]), ("40", "-")]
+
+
+@pytest.mark.parametrize(
+    ("semantic", "head"),
+    [("auto", "similarity by embedding, title, tags"), ({"title": 3, "tags": 1}, "weight by title, tags")],
+)
+def test_the_sources_of_similarity_are_named(log: Any, semantic: Any, head: str) -> None:
+    items = pa.table({"item_id": [10, 20], "title": ["a b", "a c"], "tags": [["t"], ["t"]], "category": ["x", "x"]})
+    if semantic == "auto":
+        items = items.append_column("embedding", pa.array([[1.0, 0.0], [1.0, 1.0]]))
+    graph = mg.build(
+        mg.read_log(log.assign(timestamp=log.timestamp + 1_700_000_000), items=items), {"semantic": semantic}
+    )
+    similar = _listing(ego_of(graph, item=10), "similar item")
+    assert similar.heads[1] == head and [row[0] for row in similar.rows] == ["20"]
 
 
 def test_the_ego_graph_has_every_edge_between_its_nodes(graph: mg.RecGraph, log: Any) -> None:
