@@ -122,7 +122,7 @@ def _learn_fields(aligned: pa.Table, id_name: str, order: NDArray[np.int64], kno
     vocab: Vocab = {}
     for name in (c for c in aligned.column_names if c not in (id_name, TITLE)):
         kind = kind_of(name, aligned[name].type)
-        values = _plain(aligned[name], kind)
+        values = plain(aligned[name], kind)
         if values.null_count < len(values) or name in known:
             if kind != "embedding":
                 vocab[name] = _learn(values.take(order) if kind == "dense" else values, kind, known.get(name))
@@ -148,7 +148,7 @@ def encode_rows(table: pa.Table, fields: Fields, vocab: Vocab, ids: IdMap, id_na
     new: Fields = {id_name: replace(fields[id_name], values=codes[torch.from_numpy(index)])}
     for name, old in list(fields.items())[1:]:
         values = table[name] if name in table.column_names else pa.nulls(len(table))
-        new[name] = _encode(name, old.kind, _plain(values, old.kind), vocab.get(name), old.size)
+        new[name] = _encode(name, old.kind, plain(values, old.kind), vocab.get(name), old.size)
     return new
 
 
@@ -181,8 +181,12 @@ def kind_of(name: str, kind: pa.DataType) -> Kind:
     raise SchemaError(name, "text, a number, a boolean, a time or a list of them", str(kind), "drop or cast the column")
 
 
-def _plain(column: Any, kind: Kind) -> pa.Array:
-    """One array of a type that the kind's encoder reads: strings, lists of strings, doubles, lists of floats."""
+def plain(column: Any, kind: Kind) -> pa.Array:
+    """One array of a type that the kind's encoder reads: strings, lists of strings, doubles, lists of floats.
+
+    Raises:
+        ArrowException: a value that cannot be one.
+    """
     import pyarrow as pa
     import pyarrow.compute as pc
     import pyarrow.types as t

@@ -15,8 +15,9 @@ from micgraph.graph.fields import Field, Fields
 from micgraph.graph.growth import stacked
 from micgraph.graph.recgraph import RecGraph
 from micgraph.graph.relation import Relation
+from micgraph.graph.row_check import check_rows
 from micgraph.ids import IdMap, as_array, kind_of
-from micgraph.schema import EDGE_TYPES, ITEM, ITEM_ID, TITLE, InputError, SchemaError
+from micgraph.schema import EDGE_TYPES, ITEM, ITEM_ID, InputError, SchemaError
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -28,22 +29,24 @@ def with_new_items(graph: RecGraph, table: pa.Table) -> RecGraph:
     """The graph with more items, behind those that it has, in the order of their ids.
 
     They have no edges, the code 0 of an unknown id, and of their other fields what the graph's vocabularies say: a new
-    value has code 0 too, and numbers are standardised as those of the graph. A warning counts values that are new, and
-    names columns that are no field of the graph. Nothing can be appended to the new graph: its log has no such items.
+    value has code 0 too, and numbers are standardised as those of the graph. A warning counts values that are new.
+    Nothing can be appended to the new graph: its log has no such items.
 
     Args:
         graph: as it was built; it stays as it is.
         table: ``item_id`` and columns as in the table of items that the graph was built with; some may be missing.
 
     Raises:
-        SchemaError: no ``item_id``, ids or a column of another type, or vectors of another length.
+        SchemaError: no ``item_id``, ids or a column of another type, a column that the graph does not have, a value
+            that its column cannot have, or vectors of another length.
         InputError: no row, a null or repeated id, or one that the graph has; or a graph without external ids.
     """
     if graph.items is None:
         raise InputError("graph", "a graph with external ids", "a graph without them", "load it where pyarrow is")
     items = _numbered(graph.items, table)
-    place = items.index(table[ITEM_ID])
-    table = readable(table.take(np.argsort(place)), ITEM_ID)
+    table, had = readable(table, ITEM_ID), None if graph.items_table is None else graph.items_table.schema
+    check_rows("items", table, graph.item_fields, list(graph.item_fields) if had is None else had.names, had)
+    table = table.take(np.argsort(items.index(table[ITEM_ID])))
     added = _encoded(graph, table)
     fields = {name: _joined(old, added[name]) for name, old in graph.item_fields.items()}
     known = None if graph.items_table is None else _names(graph.items_table, table)
@@ -111,17 +114,9 @@ def _some(ids: pa.Array) -> str:
 
 
 def _encoded(graph: RecGraph, table: pa.Table) -> Fields:
-    """The fields of the rows, all of them new items; tells what of the table they do not hold."""
-    import pyarrow as pa
-
+    """The fields of the rows, all of them new items; tells of values that are unknown to them."""
     assert graph.items is not None
-    try:
-        fields = encode_rows(table, graph.item_fields, graph.item_vocab, graph.items, ITEM_ID)
-    except pa.ArrowException as error:
-        got = str(error).split("\n")[0]
-        raise SchemaError("items", "columns of the types that the graph was built with", got, "cast them") from error
-    if unread := sorted(set(table.column_names) - set(fields) - {TITLE}):
-        _LOG.warning("new items: the graph has no such field and leaves out: %s", ", ".join(unread))
+    fields = encode_rows(table, graph.item_fields, graph.item_vocab, graph.items, ITEM_ID)
     for name, one in list(fields.items())[1:]:
         if one.kind in ("categorical", "multi") and name in table.column_names:
             had = one.values if one.kind == "multi" else one.values[torch.from_numpy(_given(table[name]))]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from functools import partial
 from importlib.util import find_spec
 from typing import Any, Literal
 
@@ -11,17 +12,19 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import torch
 
-from micgraph.graph.catalog import encode_rows
+from micgraph.graph.catalog import encode_rows, readable
 from micgraph.graph.fields import Field, Fields
 from micgraph.graph.recgraph import RecGraph
+from micgraph.graph.row_check import check_rows, first_refused, shown
 from micgraph.ids import IdMap, as_array, kind_of
 from micgraph.knn import Ragged
 from micgraph.retrieval.channels import CHANNELS
 from micgraph.retrieval.fusion import Lists
-from micgraph.schema import ITEM_ID, USER_ID, InputError, UnknownIdError
+from micgraph.schema import ITEM_ID, TITLE, USER_ID, InputError, SchemaError, UnknownIdError
 
 POPULAR = "popular"
 _LABELS = [",".join(name for bit, name in enumerate(CHANNELS) if code >> bit & 1) for code in range(8)] + [POPULAR]
+_MIXED = (pa.ArrowException, TypeError, ValueError, OverflowError)
 FrameKind = Literal["pandas", "polars", "arrow"]
 
 
@@ -99,13 +102,16 @@ def fields_of(given: Any, graph: RecGraph, users: IdMap, n: int) -> Fields | Non
 
     Raises:
         InputError: another number of rows.
+        SchemaError: a column that is no field of the graph's users, or a value that its column cannot have.
     """
     if given is None:
         return None
     if isinstance(given, dict) and given and all(isinstance(value, Field) for value in given.values()):
         fields: Fields = given
     else:
-        fields = encode_rows(table_of(given, "fields"), graph.user_fields, graph.user_vocab, users, USER_ID)
+        table = readable(table_of(given, "fields"), USER_ID)
+        check_rows("fields", table, graph.user_fields, (*graph.user_fields, TITLE))
+        fields = encode_rows(table, graph.user_fields, graph.user_vocab, users, USER_ID)
     rows = {len(one) for one in fields.values()}
     if rows != {n}:
         raise InputError("fields", f"{n} rows", sorted(rows), "pass one row a person, in the same order")
@@ -159,17 +165,39 @@ def table_of(given: Any, argument: str) -> pa.Table:
     """Rows of features in any container, as one table.
 
     Raises:
-        InputError: no table, or one whose columns are not of one length or type.
+        InputError: no table, or one whose columns are not of one length.
+        SchemaError: a column with values of several types, names the first that differs and its row.
     """
     try:
         table = _table(given)
-    except (pa.ArrowException, TypeError, ValueError) as error:
+    except _MIXED as error:
+        _check_types(argument, given)
         got = str(error).split("\n")[0]
         raise InputError(argument, "a table, its columns of one length and type", got, "correct the columns") from error
     if table is None:
         remedy = "pass pandas, polars, Arrow, a dict of columns or a list of rows"
         raise InputError(argument, "a table of features", type(given).__name__, remedy)
     return table
+
+
+def _check_types(argument: str, given: Any) -> None:
+    """Name the value for which a table cannot be made, where there is one."""
+    if isinstance(given, list):
+        names = dict.fromkeys(name for row in given for name in row)
+        given = {name: [row.get(name) for row in given] for name in names}
+    for name in given if isinstance(given, dict) else getattr(given, "columns", ()):
+        values = plain(given[name])
+        try:
+            _array(values, len(values))
+        except _MIXED as error:
+            at = first_refused(len(values), partial(_array, values), _MIXED)
+            got = f"{shown(values[at])} in row {at}, counted from 0, after values of another type"
+            remedy = "correct the value, or leave it out as None"
+            raise SchemaError(f"{argument}.{name}", "values of one type", got, remedy) from error
+
+
+def _array(values: Any, n: int) -> pa.Array:
+    return pa.array(values[:n], from_pandas=True)
 
 
 def _table(given: Any) -> pa.Table | None:
@@ -180,7 +208,7 @@ def _table(given: Any) -> pa.Table | None:
     if isinstance(given, dict):
         return pa.table(given)
     if isinstance(given, list):
-        return pa.Table.from_pylist(given)
+        return pa.Table.from_pylist(given) if all(isinstance(row, dict) for row in given) else None
     if hasattr(given, "iloc"):
         return pa.Table.from_pandas(given, preserve_index=False)
     return None
