@@ -159,7 +159,7 @@ def check_about(name: str, found: Mapping[str, Any], size: int) -> None:
         ArtifactError: another format.
         InputError: another size.
     """
-    if found.get("format") != FORMAT:
+    if found.get("format") != FORMAT or "size" not in found:
         remedy = "make a new store, or read it with the version that wrote it"
         raise ArtifactError(name, f"a store of format {FORMAT}", f"format {found.get('format')}", remedy)
     if found["size"] != size:

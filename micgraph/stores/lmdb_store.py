@@ -58,13 +58,24 @@ class LmdbStore(Store):
     def _environment(self, path: Path, map_size: int) -> Any:
         remedy = "choose another path, or open the store once for all threads"
         if path.exists() and not (path.is_dir() and ((path / "data.mdb").is_file() or not any(path.iterdir()))):
-            got = "other files" if path.is_dir() else "a file"
+            got = f"other files, such as {min(x.name for x in path.iterdir())}" if path.is_dir() else "a file"
             raise ArtifactError(str(path), "a store or an empty directory", got, remedy)
-        path.mkdir(parents=True, exist_ok=True)
         try:
+            path.mkdir(parents=True, exist_ok=True)
+            if (path / "data.mdb").exists() and not (path / "lock.mdb").exists():
+                self._look(path, map_size)
             return self._lmdb.open(str(path), map_size=map_size, max_dbs=2, max_readers=_READERS, readahead=False)
-        except self._lmdb.Error as error:
+        except (self._lmdb.Error, OSError) as error:
             raise ArtifactError(str(path), "a store that can be opened", str(error), remedy) from error
+
+    def _look(self, path: Path, map_size: int) -> None:
+        """Refuse what is no store before LMDB makes its lock file there: without one nobody else has it open."""
+        with (
+            self._lmdb.open(str(path), map_size=map_size, max_dbs=2, readonly=True, lock=False) as env,
+            env.begin() as txn,
+        ):
+            if txn.stat()["entries"]:
+                self._tables(env, txn)
 
     def _table(self) -> Any:
         """The table of histories; makes both tables in an environment where there is nothing yet."""
@@ -73,12 +84,16 @@ class LmdbStore(Store):
             if not txn.stat()["entries"]:
                 txn.put(_STORE, about, db=self._env.open_db(_ABOUT, txn=txn))
                 return self._env.open_db(_HISTORIES, txn=txn)
-            try:
-                tables = [self._env.open_db(name, txn=txn, create=False) for name in (_ABOUT, _HISTORIES)]
-                found = json.loads(txn.get(_STORE, db=tables[0]))
-            except (self._lmdb.Error, TypeError, ValueError) as error:
-                got, remedy = "another program's LMDB", "choose another path"
-                raise ArtifactError(self.name, "a store written by micgraph", got, remedy) from error
+            return self._tables(self._env, txn)
+
+    def _tables(self, env: Any, txn: Any) -> Any:
+        """The table of histories of a store that is there."""
+        try:
+            tables = [env.open_db(name, txn=txn, create=False) for name in (_ABOUT, _HISTORIES)]
+            found = dict(json.loads(txn.get(_STORE, db=tables[0])))
+        except (self._lmdb.Error, TypeError, ValueError) as error:
+            got, remedy = "another program's LMDB", "choose another path"
+            raise ArtifactError(self.name, "a store written by micgraph", got, remedy) from error
         check_about(self.name, found, self.size)
         return tables[1]
 

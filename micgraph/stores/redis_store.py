@@ -27,7 +27,7 @@ from contextlib import contextmanager
 from functools import partial
 from typing import Any, TypeVar
 
-from micgraph.schema import InputError, StoreError
+from micgraph.schema import ArtifactError, InputError, StoreError
 from micgraph.stores.codec import pack
 from micgraph.stores.contract import FORMAT, SIZE, Int64s, Store, check_about, load_package
 
@@ -92,12 +92,19 @@ class RedisStore(Store):
 
     def _check(self) -> None:
         """Write what this store is where nothing is written yet, and compare."""
-        with self._answering(), self._client.pipeline(transaction=True) as pipe:
-            for name, value in (("format", FORMAT), ("size", self.size)):
-                pipe.hsetnx(self._about, name, value)
-            pipe.hgetall(self._about)
-            found = pipe.execute()[-1]
-        check_about(self.name, {name.decode(): int(value) for name, value in found.items()}, self.size)
+        with self._answering():
+            found = self._client.hgetall(self._about)
+            if not found:
+                with self._client.pipeline(transaction=True) as pipe:
+                    for name, value in (("format", FORMAT), ("size", self.size)):
+                        pipe.hsetnx(self._about, name, value)
+                    found = pipe.hgetall(self._about).execute()[-1]
+        try:
+            about = {name.decode(): int(value) for name, value in found.items()}
+        except ValueError as error:
+            got, remedy = "another program's hash", "choose another prefix"
+            raise ArtifactError(self._about, "what a store says of itself", got, remedy) from error
+        check_about(self.name, about, self.size)
 
     def _append(self, users: list[bytes], items: Int64s, timestamps: Int64s) -> None:
         entries, scores = pack(items, timestamps), timestamps.tolist()

@@ -36,18 +36,33 @@ def test_a_place_of_something_else_is_refused_and_stays(tmp_path, made):
         path.mkdir()
         (path / ("data.mdb" if made == "noise" else "thesis.tex")).write_bytes(b"years of work" * 999)
     before = contents(tmp_path)
-    with pytest.raises(ArtifactError, match="store"):
+    with pytest.raises(ArtifactError, match=r"such as thesis.tex; choose another path" if made == "files" else "store"):
         LmdbStore(path)
-    assert {name: value for name, value in contents(tmp_path).items() if "lock.mdb" not in name} == before
+    assert contents(tmp_path) == before
 
 
 def test_another_programs_lmdb_is_refused_and_stays(tmp_path):
     with lmdb.open(str(tmp_path)) as env, env.begin(write=True) as txn:
         txn.put(b"theirs", b"value")
-    before = (tmp_path / "data.mdb").read_bytes()
-    with pytest.raises(ArtifactError, match="expected a store written by micgraph, got another program's LMDB"):
-        LmdbStore(tmp_path)
-    assert (tmp_path / "data.mdb").read_bytes() == before
+    for lock in (True, False):
+        if not lock:
+            (tmp_path / "lock.mdb").unlink()
+        before = contents(tmp_path)
+        locks = {str(tmp_path / "lock.mdb"): before.get(str(tmp_path / "lock.mdb"))}  # LMDB's own, where it is used
+        with pytest.raises(ArtifactError, match="expected a store written by micgraph, got another program's LMDB"):
+            LmdbStore(tmp_path)
+        assert {**contents(tmp_path), **(locks if lock else {})} == before
+
+
+def test_a_store_without_its_lock_file_is_opened(tmp_path):
+    with LmdbStore(tmp_path) as store:
+        store.append([b"i1"], [1], [1])
+    (tmp_path / "lock.mdb").unlink()
+    with pytest.raises(InputError, match="size: expected 60"):
+        LmdbStore(tmp_path, size=9)
+    assert not (tmp_path / "lock.mdb").exists()
+    with LmdbStore(tmp_path) as store:
+        assert rows(store.read([b"i1"])) == [[(1, 1)]]
 
 
 def test_another_format_is_refused(tmp_path):

@@ -63,6 +63,18 @@ def test_the_keys_are_as_documented(store, client):
     ]
 
 
+@pytest.mark.parametrize("theirs", [{"format": "pdf"}, {"colour": "7"}, {"format": "1"}])
+def test_another_programs_hash_is_refused_and_stays(redis_server, client, theirs):
+    client.hset("mine:about", mapping=theirs)
+    with pytest.raises(ArtifactError, match="expected .*store"):
+        RedisStore(redis_server.url, prefix="mine")
+    assert client.hgetall("mine:about") == {name.encode(): value.encode() for name, value in theirs.items()}
+    client.set("yours:about", "text")
+    with pytest.raises(StoreError, match="WRONGTYPE"):
+        RedisStore(redis_server.url, prefix="yours")
+    assert client.get("yours:about") == b"text"
+
+
 def test_other_prefixes_are_other_stores(store, redis_server):
     store.append([b"i1"], [1], [1])
     with RedisStore(redis_server.url, size=2, prefix="other") as other:
