@@ -11,8 +11,9 @@ import torch
 from torch import Tensor
 
 from micgraph.ids import IdMap
+from micgraph.knn import Ragged
 from micgraph.retrieval import frames
-from micgraph.retrieval.asking import asked_of, graph_ids
+from micgraph.retrieval.asking import Asked, asked_of, graph_ids
 from micgraph.retrieval.channels import CHANNELS, Allowed, ChannelName, Queries
 from micgraph.retrieval.fusion import Fused, FusionConfig, Lists, fitted, turns
 from micgraph.retrieval.learned import FEATURES, features
@@ -67,10 +68,26 @@ def explain(retriever: Retriever, user: Any, item: Any, k: int, **asked: Any) ->
     lists = retriever.lists(queries, k, found.channels, found.allowed)
     listed = lists.items[0].tolist()
     if number not in listed:
-        got, remedy = f"{item!r}, which is not among them", "ask for an item that recommend gives, or for a larger k"
-        raise InputError("item", f"one of the {k} items of the list", got, remedy)
+        alone = {name: one for name, one in asked.items() if name not in ("candidates", "exclude")}
+        seen = next(asked_of(retriever, None if user is None else [user], 1, **alone).batches).exclude
+        got, remedy = _missing(found, queries, number, _in(seen, number))
+        raise InputError("item", f"one of the {k} items of the list", f"{item!r}, which {got}", remedy)
     names = (lambda at: _text(users, at), lambda at: _text(items, at))
     return in_words(Row(retriever, queries, lists, found.channels, found.allowed, listed.index(number), names))
+
+
+def _missing(found: Asked, queries: Queries, number: int, seen: bool) -> tuple[str, str]:
+    """Why an item is not in a list, and what to do; ``seen``: whether it is left out as one of the history."""
+    if seen:
+        return "the history has: it is left out as seen", "pass filter_seen=False, to recommend as well"
+    refused = found.allowed is not None and not bool(found.allowed.mask[number])
+    if refused or _in(queries.exclude, number) or (queries.only is not None and not _in(queries.only, number)):
+        return "candidates= or exclude= leave out", "allow it there"
+    return "is not among them", "ask for an item that recommend gives, or for a larger k"
+
+
+def _in(lists: Ragged | None, number: int) -> bool:
+    return lists is not None and bool((lists.items == number).any())
 
 
 def in_words(row: Row) -> str:

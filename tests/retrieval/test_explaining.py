@@ -90,6 +90,26 @@ def test_popular_rows_and_people_with_histories(world):
     assert "most of i03 (" in text and "U2U" not in text and "U2I:" not in text
 
 
+def test_why_an_item_may_not_be_in_the_list(world):
+    w = world(2)
+    rec = Recommender(w)
+    seen, other = f"i{w.clicks[1][0]:02}", f"i{next(i for i in range(25) if i not in w.clicks[1]):02}"
+    rest = [f"i{i:02}" for i in range(25) if f"i{i:02}" not in (seen, other)]
+    for item, asked, message in (
+        (seen, {}, f"{seen}'.* the history has: it is left out as seen; pass filter_seen=False"),
+        (seen, {"exclude": [seen], "candidates": [seen, *rest]}, "left out as seen"),
+        (seen, {"exclude": [seen], "filter_seen": False}, "exclude= leave out; allow it"),
+        (other, {"exclude": [[other]]}, "exclude= leave out"),
+        (other, {"candidates": rest}, "candidates= or exclude= leave out"),
+        (other, {"candidates": [rest]}, "candidates= or exclude= leave out"),
+    ):
+        with pytest.raises(InputError, match=message):
+            rec.explain("u01", item, k=1, **asked)
+    assert seen in rec.explain("u01", seen, k=25, filter_seen=False)
+    with pytest.raises(InputError, match="left out as seen"):
+        rec.explain(None, "i07", k=5, histories=[["i07", "i08"]])
+
+
 def test_bad_questions(world):
     rec = Recommender(world(2))
     out = sorted({f"i{i:02}" for i in range(25)} - set(rec.recommend(["u01"], k=3)["item_id"]))[0]
