@@ -23,13 +23,19 @@ _LOG = logging.getLogger(__name__)
 def answer(retriever: Retriever, asked: Asked, k: int) -> dict[str, pa.Array]:
     """The rows of recommendations of all users."""
     parts: list[dict[str, pa.Array]] = []
-    start, ids = 0, graph_ids(retriever.graph)
+    start, ids, short = 0, graph_ids(retriever.graph), []
     for queries in asked.batches:
         lists = retriever.lists(queries, k, asked.channels, asked.allowed)
         parts.append(frames.recommendations(lists, asked.ids[start : start + len(queries)], *ids))
+        if len(parts[-1][ITEM_ID]) < k * len(queries):
+            short += [start + at for at in (lists.items < 0).any(1).nonzero()[:, 0].tolist()]
         start += len(queries)
-    if sum(len(part[ITEM_ID]) for part in parts) < k * len(asked.ids):
-        _LOG.warning("some users have seen so much that fewer than k=%d items are left for them", k)
+    if short:
+        _LOG.warning(
+            "fewer than k=%d items are left for %d of %d users (such as %r) without those that they have seen: they "
+            "get what is left; allow more candidates, ask for fewer items, or pass filter_seen=False",
+            *(k, len(short), len(asked.ids), asked.ids[short[0]].as_py()),
+        )
     return (
         parts[0] if len(parts) == 1 else {name: pa.concat_arrays([part[name] for part in parts]) for name in parts[0]}
     )

@@ -106,15 +106,15 @@ class Recommender(Served):
 
         Returns:
             A frame of the kind of ``users`` or ``histories`` (for lists: pandas where installed, else Arrow), ``k``
-            rows a user in order of rank; the class tells its columns. A user who has seen so much that fewer than
-            ``k`` items are left gets those, and a warning tells.
+            rows a user in order of rank; the class tells its columns. A user to whom the items seen leave fewer than
+            ``k`` gets those, marked ``degraded``, and a warning tells who.
 
         Raises:
             UnknownIdError: a user that neither the graph nor the store knows.
             StoreError: the store could not be read, and the graph knows nobody who was asked for. Otherwise channels
                 that need no live clicks answer, ``degraded`` tells, and so does a warning, at most one a minute.
-            InputError: both or neither of users and histories, a k that cannot be had, no candidates, an unknown
-                channel, features or lists of another number of people.
+            InputError: both or neither of users and histories, a k beyond what the lists allow, no candidates, an
+                unknown channel, features or lists of another number of people.
         """
         retriever = self.retriever.for_request()
         asked = asked_of(retriever, users, k, histories, fields, channels, filter_seen, candidates, exclude)
@@ -137,7 +137,7 @@ class Recommender(Served):
 
         Raises:
             UnknownIdError: a user or an item that the graph does not know.
-            InputError: the item is not in the list; several users; else see :meth:`recommend`.
+            InputError: the item is not in the list, and why; several users; else see :meth:`recommend`.
         """
         return explain(self.retriever.for_request(), user, item, k, **asked)
 
