@@ -33,7 +33,7 @@ from micgraph.graph.times import SECOND
 from micgraph.ids import IdMap, as_array, kind_of
 from micgraph.knn import Ragged
 from micgraph.retrieval import frames
-from micgraph.retrieval.observing import events_of
+from micgraph.retrieval.observing import events_of, first_unknown
 from micgraph.retrieval.seldom import Seldom
 from micgraph.retrieval.stages import Stage
 from micgraph.schema import CLICKS, InputError, StoreError
@@ -83,7 +83,7 @@ class LiveHistories:
         if isinstance(timeout, bool) or not isinstance(timeout, int | float) or not 0 < timeout < math.inf:
             raise InputError("store_timeout", "seconds above 0", repr(timeout), "pass a number of seconds")
         self.store: Store = store
-        self.timeout, self.seldom = float(timeout), seldom or Seldom(_LOG)
+        self.timeout, self.seldom, self._strange = float(timeout), seldom or Seldom(_LOG), Seldom(_LOG)
         self._readers = ThreadPoolExecutor(_THREADS, "store")
         self._bind(graph)
 
@@ -108,7 +108,14 @@ class LiveHistories:
 
     def observe(self, users: Any, items: Any, timestamps: Any) -> None:
         """See :meth:`micgraph.Recommender.observe`."""
-        self.store.append(*events_of(users, items, timestamps, self.users, self.items))
+        events = events_of(users, items, timestamps, self.users, self.items)
+        self.store.append(*events)
+        if strange := int((self._numbers.find(events.items) < 0).sum()):
+            self._strange.warn(
+                f"observed: {strange:,} of {len(events.items):,} clicks are on items that the graph does not know "
+                f"(such as {first_unknown(items, self.items)!r}); they are kept, and count once add_items or a refresh "
+                "has made the items known"
+            )
 
     def request(self) -> Reading:
         """The reads of one request."""

@@ -43,6 +43,12 @@ def events_of(users: Any, items: Any, timestamps: Any, known_users: IdMap, known
     return Events(user_keys(people), item_keys(things), moments(given[2]))
 
 
+def first_unknown(items: Any, known: IdMap) -> Any:
+    """The first of the items of :func:`events_of` that are unknown, as it was given."""
+    ids = as_array(frames.as_list(items))
+    return ids[int(np.flatnonzero(known.index(ids) < 0)[0])].as_py()
+
+
 def moments(given: Any) -> NDArray[np.int64]:
     """Points in time in microseconds since 1970 UTC, int64 [E].
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 import uuid
 from datetime import UTC, date, datetime, timedelta, timezone
@@ -15,7 +16,7 @@ import pytest
 from micgraph.ids import IdMap
 from micgraph.retrieval.observing import events_of, moments
 from micgraph.retrieval.recommender import Recommender
-from micgraph.schema import InputError, StoreError
+from micgraph.schema import InputError, StoreError, UnknownIdError
 from micgraph.stores.keys import item_keys
 from tests.retrieval.memory_store import MemoryStore, unreachable
 
@@ -153,3 +154,27 @@ def test_what_the_store_did_not_acknowledge_is_told(world):
     store._append = lambda *_: unreachable()
     with pytest.raises(StoreError, match="start it"):
         Recommender(world(), store=store).observe("u01", "i01", 1)
+
+
+def test_clicks_on_unknown_items_are_kept_and_told_of_once_in_a_while(world, caplog):
+    store = MemoryStore()
+    rec = Recommender(world(), store=store)
+    with caplog.at_level(logging.WARNING, "micgraph"):
+        rec.observe("u01", "i01", 1)
+        assert not caplog.records
+        rec.observe(["u01", "u02", "new"], ["zz", "i02", "zy"], [1, 2, 3])
+        rec.observe("u01", "zx", 4)
+    (told,) = caplog.messages
+    assert told.startswith("observed: 2 of 3 clicks are on items that the graph does not know (such as 'zz')")
+    assert sum(map(len, store.rows.values())) == 5 * 16
+
+
+def test_an_unknown_user_is_told_of_both_ways_to_be_served(world):
+    store = MemoryStore()
+    with pytest.raises(UnknownIdError, match="got 'who'; pass .*histories=.*; or open the recommender with store="):
+        Recommender(world()).recommend("who", k=1)
+    rec = Recommender(world(), store=store)
+    with pytest.raises(UnknownIdError, match=r"got 'who'; observe a click of the person first, or pass .*histories="):
+        rec.recommend(["u01", "who"], k=1)
+    rec.observe("who", "i01", 1)
+    assert len(rec.recommend(["u01", "who"], k=1)) == 2
