@@ -45,11 +45,14 @@ def publish(path: str | Path, kind: str, version: int, write: Callable[[Path], N
         The folder of the new version.
 
     Raises:
-        ArtifactError: ``path`` holds something that is not such an artifact.
+        ArtifactError: ``path`` holds something that is not such an artifact, or cannot be a directory.
     """
     root = Path(path)
     _refuse_foreign(root, kind)
-    root.mkdir(parents=True, exist_ok=True)
+    try:
+        root.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ArtifactError(str(root), "a place to write to", str(error), "choose another path") from error
     before = _serial(live(root)) if exists(root) else 0
     serial = max((_serial(p) for p in root.iterdir()), default=0) + 1
     folder = root / f"{serial:04d}-{uuid.uuid4().hex[:8]}"

@@ -151,11 +151,14 @@ def as_array(ids: Any) -> pa.Array:
     import pyarrow as pa
     import pyarrow.compute as pc
 
+    if hasattr(ids, "columns") or hasattr(ids, "column_names"):
+        raise InputError("ids", "a list, array or series of ids", f"a table ({type(ids).__name__})", "pass its column")
     try:
         ids = ids.to_arrow() if hasattr(ids, "to_arrow") else ids
         array = ids if isinstance(ids, (pa.Array, pa.ChunkedArray)) else pa.array(ids, from_pandas=True)
     except (pa.ArrowException, OverflowError, TypeError, ValueError) as error:
-        got = str(error).split("\n")[0]
+        types = list(dict.fromkeys(type(one).__name__ for one in ids)) if isinstance(ids, (list, tuple)) else []
+        got = ", ".join(types) if len(types) > 1 else str(error).split("\n")[0]
         raise InputError("ids", "ids of one type", got, "pass integers, or strings, or UUIDs, not a mixture") from error
     array = _one_chunk(array)
     if pa.types.is_dictionary(array.type):

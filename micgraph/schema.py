@@ -66,7 +66,7 @@ def check_range(settings: Mapping[str, Any], names: str, remedy: str = "correct 
         settings: values by name.
         names: those to check, separated by blanks.
         remedy: of the error.
-        limits: any of ``at_least``, ``above``, ``at_most`` and ``below``; infinity and NaN are always refused.
+        limits: none or any of ``at_least``, ``above``, ``at_most`` and ``below``; infinity and NaN are always refused.
 
     Raises:
         ConfigError: names the first of them, or a value that is no number.
@@ -79,9 +79,9 @@ def check_range(settings: Mapping[str, Any], names: str, remedy: str = "correct 
             if number is None:
                 continue
             if not isinstance(number, Real):
-                raise ConfigError(name, f"a number {in_words}", repr(value), remedy)
+                raise ConfigError(name, f"a number {in_words}".strip(), repr(value), remedy)
             if not math.isfinite(number):
-                raise ConfigError(name, f"finite and {in_words}", value, remedy)
+                raise ConfigError(name, f"finite and {in_words}" if bounds else "a finite number", value, remedy)
             if not all(_BOUNDS[bound](number, limit) for bound, limit in bounds.items()):
                 raise ConfigError(name, in_words, value, remedy)
 

@@ -22,8 +22,9 @@ from micgraph.retrieval.fusion import FusionConfig
 from micgraph.retrieval.histories import rows_of
 from micgraph.retrieval.limits import joined, limits
 from micgraph.retrieval.retriever import Retriever
-from micgraph.schema import InputError
+from micgraph.schema import ConfigError, InputError
 
+_BRING = "pass what the person clicked as histories=[[...]]"
 _LOG = logging.getLogger(__name__)
 
 
@@ -47,10 +48,13 @@ def fusion_of(run: FusionConfig, fusion: FusionConfig | Mapping[str, Any] | None
     """A fusion given whole, by what differs from the run's, or not at all.
 
     Raises:
-        ConfigError: an unknown setting or a value out of range.
+        ConfigError: an unknown setting, a value out of range, or no settings at all.
     """
     if isinstance(fusion, Mapping):
         return parse(FusionConfig, {**asdict(run), **fusion}, "fusion")
+    if fusion is not None and not isinstance(fusion, FusionConfig):
+        remedy = 'name what differs, such as {"fusion": "rrf"}'
+        raise ConfigError("fusion", "a FusionConfig or a mapping of settings", repr(fusion), remedy)
     return run if fusion is None else fusion
 
 
@@ -60,8 +64,10 @@ def channels_of(given: str | Iterable[str], every: tuple[ChannelName, ...]) -> t
     Raises:
         InputError: none, or an unknown one.
     """
-    wanted = every if given == "all" else ((given,) if isinstance(given, str) else tuple(given))
-    if not wanted or not set(wanted) <= set(CHANNELS):
+    wanted: tuple[Any, ...] = (given,) if isinstance(given, str) or not isinstance(given, Iterable) else tuple(given)
+    if wanted == ("all",):
+        return every
+    if not wanted or not all(name in CHANNELS for name in wanted):
         raise InputError("channels", "'all' or some of " + ", ".join(CHANNELS), repr(given), "name channels of these")
     return tuple(name for name in CHANNELS if name in wanted)
 
@@ -108,6 +114,8 @@ def asked_of(
     graph = retriever.graph
     known_users, items = graph_ids(graph)
     names = channels_of(channels, retriever.config.channels)
+    if not isinstance(filter_seen, bool | np.bool_):
+        raise InputError("filter_seen", "True or False", repr(filter_seen), "pass one of the two")
     ids, number, seen = _people(retriever, known_users, items, users, histories)
     may = limits(retriever, items, candidates, exclude, len(number))
     check_k(k, may.available)
@@ -132,8 +140,8 @@ def _people(
                 "histories: %d of %d items are unknown to the graph, which has %s", unknown, len(seen.items), known
             )
         return pa.array(range(seen.n_rows), pa.int64()), torch.full((seen.n_rows,), -1), seen
-    remedy = "pass what the person clicked as histories=[[...]] instead"
     if retriever.reading is not None:
-        return retriever.reading.people(users, remedy)
+        return retriever.reading.people(users, f"observe a click of the person first, or {_BRING}")
+    remedy = f"{_BRING}; or open the recommender with store=, which serves whomever it has observed"
     number = torch.from_numpy(frames.known(known_users, users, "users", remedy))
     return known_users.ids(number.numpy()), number, rows_of(retriever.clicks, number)

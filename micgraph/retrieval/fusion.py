@@ -105,6 +105,7 @@ class FusionConfig:
             got, remedy = repr(dict(self.quotas)), "write them like {'u2i': 100, 'u2u': 60, 'i2i': 40}"
             raise ConfigError("quotas", f"whole numbers from 0, one above 0, for {list(CHANNELS)}", got, remedy)
         check_range(vars(self), "rrf_constant", at_least=0)
+        check_range(vars(self), "lambda_mic lambda_div", "leave it out, or pass 0 for a term that shall not count")
         check_range(vars(self), "follow_window", at_least=1)
         check_range(vars(self), "decay", above=0, at_most=1)
         check_range(vars(self), "k1 m1 m2 m m3 k2 k3", "leave a channel out by channels=[...] instead", at_least=1)

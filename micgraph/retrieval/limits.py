@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from micgraph.ids import IdMap
+from micgraph.ids import IdMap, as_array, kind_of
 from micgraph.knn import Ragged
 from micgraph.retrieval import frames
 from micgraph.retrieval.channels import Allowed
@@ -43,7 +43,8 @@ def limits(retriever: Retriever, items: IdMap, candidates: Any, exclude: Any, n:
     """Limits of ``n`` users from ids, or lists of ids of each; unknown ones are counted in a warning.
 
     Raises:
-        InputError: no candidate is left to somebody, or lists of another number of users.
+        InputError: no candidate is left to somebody, lists of another number of users, or ids of another type to
+            exclude.
     """
     wanted, refused = _lists(candidates, "candidates", items, n), _lists(exclude, "exclude", items, n)
     own_refused = refused if isinstance(refused, Ragged) else None
@@ -80,6 +81,7 @@ def _lists(given: Any, argument: str, items: IdMap, n: int) -> Tensor | Ragged |
     if not _nested(given):
         ids = frames.as_list(given)
         index = torch.from_numpy(items.index(ids)) if len(ids) else torch.zeros(0, dtype=torch.int64)
+        _check_kind(ids, argument, items)
         if argument == "candidates" and not bool((index >= 0).any()):
             got = f"{len(ids)} unknown ids" if len(ids) else "an empty list"
             raise InputError(argument, "at least one item of the graph", got, "pass None to allow every item")
@@ -88,6 +90,7 @@ def _lists(given: Any, argument: str, items: IdMap, n: int) -> Tensor | Ragged |
     if rows.n_rows != n:
         remedy = "pass one list of ids for everybody, or one a user in their order"
         raise InputError(argument, f"{n} lists", f"{rows.n_rows} lists", remedy)
+    _check_kind([one for row in frames.plain(given) for one in row], argument, items)
     _known(rows.items, argument)
     kept = _kept(rows, rows.items >= 0)
     empty = (kept.indptr.diff() == 0).nonzero()[:, 0]
@@ -95,6 +98,13 @@ def _lists(given: Any, argument: str, items: IdMap, n: int) -> Tensor | Ragged |
         got = f"none for user {int(empty[0])}, counted from 0"
         raise InputError(argument, "at least one item of the graph for every user", got, "leave such users out")
     return kept
+
+
+def _check_kind(ids: Any, argument: str, items: IdMap) -> None:
+    """Refuse to exclude ids of another type, of which nothing would be excluded."""
+    array = as_array(ids)
+    if argument == "exclude" and len(array) > array.null_count and kind_of(array.type) != items.kind:
+        raise InputError(argument, items.describe(), kind_of(array.type), "convert the ids: 7 and '7' are two")
 
 
 def _nested(given: Any) -> bool:

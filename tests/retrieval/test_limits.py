@@ -66,6 +66,26 @@ def test_popular_items_fill_up_from_each_users_own_list(world):
     assert set(frame["channels"]) == {"popular"} and frame["degraded"].all()
 
 
+@pytest.mark.parametrize("own", [False, True])
+def test_what_users_have_seen_is_not_left_to_them_and_a_warning_tells(world, caplog, own):
+    w = world(3)
+    seen, others = sorted(set(w.clicks[0]))[:2], [i for i in range(25) if i not in w.clicks[0]][:2]
+    assert len(seen) == 2
+    allowed = names([*seen, *others])
+    ask = {"k": 3, "candidates": [allowed, allowed] if own else allowed}
+    with caplog.at_level(logging.WARNING, "micgraph"):
+        frame = Recommender(w).recommend(["u00"] if not own else ["u00", "u00"], **ask)
+    assert set(frame["item_id"]) == set(names(others)) and frame["degraded"].all()
+    users = 2 if own else 1
+    assert f"fewer than k=3 items are left for {users} of {users} users (such as 'u00')" in caplog.text
+    caplog.clear()
+    with caplog.at_level(logging.WARNING, "micgraph"):
+        nothing = Recommender(w).recommend(["u00", "u05"], k=1, candidates=[names(seen), names(range(25))])
+        whole = Recommender(w).recommend(["u00"], k=4, candidates=allowed, filter_seen=False)
+    assert set(nothing["user_id"]) == {"u05"} and set(whole["item_id"]) == set(allowed)
+    assert "for 1 of 2 users (such as 'u00')" in caplog.text and len(caplog.records) == 1
+
+
 @pytest.mark.parametrize("few", [0, 1000])
 def test_many_refused_items_are_left_out_by_the_search_itself(world, monkeypatch, few):
     monkeypatch.setattr(module, "FEW", few)
