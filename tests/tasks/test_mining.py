@@ -1,168 +1,27 @@
-"""Mining against brute force: tables, the bank, and MIC's losses with what was mined, written as loops."""
+"""Mining against brute force: tables, and MIC's losses with what was mined, written as loops."""
 
 from __future__ import annotations
 
-import math
-from collections import OrderedDict
 from typing import Any
 
 import pytest
 import torch
-from hypothesis import given
-from hypothesis import strategies as st
 
 from micgraph.graph.recgraph import RecGraph
 from micgraph.nn.export import BoundModel
-from micgraph.nn.towers import ModelConfig, TwoTower
-from micgraph.sampling.batch import BatchSampler
 from micgraph.sampling.plan import Batch
-from micgraph.sampling.samples import SamplingConfig
 from micgraph.schema import ConfigError
-from micgraph.tasks.augment import PerturbConfig
 from micgraph.tasks.bank import Bank
 from micgraph.tasks.base import Reps
-from micgraph.tasks.losses import log_total, multi_positive, nt_xent, symmetric_info_nce, unit, view_contrast
-from micgraph.tasks.mining import MiningConfig, Pool, turns_up
+from micgraph.tasks.mining import MiningConfig, Pool
 from micgraph.tasks.objective import Objective
-from micgraph.tasks.registry import TABLES_UP_TO, TASKS, make_mining
-from micgraph.tasks.support import Support
+from micgraph.tasks.registry import TABLES_UP_TO, make_mining
 from micgraph.tasks.tables import Tables
-from tests.toy import random_rows, toy_graph
-
-N_ITEMS = 14
-ROWS = random_rows(n_users=12, n_items=N_ITEMS)
-SMALL = {"start": 1, "k": 2, "clusters": 4, "hard": 6, "bank": 8}
-
-
-def cos(a: Any, b: Any) -> float:
-    a, b = [float(x) for x in a], [float(x) for x in b]
-    return sum(x * y for x, y in zip(a, b, strict=True)) / math.sqrt(sum(x * x for x in a) * sum(y * y for y in b))
-
-
-def ratio(positive: float, negatives: list[float], literal: bool = False) -> float:
-    total = sum(map(math.exp, negatives)) + (0.0 if literal else math.exp(positive))
-    return math.log(total) - positive if total and negatives else 0.0
+from tests.tasks.mined import ROWS, contrast, cos, made
 
 
 def average(terms: list[float]) -> float:
     return sum(terms) / len(terms)
-
-
-def table(*shape: int) -> torch.Tensor:
-    return torch.randn(*shape, dtype=torch.float64)
-
-
-def support_of(n: int, k: int = 3, hard: int = 4) -> Support:
-    near, against = torch.randint(9, (n, k)), torch.randint(9, (n, hard))
-    return Support(unit(table(9, 3)), near, torch.rand(n, k) < 0.6, against, torch.rand(n, hard) < 0.6, 0.3)
-
-
-def contrast(anchor: Any, own: Any, others: list[Any], support: Support, i: int, tau: float, literal: bool) -> float:
-    """The mean over an anchor's positives, each alone in front of all negatives (MIC 2.5: every positive pair)."""
-    rows = support.vectors
-    positives = [own, *(rows[j] for j, valid in zip(support.near[i], support.near_valid[i], strict=True) if valid)]
-    negatives = [*others, *(rows[j] for j, valid in zip(support.hard[i], support.hard_valid[i], strict=True) if valid)]
-    against = [cos(anchor, v) / tau for v in negatives]
-    losses = [ratio(cos(anchor, v) / tau, against, literal) for v in positives]
-    return (losses[0] + support.weight * sum(losses[1:])) / (1 + support.weight * len(losses[1:]))
-
-
-@pytest.mark.parametrize("literal", [False, True])
-@pytest.mark.parametrize("n", [1, 2, 5])
-def test_view_contrast_with_mined_rows(n: int, literal: bool) -> None:
-    clean, view, same, support = table(n, 3), table(n, 3), torch.rand(n, n) < 0.3, support_of(n)
-    want = []
-    for i in range(n):
-        others = [clean[j] for j in range(n) if j != i and not same[i, j]]
-        want.append(contrast(clean[i], view[i], others, support, i, 0.2, literal))
-    got = view_contrast(clean, view, same, 0.2, literal, support)
-    assert got.tolist() == pytest.approx(want)
-
-
-@pytest.mark.parametrize("n", [1, 4])
-def test_nt_xent_with_mined_rows(n: int) -> None:
-    views, same, support = [table(n, 3), table(n, 3)], torch.rand(n, n) < 0.3, support_of(n)
-    want = [0.0] * n
-    for side in (0, 1):
-        for i in range(n):
-            others = [rows[j] for rows in views for j in range(n) if j != i and not same[i, j]]
-            want[i] += contrast(views[side][i], views[1 - side][i], others, support, i, 0.3, False) / 2
-    assert nt_xent(*views, same, 0.3, support).tolist() == pytest.approx(want)
-
-
-@pytest.mark.parametrize("n", [1, 4])
-def test_symmetric_info_nce_with_mined_rows(n: int) -> None:
-    """Either direction has masks, neighbours and hard negatives of its own."""
-    left, right, supports = table(n, 3), table(n, 3), (support_of(n), support_of(n))
-    masks = torch.rand(n, n) < 0.3, torch.rand(n, n) < 0.3
-    want = []
-    for i in range(n):
-        total = 0.0
-        for own, other, mask, support in zip((left, right), (right, left), masks, supports, strict=True):
-            others = [other[j] for j in range(n) if j != i and not mask[i, j]]
-            total += contrast(own[i], other[i], others, support, i, 0.2, False)
-        want.append(total)
-    assert symmetric_info_nce(left, right, masks[0], 0.2, supports, masks[1]).tolist() == pytest.approx(want)
-
-
-def test_one_positive_is_the_plain_loss() -> None:
-    clean, view, same = table(4, 3), table(4, 3), torch.rand(4, 4) < 0.3
-    nobody = torch.zeros(4, 0, dtype=torch.int64)
-    none = Support(table(9, 3), torch.randint(9, (4, 2)), torch.zeros(4, 2).bool(), nobody, nobody.bool())
-    torch.testing.assert_close(view_contrast(clean, view, same, 0.1, False, none), view_contrast(clean, view, same))
-
-
-@pytest.mark.parametrize("literal", [False, True])
-def test_gradients_of_several_positives(literal: bool) -> None:
-    positive, negative = table(3, 2).requires_grad_(), table(3, 4).requires_grad_()
-    weight = torch.tensor([[1.0, 0.5], [1.0, 0.0], [1.0, 0.5]])
-    blocked = torch.tensor([[False] * 4, [True, False, True, False], [True] * 4])
-
-    def loss_of(p: torch.Tensor, n: torch.Tensor) -> torch.Tensor:
-        parts = (n[:, :3], blocked[:, :3]), (n[:, 3:], blocked[:, 3:])
-        return multi_positive(p, weight, log_total(*parts), literal)
-
-    assert torch.autograd.gradcheck(loss_of, (positive, negative))
-    loss = loss_of(positive, negative)
-    assert loss[2] == 0 and (loss[:2] != 0).all()
-    slope = torch.autograd.grad(loss.sum(), positive)[0]
-    assert slope[1, 1] == 0 and (slope[2] == 0).all()
-
-
-@pytest.mark.parametrize(("k", "hard"), [(3, 4), (1, 0), (0, 2)])
-def test_scores_of_mined_rows(k: int, hard: int) -> None:
-    anchor, support = table(5, 3).requires_grad_(), support_of(5, k, hard)
-    for got, rows in zip(support.scores(anchor), (support.near, support.hard), strict=True):
-        for i, row in enumerate(rows):
-            assert got[i].tolist() == pytest.approx([float(anchor[i].detach() @ support.vectors[j]) for j in row])
-    assert torch.autograd.gradcheck(lambda x: torch.cat(support.scores(x), 1), (anchor,))
-
-
-@given(st.lists(st.lists(st.integers(-1, 4), min_size=2, max_size=2), max_size=5), st.lists(st.integers(0, 4)))
-def test_where_neighbours_turn_up(near: list[list[int]], ids: list[int]) -> None:
-    row, place = turns_up(torch.tensor(near, dtype=torch.int64).view(-1, 2), torch.tensor(ids, dtype=torch.int64))
-    want = {(i, j) for i, line in enumerate(near) for j, one in enumerate(ids) if one in line}
-    assert set(zip(row.tolist(), place.tolist(), strict=True)) == want
-
-
-def made(
-    tasks: tuple[str, ...] = ("ui", "uu", "ii"),
-    mining: dict[str, Any] | None = None,
-    task: dict[str, Any] | None = None,
-    samples: str = "clicks",
-    **model: Any,
-) -> tuple[Objective, BatchSampler, RecGraph]:
-    """An objective that mines, its sampler and its graph; the model is one that has drawn random weights only."""
-    torch.manual_seed(3)
-    graph = toy_graph(ROWS, N_ITEMS)
-    towers = TwoTower(ModelConfig(dim=8, history=5, shared_space=True, **model), graph.item_fields, graph.user_fields)
-    chosen = {n: TASKS[n].make(TASKS[n].config(**(task or {})), towers, graph.item_fields) for n in tasks}
-    config = MiningConfig(**{"mode": "tables", **SMALL, **(mining or {})})
-    found = make_mining(config, chosen.values(), graph.n_users + graph.n_items)
-    perturb = PerturbConfig(0.3, 0.0)
-    objective = Objective(towers, chosen, graph.item_fields, graph.user_fields, perturb, found)
-    requires = [t.requires for t in chosen.values()]
-    return objective, BatchSampler(graph, SamplingConfig(samples=samples, batch_size=12), requires, 5), graph
 
 
 def encoded(objective: Objective, graph: RecGraph) -> dict[str, dict[int, torch.Tensor]]:
@@ -400,66 +259,6 @@ def test_only_what_the_tasks_ask_for_is_kept(mode: str, tasks: tuple[str, ...]) 
 
 
 TASKS_MINE = {"ui": ("ui", "iu"), "uu": ("uu",), "ii": ("ii",)}
-
-
-STEPS = st.lists(st.lists(st.integers(0, 9), min_size=1, max_size=6), min_size=1, max_size=8)
-
-
-@given(STEPS)
-def test_the_bank_is_a_ring_of_the_latest_vectors(steps: list[list[int]]) -> None:
-    """Against an ordered dictionary: an id moves to the end with its newest vector; what left its place is gone."""
-    bank = Bank(MiningConfig(mode="bank", bank=4), ("ii",))
-    places: OrderedDict[int, tuple[int, float]] = OrderedDict()
-    value, at = 0.0, 0
-    for ids in steps:
-        vectors = []
-        for _ in ids:
-            value += 1.0
-            vectors.append([math.cos(value), math.sin(value)])
-        bank.remember({"item_own": (torch.tensor(ids), torch.tensor(vectors))})
-        last = dict(zip(ids, vectors, strict=True))
-        order = sorted(last, key=lambda i: max(p for p, x in enumerate(ids) if x == i))[-4:]
-        for i in order:
-            places = OrderedDict((p, entry) for p, entry in places.items() if entry[0] != i)
-        for i in order:
-            places[at] = (i, last[i])
-            at = (at + 1) % 4
-    pool = bank.pool("item_own")
-    assert {p: i for p, i in enumerate(pool.id.tolist()) if i >= 0} == {p: i for p, (i, _) in places.items()}
-    for p, (_, vector) in places.items():
-        assert pool.vectors[p].tolist() == pytest.approx(vector, abs=1e-6)
-
-
-def test_the_bank_finds_the_nearest_of_what_it_holds() -> None:
-    bank = Bank(MiningConfig(mode="bank", bank=16, k=3, start=1, hard=0), ("uu", "ui"))
-    ids, vectors = torch.arange(20, 30), torch.randn(10, 4)
-    bank.remember({"user_own": (ids, vectors), "user_search": (ids, vectors), "item_search": (ids, 2 * vectors)})
-    bank.active = True
-    anchors = torch.randn(5, 4)
-    for direction, partner in (("uu", torch.tensor([20, 25, 3, 29, 21])), ("ui", torch.tensor([1, 22, 23, 24, 25]))):
-        got = bank.mined(direction, 1, partner, anchors, partner, anchors)  # type: ignore[arg-type]
-        assert got is not None and got.support.near_valid.all()
-        for line, own in enumerate(partner.tolist()):
-            others = [(cos(anchors[line], v), i) for i, v in zip(ids.tolist(), vectors, strict=True) if i != own]
-            assert got.near_id[line].tolist() == [i for _, i in sorted(others, reverse=True)[:3]]
-
-
-def test_an_empty_bank_gives_nothing() -> None:
-    objective, sampler, _ = made(mining={"mode": "bank"})
-    objective.begin_epoch(0, sampler.clicks, seed=1)
-    batch = sampler.batch(0, 0)
-    reps = objective.encode(batch)
-    users, vectors = batch.user, reps.queries
-    assert reps.mined("uu", 1, (users, vectors), (users, vectors)) is None
-    objective.train()(batch)
-    assert reps.mined("uu", 1, (users, vectors), (users, vectors)) is not None
-
-
-def test_evaluation_mode_remembers_nothing() -> None:
-    objective, sampler, _ = made(mining={"mode": "bank"})
-    objective.eval()(sampler.batch(0, 0))
-    assert objective.mining is not None
-    assert (objective.mining.user_own_id < 0).all()
 
 
 def test_which_way_of_mining() -> None:
