@@ -11,7 +11,7 @@ from torch import nn
 
 from micgraph.training import LAST, load_weights
 from micgraph.training.optimizer import RowAdamW, clip, make_optimizer, pack, unpack
-from tests.test_training import Killed, losses, same_weights, trainer
+from tests.loop import Killed, losses, same_weights, trainer
 
 N, D, LR, DECAY = 6, 3, 0.01, 0.1
 

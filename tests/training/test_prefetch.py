@@ -10,7 +10,7 @@ import torch
 
 from micgraph.schema import ConfigError
 from micgraph.training import LAST, load_weights, prefetch
-from tests.test_training import EVERY_TASK, Killed, losses, same_weights, trainer
+from tests.loop import EVERY_TASK, Killed, losses, same_weights, trainer
 
 CPU = torch.device("cpu")
 
