@@ -1,70 +1,15 @@
-"""The command line from log to recalls on the tiny log, and its errors: one line on stderr, exit code 2."""
+"""The command line from end to end: logs, graphs, recalls, overrides, and errors of one line."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 import pytest
 import yaml
-from typer.testing import CliRunner
 
 import micgraph
-from micgraph.cli import app
-
-EXPERIMENT: dict[str, Any] = {
-    "log": {"source": "clicks.parquet", "items": "items.parquet", "users": "users.parquet"},
-    "split": {"kind": "temporal", "test": "2d"},
-    "build": {"semantic": ["tags"], "semantic_k": 3},
-    "model": {"encoder": "gru4rec", "dim": 16, "history": 20},
-    "tasks": {"ui": None, "uu": None, "ii": None},
-    "sampling": {"batch_size": 64},
-    "training": {"epochs": 5, "monitor": "recall@20"},
-}
-
-
-def _run(*arguments: str) -> list[str]:
-    """The lines that a command prints; it must end well."""
-    result = CliRunner().invoke(app, list(arguments))
-    assert result.exit_code == 0, result.output
-    return result.stdout.splitlines()
-
-
-def _refused(*arguments: str) -> str:
-    """The one line of a command that must fail."""
-    result = CliRunner().invoke(app, list(arguments))
-    assert result.exit_code == 2, result.output
-    assert result.stdout == ""
-    (line,) = result.stderr.splitlines()
-    assert line.startswith("error: ")
-    return line
-
-
-@pytest.fixture
-def here(tiny_files: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The working directory, with the tiny log and an experiment of it."""
-    monkeypatch.chdir(tiny_files)
-    Path("x.yaml").write_text(yaml.safe_dump(EXPERIMENT, sort_keys=False))
-    return tiny_files
-
-
-@pytest.fixture(scope="module")
-def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A run on a graph of integer ids, without titles; ``held`` is after its clicks, ``leak`` among them."""
-    folder = tmp_path_factory.mktemp("trained")
-    clicks = pd.DataFrame(
-        {"user_id": [n % 9 for n in range(90)], "item_id": [100 + n * 7 % 11 for n in range(90)]}
-    ).assign(timestamp=range(1_700_000_000, 1_700_000_090))
-    graph = micgraph.build(micgraph.read_log(clicks), out=folder / "graph")
-    config = {"model": {"dim": 8}, "training": {"epochs": 1}}
-    micgraph.train(graph, "gru4rec", config=config, out=folder / "run", device="cpu", progress=False)
-    for name, later in (("leak", 0), ("held", 10_000)):
-        parts = micgraph.split(
-            micgraph.read_log(clicks.assign(timestamp=clicks["timestamp"] + later)), "leave_last_out"
-        )
-        parts.test.save(folder / name)
-    return folder
+from tests.cli.commands import lines_of, refusal_of
 
 
 def _columns(lines: list[str]) -> list[str]:
@@ -72,23 +17,23 @@ def _columns(lines: list[str]) -> list[str]:
 
 
 def test_from_log_to_recalls(here: Path) -> None:
-    built = _run("build", "--config", "x.yaml", "--out", "graph")
+    built = lines_of("build", "--config", "x.yaml", "--out", "graph")
     assert built[-3:] == ["graph: graph", "valid: graph-valid", "test: graph-test"]
     assert built[0].startswith("Split: temporal(")
     graph, test = micgraph.RecGraph.load("graph"), micgraph.Holdout.load("graph-test")
     assert graph.manifest is not None
     assert graph.manifest["split"] == test.manifest["split"]
     assert (graph.config["semantic_k"], test.manifest["part"]) == (3, "test")
-    assert _run("inspect", "graph") == str(micgraph.inspect(graph)).splitlines()
+    assert lines_of("inspect", "graph") == str(micgraph.inspect(graph)).splitlines()
 
-    lines = _run("train", "graph", "--config", "x.yaml", "--set", "training.epochs=1", "--device", "cpu")
+    lines = lines_of("train", "graph", "--config", "x.yaml", "--set", "training.epochs=1", "--device", "cpu")
     assert lines[0].startswith("epoch 1: loss ")
     assert "recall@20" in lines[0], "the validation part beside the graph is used"
     assert lines[1:] == ["run gru4rec+mic: runs/gru4rec+mic-1"]
     run = micgraph.load_run("runs/gru4rec+mic-1")
     assert (run.config.training.epochs, run.config.model.dim, len(run.metrics)) == (1, 16, 1)
 
-    table = _run(
+    table = lines_of(
         "evaluate", str(run.directory), "--holdout", "graph-test", "--baselines", "popularity,ease", "--k", "5,20"
     )
     assert _columns(table) == [f"{metric}@{k}" for metric in ("recall", "hr", "ndcg", "coverage") for k in (5, 20)]
@@ -96,32 +41,32 @@ def test_from_log_to_recalls(here: Path) -> None:
     expected = micgraph.evaluate(run, test, ks=(5, 20), baselines=["popularity", "ease"])
     assert table == str(expected).splitlines()
 
-    rows = _run("recommend", str(run.directory), "--users", "u1, u2", "--k", "3")
+    rows = lines_of("recommend", str(run.directory), "--users", "u1, u2", "--k", "3")
     assert _columns(rows)[:4] == ["user_id", "item_id", "title", "rank"]
     assert [row.split()[0] for row in rows[1:]] == ["u1"] * 3 + ["u2"] * 3
     frame = micgraph.Recommender(run).recommend(["u1", "u2"], k=3)
     assert [row.split()[1] for row in rows[1:]] == list(frame["item_id"])
     assert all("story part" in row for row in rows[1:])
 
-    near = _run("similar", str(run.directory), "--items", "i7", "--k", "4")
+    near = lines_of("similar", str(run.directory), "--items", "i7", "--k", "4")
     assert _columns(near) == ["item_id", "similar_id", "title", "rank", "score"]
     assert [row.split()[1] for row in near[1:]] == list(micgraph.Recommender(run).similar_items("i7", 4)["similar_id"])
 
 
 def test_inspect_a_user_and_a_held_out_part_and_write_a_page(here: Path) -> None:
-    _run("build", "--config", "x.yaml", "--out", "graph")
-    lines = _run("inspect", "graph", "--user", "u3", "--holdout", "graph-test")
+    lines_of("build", "--config", "x.yaml", "--out", "graph")
+    lines = lines_of("inspect", "graph", "--user", "u3", "--holdout", "graph-test")
     assert lines == str(micgraph.inspect("graph", user="u3", holdout="graph-test")).splitlines()
     assert lines[0].startswith("user u3 ") and lines[-1] == "No leak."
     pytest.importorskip("matplotlib", reason="the page needs matplotlib (the extra report)")
-    lines = _run("inspect", "graph", "--item", "i7", "--html", "pages/i7.html")
+    lines = lines_of("inspect", "graph", "--item", "i7", "--html", "pages/i7.html")
     assert lines[0].startswith("item i7 (") and lines[-2:] == ["", "page: pages/i7.html"]
     assert Path("pages/i7.html").read_text(encoding="utf-8").count("<svg") == 9
 
 
 def test_inspect_reads_ids_in_the_type_of_the_graph(trained: Path) -> None:
-    assert _run("inspect", str(trained / "graph"), "--user", "3")[0].startswith("user 3 ")
-    lines = _run("inspect", str(trained / "graph"), "--holdout", str(trained / "leak"))
+    assert lines_of("inspect", str(trained / "graph"), "--user", "3")[0].startswith("user 3 ")
+    lines = lines_of("inspect", str(trained / "graph"), "--holdout", str(trained / "leak"))
     assert "The graph has clicks that the split keeps out of it." in lines
 
 
@@ -130,17 +75,19 @@ def test_a_new_day_is_appended(here: Path) -> None:
     late = clicks["timestamp"] > clicks["timestamp"].median()
     clicks[~late].to_parquet("early.parquet")
     clicks[late].rename(columns={"item_id": "article"}).to_parquet("late.parquet")
-    _run("build", "early.parquet", "--out", "graph")
-    lines = _run("append", "graph", "late.parquet", "--items", "items.parquet", "--set", "log.columns.item_id=article")
+    lines_of("build", "early.parquet", "--out", "graph")
+    lines = lines_of(
+        "append", "graph", "late.parquet", "--items", "items.parquet", "--set", "log.columns.item_id=article"
+    )
     assert lines[-2] == "graph: graph" and lines[-1].startswith("earlier version: graph")
     assert micgraph.RecGraph.load("graph").relation("clicks").n_edges == len(clicks)
     assert len(micgraph.RecGraph.load(lines[-1].split()[-1]).relation("clicks").col) == (~late).sum()
-    lines = _run("append", "graph", "late.parquet", "--set", "log.columns.item_id=article", "--drop-old")
+    lines = lines_of("append", "graph", "late.parquet", "--set", "log.columns.item_id=article", "--drop-old")
     assert lines[-1] == "graph: graph"
 
 
 def test_without_a_split_there_is_nothing_held_out(here: Path) -> None:
-    lines = _run("build", "clicks.parquet", "--out", "graph", "--items", "items.parquet")
+    lines = lines_of("build", "clicks.parquet", "--out", "graph", "--items", "items.parquet")
     assert lines[-1] == "graph: graph"
     assert not [path.name for path in here.iterdir() if path.name.startswith("graph-")]
     assert micgraph.RecGraph.load("graph").relation("clicks").n_edges == len(micgraph.read_log("clicks.parquet"))
@@ -150,7 +97,7 @@ def test_without_a_split_there_is_nothing_held_out(here: Path) -> None:
 def test_arguments_go_before_overrides_and_those_before_the_file(here: Path) -> None:
     Path("x.yaml").write_text(yaml.safe_dump({"log": {"source": "nowhere.csv"}, "build": {"session_gap": "2h"}}))
     pd.read_parquet("clicks.parquet").head(50).to_csv("head.csv", index=False)
-    _run(
+    lines_of(
         "build",
         "head.csv",
         "--config",
@@ -170,7 +117,7 @@ def test_columns_events_and_times_come_from_the_log_section(here: Path) -> None:
     clicks = pd.read_parquet("clicks.parquet").rename(columns={"item_id": "article"})
     clicks["event"] = ["view"] * 100 + ["click"] * (len(clicks) - 100)
     clicks.to_csv("named.csv", index=False)
-    _run(
+    lines_of(
         "build",
         "named.csv",
         "--out",
@@ -184,84 +131,33 @@ def test_columns_events_and_times_come_from_the_log_section(here: Path) -> None:
 
 
 def test_a_validation_part_of_another_split_is_not_taken_by_itself(here: Path) -> None:
-    _run("build", "--config", "x.yaml", "--out", "graph")
-    _run("build", "--config", "x.yaml", "--out", "other", "--set", "split.test=1d")
+    lines_of("build", "--config", "x.yaml", "--out", "graph")
+    lines_of("build", "--config", "x.yaml", "--out", "other", "--set", "split.test=1d")
     micgraph.Holdout.load("other-valid").save("graph-valid")
     small = ("--model", "gru4rec", "--set", "model.dim=8", "--set", "training.epochs=1", "--device", "cpu")
-    (epoch, _) = _run("train", "graph", *small)
+    (epoch, _) = lines_of("train", "graph", *small)
     assert "recall" not in epoch
-    (epoch, _) = _run("train", "graph", *small, "--set", "training.monitor=recall@20", "--valid", "graph-test")
+    (epoch, _) = lines_of("train", "graph", *small, "--set", "training.monitor=recall@20", "--valid", "graph-test")
     assert "recall@20" in epoch
-
-
-def test_each_run_gets_a_directory_and_goes_on_in_its_own(trained: Path, here: Path) -> None:
-    graph = str(trained / "graph")
-    small = ("--model", "gru4rec", "--set", "model.dim=8", "--set", "training.epochs=2", "--device", "cpu")
-    first, second = _run("train", graph, *small), _run("train", graph, *small)
-    assert (first[-1], second[-1]) == ("run gru4rec: runs/gru4rec-1", "run gru4rec: runs/gru4rec-2")
-    assert _run("train", graph, *small, "--out", "runs/gru4rec-1") == first[-1:], "it has ended: no epoch is run again"
-    assert "--out" not in _refused("train", graph, *small, "--out", "runs/gru4rec-1", "--set", "model.dim=4")
-    assert "NaN" not in str(micgraph.load_run("runs/gru4rec-2"))
-
-
-def test_a_warm_start_has_the_settings_and_the_rows_of_its_run(trained: Path, here: Path) -> None:
-    graph, earlier = str(trained / "graph"), str(trained / "run")
-    *_, origin, last = _run("train", graph, "--warm-start", earlier, "--set", "training.lr=0.01", "--device", "cpu")
-    assert origin.startswith("warm start from gru4rec on graph ") and last == "run gru4rec: runs/gru4rec-1"
-    run = micgraph.load_run("runs/gru4rec-1")
-    assert str(run.origin) == origin and (run.config.model.dim, run.config.training.lr) == (8, 0.01)
-    assert "model.dim: expected 8" in _refused("train", graph, "--warm-start", earlier, "--set", "model.dim=4")
-    assert [path.name for path in Path("runs").iterdir()] == ["gru4rec-1"]
-
-
-@pytest.mark.parametrize("out", [["--out", "mine"], []])
-def test_ctrl_c_tells_how_to_go_on(trained: Path, here: Path, monkeypatch: pytest.MonkeyPatch, out: list[str]) -> None:
-    def interrupt(row: dict[str, Any]) -> None:
-        raise KeyboardInterrupt
-
-    command = ["train", str(trained / "graph"), "--model", "gru4rec", "--set", "training.epochs=2", "--device", "cpu"]
-    with monkeypatch.context() as patched:
-        patched.setattr("micgraph.cli.runs._tell_epoch", interrupt)
-        result = CliRunner().invoke(app, [*command, *out])
-    where = out or ["--out", "runs/gru4rec-1"]
-    named = "" if out else f" with {' '.join(where)}"
-    assert (result.exit_code, result.stdout) == (130, "")
-    assert result.stderr == f"stopped; the same command{named} goes on from the last checkpoint\n"
-    assert [line.split(":")[0] for line in _run(*command, *where)] == ["epoch 2", "run gru4rec"]
-
-
-def test_ctrl_c_before_the_first_checkpoint(trained: Path, here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def interrupt(self: Any, step: int, order: Any) -> None:
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr("micgraph.training.trainer.Trainer._step", interrupt)
-    result = CliRunner().invoke(app, ["train", str(trained / "graph"), "--out", "mine", "--device", "cpu"])
-    assert result.exit_code == 130 and "before the first checkpoint" in result.stderr
-
-
-def test_a_run_that_does_not_start_leaves_no_directory(trained: Path, here: Path) -> None:
-    graph = str(trained / "graph")
-    _refused("train", graph, "--model", "ican", "--set", "model.options.heads=3")
-    assert list(Path("runs").iterdir()) == []
 
 
 def test_ids_are_read_in_the_type_of_the_graph(trained: Path) -> None:
     run = str(trained / "run")
-    rows = _run("recommend", run, "--users", "3", "--k", "2", "--keep-seen")
+    rows = lines_of("recommend", run, "--users", "3", "--k", "2", "--keep-seen")
     assert _columns(rows)[:3] == ["user_id", "item_id", "rank"], "no titles, no column of them"
     assert {row.split()[0] for row in rows[1:]} == {"3"}
-    rows = _run("recommend", run, "--histories", "100 101;;107", "--k", "2", "--channels", "u2i,i2i")
+    rows = lines_of("recommend", run, "--histories", "100 101;;107", "--k", "2", "--channels", "u2i,i2i")
     assert [row.split()[0] for row in rows[1:]] == ["0", "0", "1", "1", "2", "2"]
-    assert "integers such as 0, as in the log, got 'u3'" in _refused("recommend", run, "--users", "u3")
-    assert "integers" in _refused("similar", run, "--items", "x")
-    assert "--histories" in _refused("recommend", run, "--histories", "100 x")
+    assert "integers such as 0, as in the log, got 'u3'" in refusal_of("recommend", run, "--users", "u3")
+    assert "integers" in refusal_of("similar", run, "--items", "x")
+    assert "--histories" in refusal_of("recommend", run, "--histories", "100 x")
 
 
 def test_seen_items_are_left_out_unless_kept(trained: Path) -> None:
     history = "100 101 102 103 104 105 106 107 108"
-    rows = _run("recommend", str(trained / "run"), "--histories", history, "--k", "2")
+    rows = lines_of("recommend", str(trained / "run"), "--histories", history, "--k", "2")
     assert {row.split()[1] for row in rows[1:]} == {"109", "110"}
-    kept = _run("recommend", str(trained / "run"), "--histories", history, "--k", "11", "--keep-seen")
+    kept = lines_of("recommend", str(trained / "run"), "--histories", history, "--k", "11", "--keep-seen")
     assert len(kept) == 12
 
 
@@ -321,5 +217,5 @@ def test_errors_are_one_line_and_exit_code_2(arguments: str, words: str, trained
         "LEAK": str(trained / "leak"),
     }
     before = sorted(here.rglob("*"))
-    assert words in _refused(*(places.get(word, word) for word in arguments.split()))
+    assert words in refusal_of(*(places.get(word, word) for word in arguments.split()))
     assert [path for path in sorted(here.rglob("*")) if path.name != "runs"] == before
