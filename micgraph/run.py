@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from micgraph import artifact, versions
 from micgraph.config import parse
+from micgraph.epochs import Epochs
 from micgraph.nn.export import BoundModel
 from micgraph.nn.towers import TwoTower
 from micgraph.origin import Origin
@@ -70,12 +71,11 @@ class Run:
         return self.config.fusion
 
     @property
-    def metrics(self) -> list[dict[str, Any]]:
-        """A row an epoch: seconds, every loss part, validation metrics."""
+    def metrics(self) -> Epochs:
+        """A row an epoch: seconds, every loss part, validation metrics; prints as a table."""
         path = self.directory / METRICS
-        if not path.exists():
-            return []
-        return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+        lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
+        return Epochs(json.loads(line) for line in lines)
 
     def save(self, path: str | Path) -> None:
         """Copy the whole run to the new directory ``path``, which :func:`load_run` reads; training goes on there too.

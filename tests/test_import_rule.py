@@ -25,7 +25,7 @@ LAYERS: list[set[str | tuple[str, ...]]] = [
     {"tasks"},
     {"training", "retrieval", "metrics"},
     {("evaluation", "baselines", "significance", "online"), "inspection"},
-    {("pipeline", "presets", "run", "origin", "assembly", "warm", "refreshing", "tuning", "experiments")},
+    {("pipeline", "presets", "run", "origin", "epochs", "assembly", "warm", "refreshing", "tuning", "experiments")},
     {"report", "cli"},
     {"__main__"},
 ]

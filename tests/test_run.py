@@ -10,6 +10,7 @@ import pandas as pd
 import pytest
 import torch
 
+from micgraph.epochs import Epochs
 from micgraph.graph.builder import build
 from micgraph.graph.events import read_log
 from micgraph.graph.recgraph import RecGraph
@@ -275,3 +276,14 @@ def test_a_run_without_a_task_that_false_leaves_out_loads_and_goes_on(graph: Rec
     assert run.name == again.name == "ican+fea+sess" and again.config == run.config
     assert list(again.config.tasks) == ["matching", "fea", "sess"]
     assert quick(graph, tmp_path / "run", "ican+fea+sess").metrics == run.metrics
+
+
+def test_metrics_print_as_a_table_of_the_latest_epochs() -> None:
+    rows = [{"epoch": n, "seconds": 1.5, "loss": 1 / n} for n in range(1, 11)]
+    rows[-1]["valid/recall@50"] = 0.25
+    found = Epochs(rows)
+    lines = [line.split() for line in repr(found).splitlines()]
+    assert found == rows and lines[0] == ["epoch", *map(str, range(3, 11))]
+    assert lines[2] == ["loss", *(f"{1 / n:.4g}" for n in range(3, 11))]
+    assert lines[3] == ["valid/recall@50", *["-"] * 7, "0.25"] and lines[4] == ["2", "earlier", "epochs"]
+    assert repr(Epochs()) == "no epoch so far"

@@ -47,6 +47,15 @@ class Evaluation:
                     self._module.train(self._before)
 
 
+def _check_sizes(known: dict[str, int], fields: Fields) -> None:
+    """Refuse fields of another graph, whose codes would be read as other values or as none."""
+    for name, size in known.items():
+        if name not in fields or fields[name].size != size:
+            got = f"{fields[name].size:,}" if name in fields else "no such field"
+            remedy = "bind towers to the graph that they were trained on; another one needs a warm start"
+            raise InputError("graph", f"{size:,} values of the field {name!r}, as in training", got, remedy)
+
+
 class BoundModel:
     """Encodes queries and items by internal index, in evaluation mode and without gradients, in any number of threads.
 
@@ -58,6 +67,9 @@ class BoundModel:
 
     Attributes:
         derived: what others made of the vectors as they are and keep here; :meth:`refresh` empties it.
+
+    Raises:
+        InputError: fields of another graph than the towers were made for, or no surroundings where they are read.
     """
 
     def __init__(
@@ -66,6 +78,8 @@ class BoundModel:
         if towers.reads is not None and surroundings is None:
             expected = f"what a graph says about its items, for towers that read {towers.reads}"
             raise InputError("surroundings", expected, "none", "pass surroundings(graph) of micgraph.sampling.context")
+        for known, fields in ((towers.item_fields, item_fields), (towers.user_fields, user_fields)):
+            _check_sizes(known.sizes, fields)
         self.towers, self.surroundings = towers, surroundings
         self.fields = {"item": item_fields, "user": user_fields}
         self._items: ItemReps | None = None

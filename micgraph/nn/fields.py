@@ -24,6 +24,7 @@ class FieldEncoder(nn.Module):
         super().__init__()
         self.dim = dim
         self.names = list(fields)
+        self.sizes = {name: field.size for name, field in fields.items()}
         # a list, since a ModuleDict refuses names such as "type" or "a.b", which columns may well have
         self.embed = nn.ModuleList(_embedding(field, dim) for field in fields.values())
 

@@ -39,7 +39,7 @@ from micgraph.retrieval.neighbor_tables import strongest
 from micgraph.retrieval.own_lists import fill, in_order
 from micgraph.retrieval.pool import Pool, merge
 from micgraph.retrieval.stages import Stage
-from micgraph.schema import CLICKS
+from micgraph.schema import CLICKS, InputError
 
 T = TypeVar("T")
 
@@ -134,6 +134,11 @@ class Retriever:
 
         def make() -> VectorIndex:
             search = self._stored["search"] if "search" in self._stored else self.model.item_vectors()[0]
+            if len(search) != self.graph.n_items:  # else what is found would be read as other items, or as none
+                remedy = "pass the run with the graph that it was trained on"
+                raise InputError(
+                    "run", f"a model of {self.graph.n_items:,} items, as in its graph", len(search), remedy
+                )
             return self._indexed(search, cast(Metric, self.model.metric), self.config.item_index, "items.faiss")
 
         return self._once(("index", self.config.index, self.config.item_index), make)

@@ -46,6 +46,7 @@ class World:
     clicks: pd.DataFrame
     items: pd.DataFrame
     folder: Path
+    served: micgraph.Recommender | None = None
 
     @property
     def out(self) -> Path:
