@@ -44,8 +44,8 @@ class Asked(NamedTuple):
     allowed: Allowed | None
 
 
-def fusion_of(run: FusionConfig, fusion: FusionConfig | Mapping[str, Any] | None) -> FusionConfig:
-    """A fusion given whole, by what differs from the run's, or not at all.
+def fusion_of(run: FusionConfig, fusion: Any) -> FusionConfig:
+    """A fusion given whole, by a mapping of what differs from the run's, or not at all (None).
 
     Raises:
         ConfigError: an unknown setting, a value out of range, or no settings at all.
