@@ -62,6 +62,8 @@ class VectorIndex:
     ) -> None:
         if kind not in get_args(IndexKind):
             raise ConfigError("kind", "one of " + ", ".join(get_args(IndexKind)), repr(kind), "pass one of them")
+        if not isinstance(vectors, Tensor):
+            raise InputError("vectors", "a tensor", type(vectors).__name__, "pass torch.from_numpy(...) of it")
         if vectors.dim() != 2 or not bool(torch.isfinite(vectors).all()):
             got = f"shape {tuple(vectors.shape)}" if vectors.dim() != 2 else "inf or nan in them"
             raise InputError("vectors", "finite numbers of shape [N, d]", got, "check the model that made the vectors")
@@ -161,8 +163,13 @@ class VectorIndex:
 
         Args:
             among: the only ids that may be found (torch searches them); or what :meth:`subset` made of them.
+
+        Raises:
+            InputError: k is no whole number from 1 on, or queries that are no finite numbers of the vectors' width.
         """
         check_queries(queries, self.dim, k, self.metric)
+        if not bool(torch.isfinite(queries).all()):
+            raise InputError("queries", "finite numbers", "inf or nan in them", "check the model that made them")
         queries = prepare(queries, self.metric)
         if among is not None:
             return (among if isinstance(among, Subset) else self.subset(among)).search(queries, k, exclude)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from numbers import Integral
 from typing import Literal, get_args
 
 import torch
@@ -154,12 +155,15 @@ def check_queries(queries: Tensor, dim: int, k: int, metric: str) -> None:
     """Refuse a search that cannot be answered over vectors of width ``dim``.
 
     Raises:
-        InputError: k < 1, an unknown metric, queries of another shape.
+        InputError: k is no whole number from 1 on, an unknown metric, queries of another shape.
     """
-    if k < 1:
-        raise InputError("k", "at least 1", k, "ask for one neighbour or more")
+    if isinstance(k, bool) or not isinstance(k, Integral) or k < 1:
+        raise InputError("k", "a whole number of at least 1", repr(k), "ask for one neighbour or more")
     if metric not in get_args(Metric):
         raise InputError("metric", "'ip' or 'cosine'", repr(metric), "pass one of them")
+    if not isinstance(queries, Tensor):
+        remedy = "pass torch.from_numpy(...) or torch.as_tensor(...) of it"
+        raise InputError("queries", "a tensor", type(queries).__name__, remedy)
     if queries.dim() not in (2, 3) or queries.shape[-1] != dim:
         shape = f"shape [B, {dim}] or [B, K, {dim}]"
         raise InputError("queries", shape, tuple(queries.shape), "use vectors of the same model")

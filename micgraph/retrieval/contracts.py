@@ -13,6 +13,7 @@ from micgraph.graph.recgraph import RecGraph
 from micgraph.knn import Ragged
 from micgraph.retrieval.fusion import FusionConfig
 from micgraph.retrieval.learned import LearnedFusion
+from micgraph.schema import InputError
 
 
 class RetrievalModel(Protocol):
@@ -97,3 +98,16 @@ class HeldOut(Protocol):
     @property
     def clicks(self) -> Ragged:
         """B rows of items that they went on to click."""
+
+
+def check_items(model: RetrievalModel, n_items: int) -> None:
+    """Refuse a model that holds the features of other items than a graph's.
+
+    Raises:
+        InputError: of another number.
+    """
+    held = getattr(model, "fields", {}).get("item", {})
+    for one in held.values():
+        if len(one) != n_items:
+            remedy = "pass the run with the graph that it was trained on"
+            raise InputError("graph", f"the {len(one):,} items of the model", f"{n_items:,}", remedy)

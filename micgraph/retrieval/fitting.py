@@ -11,6 +11,7 @@ from micgraph.retrieval.fusion import pool_scores
 from micgraph.retrieval.learned import FEATURES, LearnedFusion, features
 from micgraph.retrieval.pool import cut
 from micgraph.retrieval.retriever import Retriever
+from micgraph.schema import InputError
 
 
 def fit_on(retriever: Retriever, data: HeldOut, filter_seen: bool = True) -> LearnedFusion:
@@ -22,8 +23,9 @@ def fit_on(retriever: Retriever, data: HeldOut, filter_seen: bool = True) -> Lea
         filter_seen: fit it for lists without the items of the history.
 
     Raises:
-        InputError: the channels found none of the clicks, or nothing else.
+        InputError: the channels found none of the clicks, or nothing else; or ``data`` is not in the graph's numbers.
     """
+    _check(retriever, data)
     rows, labels, owners, start, config = [], [], [], 0, retriever.config
     exclude = data.histories if filter_seen else None
     for queries in retriever.encode(data.histories, data.users, exclude=exclude):
@@ -40,3 +42,13 @@ def fit_on(retriever: Retriever, data: HeldOut, filter_seen: bool = True) -> Lea
     retriever.learned = LearnedFusion.fit(torch.cat(rows), torch.cat(labels), torch.cat(owners), names)
     retriever.config = replace(config, fusion="learned")
     return retriever.learned
+
+
+def _check(retriever: Retriever, data: HeldOut) -> None:
+    """Refuse what is no held-out data, or in the numbers of another graph."""
+    expected, remedy = "held-out clicks in the graph's numbers", "pass micgraph.evaluation.prepare(holdout, graph)"
+    if not all(hasattr(data, name) for name in ("users", "histories", "clicks")):
+        raise InputError("data", expected, f"a {type(data).__name__}", remedy)
+    made = getattr(data, "graph", None)
+    if made is not None and made != retriever.graph.fingerprint():
+        raise InputError("data", expected, "those of another graph", remedy)

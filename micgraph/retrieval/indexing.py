@@ -13,6 +13,7 @@ from torch import Tensor
 
 from micgraph.config import parse
 from micgraph.knn import EFFORT, IndexConfig, IndexKind, Ragged, TunedIndex, VectorIndex, require, tune_recall
+from micgraph.retrieval.asking import check_k
 from micgraph.retrieval.recommender import Recommender
 from micgraph.retrieval.retriever import Retriever
 from micgraph.schema import InputError
@@ -75,10 +76,13 @@ def tune_index(
         MissingExtraError: a kind of FAISS's, and it is not installed.
     """
     require(kind, "kind")
+    if not isinstance(recommender, Recommender):
+        got = f"a {type(recommender).__name__}"
+        raise InputError("recommender", "a recommender", got, "pass micgraph.Recommender(run)")
     built = settings if isinstance(settings, IndexConfig) else parse(IndexConfig, settings or {}, "settings")
     retriever = recommender.retriever
-    if k is not None and not 1 <= k <= len(recommender.items):
-        raise InputError("k", f"from 1 to {len(recommender.items)}, the number of items", k, "ask for fewer items")
+    if k is not None:
+        check_k(k, len(recommender.items))
     search, own, users = _asked(retriever)
     size = min(k or retriever.config.k1, len(retriever.index))
     items = _tuned(retriever.index, kind, built, search, size, recall, None)

@@ -29,7 +29,7 @@ from micgraph.retrieval.channels import (
     ChannelName,
     Queries,
 )
-from micgraph.retrieval.contracts import RetrievalModel
+from micgraph.retrieval.contracts import RetrievalModel, check_items
 from micgraph.retrieval.fusion import Fused, FusionConfig, Lists, fuse
 from micgraph.retrieval.histories import latest
 from micgraph.retrieval.learned import LearnedFusion
@@ -39,7 +39,7 @@ from micgraph.retrieval.neighbor_tables import strongest
 from micgraph.retrieval.own_lists import fill, in_order
 from micgraph.retrieval.pool import Pool, merge
 from micgraph.retrieval.stages import Stage
-from micgraph.schema import CLICKS, InputError
+from micgraph.schema import CLICKS
 
 T = TypeVar("T")
 
@@ -68,6 +68,7 @@ class Retriever:
 
     Raises:
         ConfigError: ``config.index`` is ``"faiss_gpu"`` and there is no GPU.
+        InputError: the model was made for another graph.
         MissingExtraError: ``config.index`` is FAISS's and faiss is not installed.
     """
 
@@ -81,6 +82,7 @@ class Retriever:
         structures: Path | None = None,
     ) -> None:
         require(config.index, "fusion.index")
+        check_items(model, graph.n_items)
         self.model, self.graph, self.config, self.learned = model, graph, config, learned
         self.device = torch.device(model.device)
         self._stored = {name: value.to(self.device) for name, value in (stored or {}).items()}
@@ -134,11 +136,6 @@ class Retriever:
 
         def make() -> VectorIndex:
             search = self._stored["search"] if "search" in self._stored else self.model.item_vectors()[0]
-            if len(search) != self.graph.n_items:  # else what is found would be read as other items, or as none
-                remedy = "pass the run with the graph that it was trained on"
-                raise InputError(
-                    "run", f"a model of {self.graph.n_items:,} items, as in its graph", len(search), remedy
-                )
             return self._indexed(search, cast(Metric, self.model.metric), self.config.item_index, "items.faiss")
 
         return self._once(("index", self.config.index, self.config.item_index), make)

@@ -69,9 +69,10 @@ def tune_fusion(
         LeakageError: held-out clicks are edges of the graph.
     """
     over = WEIGHTS if over is None else over
-    if not over or not all(over.values()) or "learned" in over.get("fusion", ()):
+    listed = isinstance(over, Mapping) and all(isinstance(values, list | tuple) for values in over.values())
+    if not listed or not over or not all(over.values()) or "learned" in over.get("fusion", ()):
         remedy = "name settings and their values; a learned fusion is fitted, see Recommender.fit_fusion"
-        raise InputError("over", "settings with some values each, and no learned fusion", repr(dict(over)), remedy)
+        raise InputError("over", "settings with some values each, and no learned fusion", repr(over), remedy)
     recommender = run if isinstance(run, Recommender) else Recommender(run)
     for name, values in over.items():
         for value in values:
@@ -97,7 +98,7 @@ class _Judge:
 
     def __init__(self, recommender: Recommender, data: EvalData, monitor: str, filter_seen: bool) -> None:
         self.recommender, self.data, self.monitor, self.filter_seen = recommender, data, monitor, filter_seen
-        cut = monitor.partition("@")[2]
+        cut = monitor.partition("@")[2] if isinstance(monitor, str) else ""
         if not cut.isdigit() or int(cut) < 1:
             raise InputError("monitor", "a metric and a cut", repr(monitor), "write it like recall@50")
         self.ks = (int(cut),)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from copy import copy
 from dataclasses import replace
 from functools import partial
 
@@ -49,6 +50,9 @@ def _(world: World) -> Iterator[Attempt]:
     for clicks in (world.clicks.head(20), world.clicks[world.clicks["item_id"] != "i3"]):
         other = micgraph.build(micgraph.read_log(clicks, items=world.items))
         yield partial(replace, run, graph=other)
+        mixed = copy(run)
+        mixed.graph = other
+        yield partial(micgraph.Recommender, mixed)
 
 
 @case("a table in place of ids")
