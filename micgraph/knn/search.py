@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from numbers import Integral
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 import torch
 from torch import Tensor
@@ -151,7 +151,7 @@ def check_ids(ids: Tensor, n: int, argument: str) -> None:
         raise InputError(argument, f"ids from 0 to {n - 1}", got, "leave out those that do not exist")
 
 
-def check_queries(queries: Tensor, dim: int, k: int, metric: str) -> None:
+def check_queries(queries: Any, dim: int, k: Any, metric: str) -> None:
     """Refuse a search that cannot be answered over vectors of width ``dim``.
 
     Raises:

@@ -76,7 +76,7 @@ def tune_index(
         MissingExtraError: a kind of FAISS's, and it is not installed.
     """
     require(kind, "kind")
-    if not isinstance(recommender, Recommender):
+    if not hasattr(recommender, "retriever"):
         got = f"a {type(recommender).__name__}"
         raise InputError("recommender", "a recommender", got, "pass micgraph.Recommender(run)")
     built = settings if isinstance(settings, IndexConfig) else parse(IndexConfig, settings or {}, "settings")
