@@ -50,7 +50,7 @@ class Served:
 
         An event that is observed again, the same user, item and microsecond, changes nothing, and order of arrival does
         not matter. A store keeps the latest so many events a user; all of a user who is new; of items, also those that
-        the graph does not know (yet).
+        the graph does not know (yet), of which a warning tells at most once a minute.
 
         Args:
             users: one id, or a list, array or series of E; ids of the graph's kind, known or not.
@@ -84,7 +84,7 @@ class Served:
             How many were added.
 
         Raises:
-            SchemaError: no ``item_id``, ids or a column of another type, or vectors of another length.
+            SchemaError: no ``item_id``, another column or type than the graph has, or a value that cannot be read.
             InputError: no row, a null or repeated id, or one that is known; nothing is added.
         """
         from micgraph.retrieval.arrivals import with_items

@@ -81,9 +81,7 @@ def test_a_model_that_reads_the_graph_goes_on_bit_for_bit(tmp_path: Path) -> Non
 
 
 @pytest.mark.parametrize("stop", [1, 2, 3, 4])
-def test_stopped_between_the_files_of_an_epochs_end(
-    tmp_path: Path, stop: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_stopped_between_the_files_of_an_epochs_end(tmp_path: Path, stop: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """After the metrics line but before a checkpoint, or between the best and the last one."""
     settings = {"epochs": 2}
     whole = trainer(tmp_path / "whole", **settings)

@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 
 from micgraph.cli import app
 
-REPOSITORY = Path(__file__).resolve().parents[1]
+REPOSITORY = Path(__file__).resolve().parents[2]
 COMMANDS = ("build", "append", "inspect", "train", "evaluate", "recommend", "similar", "index", "refresh", "ab")
 
 
