@@ -72,14 +72,13 @@ def test_similar_items(arguments: list[str]) -> None:
 def test_live_stores() -> None:
     pytest.importorskip("lmdb", reason="the serve extra is not installed")
     stores = ["lmdb", "redis"] if shutil.which("redis-server") else ["lmdb"]
-    size = ["--seconds", "1", "--events", "600", "--reads", "5", "--users", "20"]
+    size = ["--seconds", "1", "--events", "600", "--recalls", "5", "--users", "100", "--items", "4000"]
     command = [sys.executable, "benchmarks/stores.py", *size, "--stores", *stores]
     done = subprocess.run(command, cwd=REPOSITORY, check=True, stdout=subprocess.PIPE, text=True, timeout=300)
     found = json.loads(done.stdout.splitlines()[-1])
     for store in stores:
-        assert (
-            found[f"right_{store}"] is True and found[f"events_per_s_{store}"] > 0 and found[f"p99_read_ms_{store}"] > 0
-        )
+        assert found[f"right_{store}"] is True
+        assert found[f"events_per_s_{store}"] > 0 and found[f"p99_recall_ms_{store}"] > 0
 
 
 def test_a_store_that_loses_an_event_is_found_out(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -87,14 +86,15 @@ def test_a_store_that_loses_an_event_is_found_out(monkeypatch: pytest.MonkeyPatc
     monkeypatch.syspath_prepend(str(REPOSITORY / "benchmarks"))
     stores = importlib.import_module("stores")
     monkeypatch.setattr(stores, "SIZE", 5)
-    events = stores._events(500, 20)
-    known = stores._sorted_rows(events)
+    events, keys, items = stores._events(500, 20, 50), stores.user_keys(range(20)), stores.item_keys(range(50))
+    known = stores._sorted_rows(events, items)
+    sent = [keys[user] for user in events[:, 0].tolist()], items[events[:, 1]], events[:, 2]
     with stores.LmdbStore(tmp_path / "store", size=5) as store:
-        store.append(stores.user_keys(events[:-1, 0]), events[:-1, 1], events[:-1, 2])
-        assert not stores._complete(store, known, 20)
-        store.append(stores.user_keys(events[-1:, 0]), events[-1:, 1], events[-1:, 2])
-        assert stores._complete(store, known, 20)
-        found = store.read(stores.user_keys(range(20)))
+        store.append(*(part[:-1] for part in sent))
+        assert not stores._complete(store, known, keys)
+        store.append(*(part[-1:] for part in sent))
+        assert stores._complete(store, known, keys)
+        found = store.read(keys)
         assert stores._plausible(np.arange(20), found, known)
         assert not stores._plausible(np.arange(20)[::-1], found, known)
 
