@@ -73,7 +73,7 @@ def test_what_is_refused_leaves_what_was_saved(run: Path, tmp_path: Path) -> Non
         (("--kind", "faiss_pq"), "at least 256 for faiss_pq, got 60"),
         (("--kind", "faiss_ivf", "--tune-recall", "1.5"), "recall: expected above 0 and at most 1"),
         (("--kind", "faiss_ivf", "--set", "cells=4"), "settings.cells"),
-        (("--kind", "faiss_ivf", "--k", "61"), "k: expected from 1 to 60"),
+        (("--kind", "faiss_ivf", "--k", "61"), "k: expected a number from 1 to 60"),
     ]:
         assert words in _refused("index", str(serving), *arguments)
     assert artifact.checksum(serving) == before
