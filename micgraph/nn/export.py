@@ -35,7 +35,8 @@ class Evaluation:
         with self._lock:
             if not self._inside:
                 self._before = self._module.training
-                self._module.eval()
+                if any(part.training for part in self._module.modules()):  # a request need not tell every part again
+                    self._module.eval()
             self._inside += 1
         try:
             with torch.no_grad():
@@ -43,8 +44,8 @@ class Evaluation:
         finally:
             with self._lock:
                 self._inside -= 1
-                if not self._inside:
-                    self._module.train(self._before)
+                if not self._inside and self._before:
+                    self._module.train()
 
 
 def _check_sizes(known: dict[str, int], fields: Fields) -> None:
