@@ -34,7 +34,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
-from redis_server import redis_server
+from scratch_redis import redis_server
 from tqdm.auto import tqdm
 from traffic import Ints, Replay, Service, Traffic, replay
 
