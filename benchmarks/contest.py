@@ -7,7 +7,7 @@ import statistics
 import subprocess
 from contextlib import ExitStack
 from pathlib import Path
-from tempfile import TemporaryFile
+from tempfile import TemporaryDirectory, TemporaryFile
 from typing import Any
 
 from tqdm import tqdm
@@ -41,10 +41,11 @@ class Contestant:
         self.name = name
         with ExitStack() as files:
             self.told = files.enter_context(TemporaryFile("w+", errors="replace"))
+            place = files.enter_context(TemporaryDirectory())  # some leave folders where they run
             self.files = files.pop_all()
         command = [python, str(HERE / f"loop_{script}.py"), json.dumps(given)]
         pipe = subprocess.PIPE
-        self.process = subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=self.told, text=True)
+        self.process = subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=self.told, text=True, cwd=place)
         self.facts = self._answer()
 
     def turn(self) -> dict[str, float]:

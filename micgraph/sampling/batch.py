@@ -94,7 +94,8 @@ class BatchSampler:
         return -(-len(self.samples) // self.config.batch_size)
 
     def order(self, epoch: int) -> Tensor:
-        """int64 [n samples], the epoch's order. Made on the CPU so that every device agrees.
+        """int64 [n samples], the epoch's order. Made on the CPU so that every device agrees. Within a batch samples are in
+        the order of the graph, where what they read lies.
 
         With ``positions`` pieces of like length share a batch, so that little is padded: of every :data:`POOL` batches
         in a random order the pieces are sorted, and then the batches shuffled. What does not fill a batch is set aside
@@ -102,11 +103,12 @@ class BatchSampler:
         """
         generator = torch.Generator().manual_seed(rng.make_key(self.seed, "order", epoch))
         order = torch.randperm(len(self.samples), generator=generator)
-        if self.config.samples != "positions":
-            return order.to(self.device)
         size = self.config.batch_size
         whole = len(order) // size
         full, rest = order[: whole * size], order[whole * size :]
+        if self.config.samples != "positions":
+            batches = full.view(whole, size).sort(dim=1).values
+            return torch.cat([batches.reshape(-1), rest.sort().values]).to(self.device)
         pool = torch.arange(len(full)) // (POOL * size)
         length = self.samples.length(full.to(self.device)).cpu()
         full = full[torch.argsort(pool * (self.samples.history + 2) + length, stable=True)]
@@ -137,7 +139,7 @@ class BatchSampler:
             key=key,
             sample=cut.sample,
             user=cut.row,
-            history=places(history),
+            history=places(history, out=history),
             mask=mask,
             gap=self._gap(cut, key),
             pair_row=cut.pair_row,

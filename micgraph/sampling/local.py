@@ -21,13 +21,14 @@ class Local:
     items: Tensor
     slot: Tensor
 
-    def places(self, items: Tensor) -> Tensor:
+    def places(self, items: Tensor, out: Tensor | None = None) -> Tensor:
         """int64, of the same shape: where each stands in ``items``, and -1 for -1.
 
         Args:
             items: int64 of any shape, some of ``items`` or -1.
+            out: filled in and returned, on the CPU; it may be ``items`` itself, whose memory is in the cache already.
         """
-        return (_places_compiled if items.device.type == "cpu" else _places_by_tensors)(self.slot, items)
+        return (_places_compiled if items.device.type == "cpu" else _places_by_tensors)(self.slot, items, out)
 
 
 def distinct(wanted: Sequence[Tensor], n: int) -> Local:
@@ -68,13 +69,13 @@ def _distinct_by_tensors(wanted: Sequence[Tensor], n: int) -> Local:
     return Local(items, slot)
 
 
-def _places_compiled(slot: Tensor, items: Tensor) -> Tensor:
+def _places_compiled(slot: Tensor, items: Tensor, out: Tensor | None) -> Tensor:
     from micgraph.sampling import local_kernel
 
-    found = torch.empty(items.shape, dtype=torch.int64)
+    found = torch.empty(items.shape, dtype=torch.int64) if out is None else out
     local_kernel.places(slot.numpy(), items.reshape(-1).numpy(), found.view(-1).numpy())
     return found
 
 
-def _places_by_tensors(slot: Tensor, items: Tensor) -> Tensor:
+def _places_by_tensors(slot: Tensor, items: Tensor, out: Tensor | None) -> Tensor:
     return slot[items]

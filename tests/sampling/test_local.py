@@ -16,7 +16,10 @@ from tests.edge_lists import tensor
 Way = Callable[..., Local]
 WAYS = pytest.mark.parametrize(
     ("way", "places"),
-    [(distinct, Local.places), (local._distinct_by_tensors, lambda made, x: local._places_by_tensors(made.slot, x))],
+    [
+        (distinct, Local.places),
+        (local._distinct_by_tensors, lambda made, x: local._places_by_tensors(made.slot, x, None)),
+    ],
     ids=["cpu", "gpu"],
 )
 
@@ -38,6 +41,12 @@ def test_any_shape_and_the_last_item(way: Way, places: Callable[..., torch.Tenso
     made = way([tensor([[16, -1], [3, 16]])], 17)
     assert made.items.tolist() == [3, 16]
     assert places(made, tensor([[16, -1], [3, 16]])).tolist() == [[1, -1], [0, 1]]
+
+
+def test_places_may_take_the_room_of_their_items() -> None:
+    made, asked = distinct([tensor([7, 2])], 9), tensor([[2, -1, 7]])
+    assert made.places(asked, out=asked) is asked
+    assert asked.tolist() == [[0, -1, 1]]
 
 
 def test_all_items_keep_their_numbers() -> None:

@@ -53,6 +53,19 @@ def test_clicks_visits_each_click_once_with_the_clicks_before_it(
     assert found == expected
 
 
+@pytest.mark.parametrize("samples", ["clicks", "users"])
+def test_who_shares_a_batch_is_random_and_its_samples_are_in_the_order_of_the_graph(samples: str) -> None:
+    made = sampler(random_rows(30, 7), samples=samples, batch_size=6)
+    companies = []
+    for number in range(3):
+        batches = made.order(number).split(6)
+        assert torch.cat(batches).sort().values.tolist() == list(range(len(made.samples)))
+        assert all(batch.tolist() == sorted(batch.tolist()) for batch in batches)
+        assert len(batches) > 2 and [int(batch[0]) for batch in batches] != sorted(int(batch[0]) for batch in batches)
+        companies.append({frozenset(batch.tolist()) for batch in batches})
+    assert not companies[0] & companies[1] and not companies[1] & companies[2]
+
+
 @settings(max_examples=40)
 @given(user_rows, histories, st.booleans(), st.integers(1, 3))
 def test_positions_reads_the_clicks_of_the_piece_that_are_early_enough(
