@@ -14,6 +14,12 @@ from micgraph.sampling.local import Local, distinct, every
 from tests.edge_lists import tensor
 
 Way = Callable[..., Local]
+
+
+def _looked_up(made: Local, items: torch.Tensor) -> torch.Tensor:
+    return local._places_by_tensors(made.slot, items, None)
+
+
 WAYS = pytest.mark.parametrize(
     ("way", "places"),
     [
