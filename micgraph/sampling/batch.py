@@ -94,8 +94,9 @@ class BatchSampler:
         return -(-len(self.samples) // self.config.batch_size)
 
     def order(self, epoch: int) -> Tensor:
-        """int64 [n samples], the epoch's order, made on the CPU so that every device agrees. The samples of a batch are in
-        the order of the graph: what they read lies side by side.
+        """int64 [n samples], the epoch's order, made on the CPU so that every device agrees.
+
+        The samples of a batch are in the order of the graph: what they read lies side by side.
 
         With ``positions`` pieces of like length share a batch, so that little is padded: of every :data:`POOL` batches
         in a random order the pieces are sorted, and then the batches shuffled. What does not fill a batch is set aside
