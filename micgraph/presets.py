@@ -6,7 +6,7 @@ import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, get_type_hints
 
 from micgraph.config import merge, parse, read_yaml
 from micgraph.nn.registry import ENCODERS
@@ -183,7 +183,10 @@ def _section(name: str, values: Any) -> Mapping[str, Any]:
     if values is None:  # a heading with nothing below it
         return {}
     if not isinstance(values, Mapping):
-        raise ConfigError(name, "a mapping of names to settings", repr(values), f"write it as {name}: {{name: value}}")
+        sections = get_type_hints(RunConfig).items()
+        homes = [f"{section}.{name}" for section, kind in sections if name in getattr(kind, "__annotations__", {})]
+        remedy = f"write it as {' or '.join(homes)}" if homes else f"write it as {name}: {{name: value}}"
+        raise ConfigError(name, "a section, a mapping of names to settings", repr(values), remedy)
     return values
 
 

@@ -263,6 +263,7 @@ def test_data_sections_are_no_business_of_a_run(tmp_path: Path) -> None:
         ("gru4rec+fea", {"tasks": {"fea": {"mask_rate": 0.1}}}, "tasks.fea.mask_rate", "did you mean 'mask_ratio'?"),
         ("gru4rec", {"trainin": {}}, "trainin", "did you mean 'training'?"),
         ("gru4rec", {"training": {"epoch": 3}}, "training.epoch", "did you mean 'epochs'?"),
+        ("gru4rec", {"epochs": 3}, "epochs", "write it as training.epochs"),
         ("gru4rec", {"training": {"epochs": "many"}}, "training.epochs", "'many'"),
         ("gru4rec", {"training": 3}, "training", "a mapping"),
         ("gru4rec", {"sampling": {"samples": "days"}}, "sampling.samples", "'positions', 'clicks' or 'users'"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
@@ -22,10 +23,15 @@ from micgraph.sampling.plan import Batch, DrawnPositives, Requires, SharedNegati
 from micgraph.sampling.positives import reweight_sessions
 from micgraph.sampling.samples import Cut, Samples, SamplingConfig
 from micgraph.sampling.stretches import other_stretch
-from micgraph.schema import CLICKS, CO_OCCURS, ConfigError
+from micgraph.schema import CLICKS, CO_OCCURS, SIMILAR, ConfigError
 
 if TYPE_CHECKING:
     from micgraph.graph.recgraph import RecGraph
+
+_LOG = logging.getLogger(__name__)
+
+MADE_OF = {SIMILAR: "items with titles, tags, categories or embeddings", CO_OCCURS: "sessions of several items"}
+"""What positives of item anchors come from."""
 
 POOL = 24
 """So many batches' pieces are sorted by length at a time: enough to save most padding, few enough to mix well."""
@@ -276,7 +282,14 @@ class BatchSampler:
         return chosen[:-1].nonzero()[:, 0]
 
     def _positive_relation(self, name: str) -> Relation:
+        if name not in self.graph.relations:
+            remedy = (
+                f"build it from {MADE_OF[name]}, or leave the tasks that draw from it out, as tasks: {{sem: false}}"
+            )
+            raise ConfigError("tasks", f"a graph with {name} edges", f"one with {list(self.graph.relations)}", remedy)
         rel = self.graph.relation(name)
+        if not rel.n_edges:
+            _LOG.warning("no item has a neighbour by %s: tasks that draw from it have nothing to learn from", name)
         if name != CO_OCCURS:
             return rel
         popularity = self.graph.popularity().to(self.device)

@@ -12,7 +12,7 @@ from torch_geometric.sampler.neighbor_sampler import edge_sample, node_sample
 
 from micgraph.graph.relation import Relation
 from micgraph.sampling.khop import EdgeType, khop
-from micgraph.schema import EDGE_TYPES, ConfigError
+from micgraph.schema import EDGE_TYPES, ConfigError, InputError, check_range
 
 if TYPE_CHECKING:
     from micgraph.graph.recgraph import RecGraph
@@ -31,16 +31,21 @@ class KHopSampler(BaseSampler):
 
     Args:
         graph: on the CPU.
-        fanouts: edge type of ``to_hetero`` -> neighbours a node at each hop, as many hops for every type.
+        fanouts: edge type of ``to_hetero`` -> neighbours a node at each hop, as many hops for every type. Messages go
+            from the first to the last of a type's names: neighbours of users are brought by ``("item", "rev_clicks",
+            "user")``. A number as large as the longest row takes all; PyG's -1 is not known here.
         weighted: edge types that are drawn by their weights, with replacement.
 
     Raises:
-        ConfigError: an edge type that the graph does not have.
+        ConfigError: an edge type that the graph does not have, or another number of neighbours than 0 and above.
+        InputError: (from a loader) seeds of a type that no messages go to.
     """
 
     def __init__(
         self, graph: RecGraph, fanouts: Mapping[EdgeType, Sequence[int]], weighted: Collection[EdgeType] = ()
     ) -> None:
+        for kind, sizes in fanouts.items():
+            check_range({"fanouts": list(sizes)}, "fanouts", f"say how many neighbours {kind} brings", at_least=0)
         self.relations = {kind: _received(graph, kind) for kind in fanouts}
         self.fanouts, self.weighted, self.n_nodes = dict(fanouts), list(weighted), graph.n_nodes
         forward = [kind for kind in fanouts if not kind[1].startswith(_TURNED)]
@@ -61,8 +66,17 @@ class KHopSampler(BaseSampler):
         return edge_sample(inputs, self._sample, self.n_nodes, timed, None, neg_sampling)
 
     def _sample(self, seed: dict[str, Tensor], time: dict[str, Tensor] | None) -> HeteroSamplerOutput:
+        if not any(kind[2] in seed for kind in self.fanouts):
+            expected, got = "edge types that end at a seed's type", f"{list(self.fanouts)} for seeds {list(seed)}"
+            raise InputError("fanouts", expected, got, f"add one such as {_turned(list(self.fanouts)[0])}")
         key = int(torch.randint(2**63 - 1, ()))
         return khop(self.relations, seed, self.fanouts, key, before=time, weighted=self.weighted)
+
+
+def _turned(kind: EdgeType) -> EdgeType:
+    """A type turned round."""
+    source, name, target = kind
+    return target, name.removeprefix(_TURNED) if name.startswith(_TURNED) else f"{_TURNED}{name}", source
 
 
 def _received(graph: RecGraph, kind: EdgeType) -> Relation:

@@ -11,7 +11,7 @@ from torch_geometric.loader import LinkLoader, NeighborLoader, NodeLoader
 
 from micgraph.graph.recgraph import RecGraph
 from micgraph.sampling.pyg import KHopSampler
-from micgraph.schema import ConfigError
+from micgraph.schema import ConfigError, InputError
 from tests.toy import random_rows, toy_graph, with_sessions
 
 CLICKS, CLICKED, TOGETHER = ("user", "clicks", "item"), ("item", "rev_clicks", "user"), ("item", "co_occurs", "item")
@@ -109,3 +109,15 @@ def test_an_edge_type_that_is_not_the_graphs_is_refused() -> None:
     for kind in (("item", "clicks", "user"), ("user", "buys", "item")):
         with pytest.raises(ConfigError, match="to_hetero"):
             KHopSampler(make(), {kind: [2]})
+
+
+def test_pygs_word_for_all_neighbours_is_refused() -> None:
+    with pytest.raises(ConfigError, match="fanouts: expected at least 0, got"):
+        KHopSampler(make(), {CLICKED: [-1]})
+
+
+def test_seeds_that_no_edge_type_brings_anything_are_refused() -> None:
+    graph = make()
+    loader = NodeLoader(graph.to_hetero(["clicks"]), KHopSampler(graph, {CLICKS: [3]}), input_nodes="user")
+    with pytest.raises(InputError, match=r"fanouts: .*for seeds \['user'\]; add one such as .*rev_clicks"):
+        next(iter(loader))
