@@ -42,12 +42,14 @@ class Refreshed:
         serving: what :meth:`micgraph.Recommender.load` and :meth:`micgraph.Recommender.reload` take.
         seconds: stage -> how long it took, of the stages that there were.
         new: how many ``clicks``, ``users`` and ``items`` came to the graph.
+        refused: reason -> how many more rows of the log, or nodes without features, ``graph.refused`` has for it now.
     """
 
     run: Run
     serving: Path
     seconds: dict[str, float]
     new: dict[str, int]
+    refused: dict[str, int]
 
     @property
     def swapped(self) -> bool:
@@ -115,8 +117,10 @@ def _refreshed(root: Path, log: Any, config: Mapping[str, Any], device: str, enc
         had = before.graph if added is None else with_waiting(before.graph, added)
         graph = appended(had, log, encode, str(root))
     new = {name: count - _counts(had)[name] for name, count in _counts(graph).items()}
+    more = {reason: count - had.refused.get(reason, 0) for reason, count in graph.refused.items()}
+    refused = {reason: count for reason, count in more.items() if count > 0}
     if _same(had, graph):
-        return Refreshed(before, serving, seconds, new)
+        return Refreshed(before, serving, seconds, new, refused)
     made: list[Run] = []
 
     def write(folder: Path) -> None:
@@ -131,7 +135,7 @@ def _refreshed(root: Path, log: Any, config: Mapping[str, Any], device: str, enc
     started, earlier = perf_counter(), sum(seconds.values())
     artifact.publish(root / versions.REFRESHED, versions.KIND, versions.FORMAT, write, versions.KEPT)
     seconds["save"] += perf_counter() - started - (sum(seconds.values()) - earlier)
-    return Refreshed(made[0], serving, seconds, new)
+    return Refreshed(made[0], serving, seconds, new, refused)
 
 
 def _served(run: Run, serving: Path) -> tuple[saving.Settings, pa.Table | None]:

@@ -54,6 +54,16 @@ def answer(run: Path) -> pd.DataFrame:
     return mg.Recommender.load(run / "serving").recommend(["u1", "u2", "u5"], k=6)
 
 
+def test_what_was_refused_is_told(run: Path) -> None:
+    hour = clicks(hour=1)
+    hour.loc[[1, 4], "user_id"] = None
+    found = refreshed(run, mg.read_log(hour))
+    assert found.new["clicks"] == LATER - 2
+    assert any("user_id" in reason and count == 2 for reason, count in found.refused.items())
+    assert any("without" in reason and count == 2 for reason, count in found.refused.items())  # no rows of new items
+    assert all(count > 0 for count in found.refused.values())
+
+
 def test_a_refresh_is_append_warm_start_and_index(run: Path, trained: Path, tmp_path: Path) -> None:
     shutil.copytree(trained / "graph", tmp_path / "graph")
     graph = mg.append(tmp_path / "graph", later())

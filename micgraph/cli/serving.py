@@ -124,6 +124,8 @@ def refresh(
     found = refreshing.refresh(run, events, settings, device, progress=sys.stderr.isatty())
     show(found.table())
     typer.echo(f"new: {', '.join(f'{count:,} {name}' for name, count in found.new.items())}")
+    for reason, count in found.refused.items():
+        typer.echo(f"{reason}: {count:,}")
     if not found.swapped:
         typer.echo(f"nothing new in the log: {run} stays as it is")
         return

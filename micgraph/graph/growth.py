@@ -127,8 +127,26 @@ def _alike(name: str, old: pa.ChunkedArray, new: pa.ChunkedArray) -> tuple[pa.Ch
     if not pa.types.is_null(new.type) and kind_of(name, old.type) != kind_of(name, new.type):
         raise SchemaError(name, f"{old.type} as in the graph", str(new.type), "cast the column")
     try:
-        return old, new.cast(old.type)
+        cast = new.cast(old.type)
+        if _foreign(old, new, cast):
+            got = f"{new.type}, none of whose values it has"
+            raise SchemaError(name, f"{old.type} as in the graph", got, "give the codes that the graph was built with")
+        return old, cast
     except pa.ArrowException as error:
         if kind_of(name, old.type) != "dense" or pa.types.is_temporal(old.type) or pa.types.is_temporal(new.type):
             raise SchemaError(name, f"{old.type} as in the graph", str(new.type), "cast the column") from error
         return old.cast(pa.float64()), new.cast(pa.float64())
+
+
+def _foreign(old: pa.ChunkedArray, new: pa.ChunkedArray, cast: pa.ChunkedArray) -> bool:
+    """Whether numbers came for texts, or texts for numbers, and not one of them is known: other codes, and not a file
+    whose texts of digits were read as numbers."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    def text(kind: pa.DataType) -> bool:
+        return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind))
+
+    if text(old.type) == text(new.type) or new.null_count == len(new) or pa.types.is_nested(old.type):
+        return False
+    return not pc.any(pc.is_in(cast, value_set=old.unique().drop_null())).as_py()

@@ -101,9 +101,9 @@ def _lists(given: Any, argument: str, items: IdMap, n: int) -> Tensor | Ragged |
 
 
 def _check_kind(ids: Any, argument: str, items: IdMap) -> None:
-    """Refuse to exclude ids of another type, of which nothing would be excluded."""
+    """Refuse ids of another type, none of which the graph can have."""
     array = as_array(ids)
-    if argument == "exclude" and len(array) > array.null_count and kind_of(array.type) != items.kind:
+    if len(array) > array.null_count and kind_of(array.type) != items.kind:
         raise InputError(argument, items.describe(), kind_of(array.type), "convert the ids: 7 and '7' are two")
 
 

@@ -47,5 +47,5 @@ def test_an_hour_comes_to_a_run(run: Path) -> None:
     assert {p.name for p in now.directory.iterdir()} >= {"setup", "graph", "best", "serving", "manifest.json"}
     assert not (run / "serving").exists() and versions.place(run / "serving") == now.directory / "serving"
     last = _run("refresh", str(run), *hour, *named)
-    assert last[-2:] == ["new: 0 clicks, 0 users, 0 items", f"nothing new in the log: {run} stays as it is"]
+    assert "new: 0 clicks, 0 users, 0 items" in last and last[-1] == f"nothing new in the log: {run} stays as it is"
     assert mg.load_run(run).directory == now.directory

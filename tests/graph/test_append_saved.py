@@ -172,6 +172,21 @@ BAD: list[tuple[Any, type[Exception], str]] = [
 ]
 
 
+def test_codes_of_another_column_are_refused_and_digits_that_were_read_as_numbers_are_not(tmp_path: Path) -> None:
+    """A file whose categories are all digits is read as numbers, though the graph's one had texts too."""
+    rows = pa.table({"item_id": ["a", "b", "c"], "category": ["7", "crime", "9"]})
+    mg.build(mg.read_log(clicks(*FIRST), items=rows), out=tmp_path / "graph")
+    before = snapshot(tmp_path / "graph")
+    strange = mg.read_log(clicks(("u", "b", 5)), items=pa.table({"item_id": ["e"], "category": [1]}))
+    with pytest.raises(SchemaError, match="category: expected string as in the graph, got int64, none of whose values"):
+        mg.append(tmp_path / "graph", strange)
+    assert snapshot(tmp_path / "graph") == before
+    digits = pa.table({"item_id": ["e", "f"], "category": [7, 8]})
+    graph = mg.append(tmp_path / "graph", mg.read_log(clicks(("u", "e", 70), ("u", "f", 71)), items=digits))
+    found = dict(zip(graph.items_table["item_id"].to_pylist(), graph.items_table["category"].to_pylist(), strict=True))
+    assert (found["b"], found["e"], found["f"]) == ("crime", "7", "8")
+
+
 @pytest.mark.parametrize(("bad", "error", "words"), BAD)
 def test_bad_input_leaves_the_graph_as_it_was(saved: Path, bad: Any, error: type[Exception], words: str) -> None:
     before = snapshot(saved)
