@@ -103,6 +103,8 @@ def refresh(
     if not isinstance(run, (str, Path)):
         raise InputError("run", "the directory of a run", type(run).__name__, "train with out=, and pass its path")
     root = Path(run)
+    if root.name == versions.SERVING and not artifact.exists(root / "setup"):
+        raise InputError("run", "the directory of a run", f"{root}, what serves one", f"pass {root.parent}")
     load_settings(versions.newest(root))
     given = read_yaml(config) if isinstance(config, (str, Path)) else dict(config or {})
     with _alone(root):

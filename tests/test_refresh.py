@@ -16,6 +16,7 @@ import torch
 
 import micgraph as mg
 from micgraph import artifact, refreshing, versions
+from micgraph.schema import InputError
 from micgraph.training import BEST, load_weights
 from tests.small_refresh import CONFIG, LATER, clicks, items, later, users
 
@@ -52,6 +53,11 @@ def on_disk(run: Path) -> dict[str, int]:
 
 def answer(run: Path) -> pd.DataFrame:
     return mg.Recommender.load(run / "serving").recommend(["u1", "u2", "u5"], k=6)
+
+
+def test_what_serves_a_run_is_no_run(run: Path) -> None:
+    with pytest.raises(InputError, match=rf"run: .*what serves one; pass {run}"):
+        refreshed(run / "serving")
 
 
 def test_what_was_refused_is_told(run: Path) -> None:

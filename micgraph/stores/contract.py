@@ -130,7 +130,7 @@ class Store(ABC):
         """While inside, the store is not closed."""
         with self._state:
             if self._closed:
-                raise StoreError(self.name, "an open store", "a closed one", "open it again")
+                raise StoreError(self.name, "an open store", "a closed one", "open it again, and a Recommender with it")
             self._inside += 1
         try:
             yield
