@@ -165,4 +165,4 @@ def _whole(slices: list[Slice]) -> Slice:
 def _seed(objective: Objective, batch: Batch, *words: int | str) -> None:
     """What is drawn from now on is the same wherever and whenever the same piece is encoded."""
     if objective.training:
-        torch.manual_seed(rng.make_key(batch.key, "dropout", *words))
+        rng.seed_torch(rng.make_key(batch.key, "dropout", *words), batch.sample.device)
