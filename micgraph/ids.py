@@ -176,7 +176,7 @@ def kind_of(kind: pa.DataType) -> str:
 
     if pa.types.is_integer(kind):
         return "integers"
-    if _is_text(kind):
+    if is_text(kind):
         return "texts"
     return "UUIDs" if isinstance(kind, pa.BaseExtensionType) else f"{kind} values"
 
@@ -216,7 +216,7 @@ def _cast(array: pa.Array, kind: pa.DataType) -> pa.Array | None:
         return pa.nulls(len(array), kind)
     if types.is_integer(array.type) and types.is_integer(kind):
         return _cast_integers(array, kind)
-    if _is_text(array.type) and _is_text(kind):
+    if is_text(array.type) and is_text(kind):
         return array.cast(kind)
     return None
 
@@ -230,7 +230,8 @@ def _cast_integers(array: pa.Array, kind: pa.DataType) -> pa.Array:
     return pa.array(np.where(fits, number, 0).astype(kind.to_pandas_dtype()), kind, mask=~fits)
 
 
-def _is_text(kind: pa.DataType) -> bool:
+def is_text(kind: pa.DataType) -> bool:
+    """Whether a column of this type holds texts."""
     import pyarrow as pa
 
     return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind))

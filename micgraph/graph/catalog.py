@@ -169,12 +169,13 @@ def kind_of(name: str, kind: pa.DataType) -> Kind:
     """
     import pyarrow.types as t
 
+    from micgraph.ids import is_text
+
     if t.is_dictionary(kind):
         kind = kind.value_type
     if t.is_list(kind) or t.is_large_list(kind) or t.is_fixed_size_list(kind):
         return "embedding" if name == EMBEDDING or t.is_floating(kind.value_type) else "multi"
-    text = t.is_string(kind) or t.is_large_string(kind) or t.is_string_view(kind)
-    if name in (CATEGORY, PROVIDER) or text or t.is_boolean(kind) or t.is_null(kind):
+    if name in (CATEGORY, PROVIDER) or is_text(kind) or t.is_boolean(kind) or t.is_null(kind):
         return "categorical"
     if t.is_integer(kind) or t.is_floating(kind) or t.is_decimal(kind) or t.is_timestamp(kind) or t.is_date(kind):
         return "dense"

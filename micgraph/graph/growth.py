@@ -144,9 +144,8 @@ def _foreign(old: pa.ChunkedArray, new: pa.ChunkedArray, cast: pa.ChunkedArray) 
     import pyarrow as pa
     import pyarrow.compute as pc
 
-    def text(kind: pa.DataType) -> bool:
-        return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind))
+    from micgraph.ids import is_text
 
-    if text(old.type) == text(new.type) or new.null_count == len(new) or pa.types.is_nested(old.type):
+    if is_text(old.type) == is_text(new.type) or new.null_count == len(new) or pa.types.is_nested(old.type):
         return False
     return not pc.any(pc.is_in(cast, value_set=old.unique().drop_null())).as_py()

@@ -28,13 +28,15 @@ def with_tag_lists(table: pa.Table) -> pa.Table:
     import pyarrow as pa
     import pyarrow.types as t
 
+    from micgraph.ids import is_text
+
     if TAGS not in table.column_names:
         return table
     kind = table.schema.field(TAGS).type
     kind = kind.value_type if t.is_dictionary(kind) else kind
     if t.is_null(kind) or _lists_tags(kind):
         return table
-    if not (t.is_string(kind) or t.is_large_string(kind) or t.is_string_view(kind)):
+    if not is_text(kind):
         raise SchemaError(f"items.{TAGS}", _EXPECTED, str(kind), _REMEDY)
     texts = table[TAGS].to_pylist()
     _refuse_other_separators([text for text in texts if text])
