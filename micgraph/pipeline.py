@@ -98,9 +98,7 @@ def train(
         run, objective, sampler = assemble(resolved, graph, target, out)
         run.origin = None if earlier is None else warm.inherit(objective, earlier, graph)
         tell_ties(resolved, config, graph)
-        if ranks.first:
-            prepare_directory(run, graph.fingerprint(), None if data is None else _described(data, filter_seen))
-        ranks.told(None)  # whoever comes after finds the directory
+        _prepare(run, ranks, None if data is None else _described(data, filter_seen))
         Trainer(
             objective,
             sampler,
@@ -135,6 +133,13 @@ def _check(config: RunConfig, graph: RecGraph, data: EvalData | None, earlier: R
     if fusion.fusion == "learned" and data is None and (earlier is None or earlier.learned is None):
         remedy = "pass validation=split.valid, or take fusion.fusion=mic"
         raise ConfigError("fusion.fusion", "validation data to fit a learned fusion on", "none", remedy)
+
+
+def _prepare(run: Run, ranks: Ranks, validation: dict[str, Any] | None) -> None:
+    """Write what a run's directory says from the start."""
+    if ranks.first:
+        prepare_directory(run, run.graph.fingerprint(), validation)
+    ranks.told(None)  # whoever comes after finds the directory
 
 
 def _described(data: EvalData, filter_seen: bool) -> dict[str, Any]:
