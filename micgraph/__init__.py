@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from micgraph.evaluation import ChannelReport, channel_report
+    from micgraph.extending import register_encoder
     from micgraph.graph.appending import append
     from micgraph.graph.build_config import BuildConfig
     from micgraph.graph.builder import build
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from micgraph.online import ab_test
     from micgraph.pipeline import evaluate, train
     from micgraph.refreshing import Refreshed, refresh
+    from micgraph.retrieval.extra import register_channel
     from micgraph.retrieval.indexing import tune_index
     from micgraph.retrieval.recommender import Recommender
     from micgraph.retrieval.stages import stage_times
@@ -39,6 +41,7 @@ if TYPE_CHECKING:
     )
     from micgraph.stores.lmdb_store import LmdbStore
     from micgraph.stores.redis_store import RedisStore
+    from micgraph.tasks.registry import register_task
     from micgraph.tuning import FusionChoice, Tuned, tune, tune_fusion
 
 __version__ = "0.1.0"
@@ -76,6 +79,9 @@ __all__ = [
     "load_run",
     "read_log",
     "refresh",
+    "register_channel",
+    "register_encoder",
+    "register_task",
     "split",
     "stage_times",
     "train",
@@ -86,6 +92,7 @@ __all__ = [
 
 _HOMES = {
     "evaluation": ("ChannelReport", "channel_report"),
+    "extending": ("register_encoder",),
     "graph.appending": ("append",),
     "graph.build_config": ("BuildConfig",),
     "graph.builder": ("build",),
@@ -96,12 +103,14 @@ _HOMES = {
     "online": ("ab_test",),
     "pipeline": ("evaluate", "train"),
     "refreshing": ("Refreshed", "refresh"),
+    "retrieval.extra": ("register_channel",),
     "retrieval.indexing": ("tune_index",),
     "retrieval.recommender": ("Recommender",),
     "retrieval.stages": ("stage_times",),
     "run": ("Run", "load_run"),
     "stores.lmdb_store": ("LmdbStore",),
     "stores.redis_store": ("RedisStore",),
+    "tasks.registry": ("register_task",),
     "tuning": ("FusionChoice", "Tuned", "tune", "tune_fusion"),
 }
 _HOME = {name: module for module, names in _HOMES.items() for name in names}

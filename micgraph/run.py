@@ -18,6 +18,7 @@ from micgraph.nn.export import BoundModel
 from micgraph.nn.towers import TwoTower
 from micgraph.origin import Origin
 from micgraph.presets import RunConfig
+from micgraph.retrieval import extra
 from micgraph.retrieval.learned import LearnedFusion
 from micgraph.sampling.context import surroundings
 from micgraph.schema import ArtifactError, ConfigError
@@ -187,6 +188,7 @@ def _setup(run: Run, graph: str, validation: dict[str, Any] | None) -> dict[str,
         "towers": run.towers.spec(run.graph.item_fields, run.graph.user_fields),
         "versions": _versions(),
         "config": asdict(run.config),
+        "channels": extra.modules(run.config.fusion.channels),
         "graph": graph,
         "validation": validation,
         "warm_start": None if run.origin is None else asdict(run.origin),
@@ -235,11 +237,7 @@ def _refuse_another_curve(before: dict[str, Any], wanted: dict[str, Any]) -> Non
 
 
 def load_settings(directory: Path) -> dict[str, Any]:
-    """What :func:`prepare_directory` wrote.
-
-    Raises:
-        ArtifactError: no run there, or a damaged one.
-    """
+    """What :func:`prepare_directory` wrote; an ArtifactError where there is no run, or a damaged one."""
     folder = artifact.resolve(directory / SETUP, "run", RUN_FORMAT)
     return dict(json.loads((folder / SETTINGS).read_text()))
 
@@ -249,11 +247,13 @@ def load_run(path: str | Path) -> Run:
 
     Raises:
         ArtifactError: no run there, a damaged one, or one that has no weights yet.
+        ConfigError: its encoder, or a channel of its fusion, is a user's own and not registered here.
     """
     from micgraph.graph.recgraph import RecGraph
 
     directory = versions.newest(path)
     setup = load_settings(directory)
+    extra.require(setup.get("channels", {}))
     towers = TwoTower.from_spec(setup["towers"])
     load_towers(towers, directory / BEST)
     config, graph = parse(RunConfig, setup["config"]), RecGraph.load(directory / GRAPH)

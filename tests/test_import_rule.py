@@ -18,14 +18,28 @@ REPOSITORY = PACKAGE.parent
 # From the bottom to the top. Names of one set never import each other; an inner tuple is one unit and may.
 LAYERS: list[set[str | tuple[str, ...]]] = [
     {"schema"},
-    {("artifact", "versions"), "config", "drawing", "ranks", ("rng", "rng_kernel", "compiled")},
+    {("artifact", "versions"), "config", "drawing", "ranks", "registration", ("rng", "rng_kernel", "compiled")},
     {("ids", "id_table", "id_kernel"), "knn"},
     {"graph", "stores"},
     {"sampling", "nn", "datasets"},
     {"tasks"},
     {"training", "retrieval", "metrics"},
     {("evaluation", "baselines", "significance", "online"), "inspection"},
-    {("pipeline", "presets", "run", "origin", "epochs", "assembly", "warm", "refreshing", "tuning", "experiments")},
+    {
+        (
+            "pipeline",
+            "presets",
+            "run",
+            "origin",
+            "epochs",
+            "assembly",
+            "warm",
+            "extending",
+            "refreshing",
+            "tuning",
+            "experiments",
+        )
+    },
     {"report", "cli"},
     {"__main__"},
 ]

@@ -100,23 +100,25 @@ def in_words(row: Row) -> str:
         return f"{head}: a popular item ({clicks:,} clicks), for the channels gave {given:,} items."
     lines = [f"{head}, score {_at(fused.score, row):.6f}."]
     ways = row.retriever.ways(row.channels, k)
-    for channel in CHANNELS:
+    for channel in fused.names:
         if channel in ways:
             found = ways[channel].find(row.queries, row.allowed)
             here = (found.items[0] == row.item) & found.mask[0]
-            lines.append(f"{LABELS[channel]}: {_channel(row, channel, found.weight[0, here], found.trigger[0, here])}.")
+            lines.append(f"{_label(channel)}: {_channel(row, channel, found.weight[0, here], found.trigger[0, here])}.")
     return "\n".join([*lines, _score(row)])
 
 
 def _channel(row: Row, channel: ChannelName, weight: Tensor, trigger: Tensor) -> str:
     """What a channel says of the item: similarities float [n] of what brought it, and users or items int64 [n]."""
-    fused, number = row.lists.fused, CHANNELS.index(channel)
+    fused, number = row.lists.fused, row.lists.fused.names.index(channel)
     if channel == "u2i":
         place = int(fused.place[0, 0, row.at])
         score = f"score {_at(fused.basic, row):.6f}"
         return f"at place {place + 1} of its list, {score}" if place >= 0 else f"not in its list, {score}"
     if not len(weight):
         return "does not bring it"
+    if channel not in CHANNELS:
+        return _own(row, weight, int(trigger[weight.argmax()]))
     best = row.names[number - 1](int(trigger[weight.argmax()]))
     some = len(torch.unique(trigger))
     if channel == "u2u":
@@ -129,16 +131,27 @@ def _channel(row: Row, channel: ChannelName, weight: Tensor, trigger: Tensor) ->
     return text
 
 
+def _own(row: Row, weight: Tensor, trigger: int) -> str:
+    """What a channel of the user's own says: weights float [n], and the item behind the largest one or -1."""
+    because = f", because of {row.names[1](trigger)}" if trigger >= 0 else ""
+    return f"brings it {_times(len(weight))}{because}; weights add up to {float(weight.sum()):.6f}"
+
+
+def _label(channel: ChannelName) -> str:
+    return LABELS.get(channel, channel)
+
+
 def _score(row: Row) -> str:
     """The sum that the score is."""
     fused, config = row.lists.fused, row.config
     base, score = _at(fused.base, row), _at(fused.score, row)
     if config.fusion == "quotas":
-        quotas = ", ".join(f"{LABELS[name]} {x:g}" for name, x in zip(CHANNELS, turns(config.quotas), strict=True))
+        shares = zip(fused.names, turns(config.quotas, fused.names), strict=True)
+        quotas = ", ".join(f"{_label(name)} {x:g}" for name, x in shares)
         return f"Quotas: the best of each channel in turn ({quotas}); score 1 / {row.at + 1} = {score:.6f}."
     if config.fusion == "rrf":
         c, places = config.rrf_constant, fused.place[0, :, row.at].tolist()
-        terms = [f"1 / ({c:g} + {p + 1}) of {LABELS[n]}" for n, p in zip(CHANNELS, places, strict=True) if p >= 0]
+        terms = [f"1 / ({c:g} + {p + 1}) of {_label(n)}" for n, p in zip(fused.names, places, strict=True) if p >= 0]
         return f"Reciprocal ranks: {' + '.join(terms)} = {score:.6f}."
     other = _others(row)
     share = other / max(row.at, 1)

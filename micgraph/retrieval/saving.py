@@ -13,6 +13,7 @@ from safetensors.torch import load_file, save_file
 from micgraph import artifact, versions
 from micgraph.config import parse
 from micgraph.graph.recgraph import RecGraph
+from micgraph.retrieval import extra
 from micgraph.retrieval.contracts import RetrievalModel
 from micgraph.retrieval.fusion import FusionConfig
 from micgraph.retrieval.learned import LearnedFusion
@@ -37,6 +38,7 @@ def save(retriever: Retriever, path: str | Path) -> None:
             "fusion": asdict(retriever.config),
             "learned": None if learned is None else asdict(learned),
             "added": retriever.added,
+            "registered": extra.modules(retriever.config.channels),
         }
         (folder / "fusion.json").write_text(json.dumps(described, indent=1))
         retriever.graph.save(folder / "graph")
@@ -74,8 +76,13 @@ class Settings(NamedTuple):
 
 
 def settings(folder: Path) -> Settings:
-    """The settings in the folder of a saved version."""
+    """The settings in the folder of a saved version.
+
+    Raises:
+        ConfigError: channels of the user's that are not registered here.
+    """
     saved = json.loads((folder / "fusion.json").read_text())
+    extra.require(saved.get("registered", {}))
     learned = None if saved["learned"] is None else LearnedFusion(**saved["learned"])
     added = saved.get("added", 0)  # earlier versions of micgraph did not count them
     return Settings(parse(FusionConfig, saved["fusion"], "fusion"), learned, added)
