@@ -86,9 +86,9 @@ class TestContract(contract.TestContract):
         return {"encoder": "latest", **more}
 
 
-def train(graph: mg.RecGraph, model: str, out: Path | None = None, **config: Any) -> mg.Run:
+def train(graph: mg.RecGraph, name: str, out: Path | None = None, **config: Any) -> mg.Run:
     settings = {**SMALL, **config}
-    return mg.train(graph, model, config=settings, out=out, device="cpu", progress=False)
+    return mg.train(graph, name, config=settings, out=out, device="cpu", progress=False)
 
 
 def test_both_train_save_and_load(graph: mg.RecGraph, tmp_path: Path) -> None:
