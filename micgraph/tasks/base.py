@@ -68,7 +68,7 @@ class Task(nn.Module):
     compact: bool = False
 
     def forward(self, batch: Batch, reps: Reps) -> Tensor:
-        """The loss: a scalar, a mean over anchors."""
+        """The loss: float [], a mean over anchors."""
         raise NotImplementedError
 
 
