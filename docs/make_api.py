@@ -15,9 +15,9 @@ import micgraph
 PAGE = Path(__file__).with_name("api.md")
 HEAD = """# API reference
 
-Made by `python docs/make_api.py` from the docstrings: every public name of `micgraph`, in the order in which work goes, then the pieces
-of its packages that these pages name. `mg` is `import micgraph as mg`. B, T, d and the like are sizes of tensors, said
-where they first come; nodes are numbers from 0 inside, external ids only at the borders. Settings have a
+Made by `python docs/make_api.py` from the docstrings: every public name of `micgraph`, in the order in which work goes,
+then the pieces of its packages that other pages name. `mg` is `import micgraph as mg`. B, T, d and the like are sizes
+of tensors; nodes are numbers from 0 inside, external ids only at the borders. Settings have a
 [page of their own](settings.md). Every error is a `MicgraphError` and reads `argument: expected ..., got ...; remedy`.
 """
 GROUPS: dict[str, tuple[str, ...]] = {

@@ -7,7 +7,7 @@ import itertools
 import tempfile
 import weakref
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, Protocol
@@ -58,7 +58,8 @@ def connect(memory_limit: str | None = None) -> duckdb.DuckDBPyConnection:
         con = duckdb.connect(scratch.path / "log.duckdb", config=config | limits)
         weakref.finalize(con, scratch.remove)
     con.execute("SET TimeZone = 'UTC'; SET arrow_lossless_conversion = true")
-    con.execute("SET enable_progress_bar = true; SET enable_progress_bar_print = false")
+    with suppress(duckdb.InvalidInputException):  # in Jupyter without ipywidgets: bars then show the time alone
+        con.execute("SET enable_progress_bar = true; SET enable_progress_bar_print = false")
     return con
 
 

@@ -38,6 +38,7 @@ class Recommender(Served):
     - ``u2u_score``, ``u2u_count``: the sum of the similarities of the users that brought the item, and how often they
       did (a user who clicked it twice counts twice); 0 where none did;
     - ``i2i_score``, ``i2i_count``: the same of the clicks whose neighbour the item is;
+    - the same two of each channel of your own that is asked, under its name;
     - ``trigger``: of these users and clicks the most similar one, as text: "item:" or "user:", then its id (so
       ``trigger.split(":", 1)`` gives both); null where nothing but U2I found the item;
     - ``degraded``: this user's list is less than was asked for: a channel had nothing, popular items fill up, or live
@@ -99,7 +100,7 @@ class Recommender(Served):
             histories: instead of ``users``, one list of item ids (oldest first) a person; a warning counts unknown ids.
                 Without any known one, nor ``fields``, U2U and I2I give nothing.
             fields: features of these people, one row each (a table, or encoded fields), instead of the graph's.
-            channels: ``"all"`` that the fusion's config names, or one or some of "u2i", "u2u", "i2i".
+            channels: ``"all"`` that the fusion's config names, or one or some of "u2i", "u2u", "i2i" and your own.
             filter_seen: leave out every item of the whole history.
             candidates: the only items that may be recommended: ids for everybody, or one list of ids a user.
             exclude: items that must not be recommended, in either form.

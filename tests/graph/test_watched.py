@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import threading
 import time
+from typing import Any
 
+import duckdb
 import pytest
 
 from micgraph.graph import ingest, watched
@@ -32,3 +34,18 @@ def test_a_short_one_has_none(capsys: pytest.CaptureFixture[str]) -> None:
         raise ZeroDivisionError
     assert time.perf_counter() - begun < watched.DELAY
     assert not capsys.readouterr().err and threading.active_count() == threads
+
+
+def test_jupyter_without_widgets_does_without_the_share(monkeypatch: pytest.MonkeyPatch) -> None:
+    """DuckDB refuses the setting there."""
+    real = duckdb.connect()
+
+    class Refusing:
+        def execute(self, query: str) -> Any:
+            if "enable_progress_bar" in query:
+                raise duckdb.InvalidInputException("required package 'ipywidgets' is missing")
+            return real.execute(query)
+
+    monkeypatch.setattr(ingest.duckdb, "connect", lambda **_: Refusing())
+    con = ingest.connect()
+    assert con.execute("SELECT current_setting('TimeZone')").fetchone() == ("UTC",)
