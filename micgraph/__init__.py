@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from micgraph.pipeline import evaluate, train
     from micgraph.refreshing import Refreshed, refresh
     from micgraph.retrieval.extra import register_channel
+    from micgraph.reporting import report
     from micgraph.retrieval.indexing import tune_index
     from micgraph.retrieval.recommender import Recommender
     from micgraph.retrieval.stages import stage_times
@@ -82,6 +83,7 @@ __all__ = [
     "register_channel",
     "register_encoder",
     "register_task",
+    "report",
     "split",
     "stage_times",
     "train",
@@ -104,6 +106,7 @@ _HOMES = {
     "pipeline": ("evaluate", "train"),
     "refreshing": ("Refreshed", "refresh"),
     "retrieval.extra": ("register_channel",),
+    "reporting": ("report",),
     "retrieval.indexing": ("tune_index",),
     "retrieval.recommender": ("Recommender",),
     "retrieval.stages": ("stage_times",),

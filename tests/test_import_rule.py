@@ -18,7 +18,14 @@ REPOSITORY = PACKAGE.parent
 # From the bottom to the top. Names of one set never import each other; an inner tuple is one unit and may.
 LAYERS: list[set[str | tuple[str, ...]]] = [
     {"schema"},
-    {("artifact", "versions"), "config", "drawing", "ranks", "registration", ("rng", "rng_kernel", "compiled")},
+    {
+        ("artifact", "versions"),
+        "config",
+        ("drawing", "document"),
+        "ranks",
+        "registration",
+        ("rng", "rng_kernel", "compiled"),
+    },
     {("ids", "id_table", "id_kernel"), "knn"},
     {"graph", "stores"},
     {"sampling", "nn", "datasets"},
@@ -40,7 +47,8 @@ LAYERS: list[set[str | tuple[str, ...]]] = [
             "experiments",
         )
     },
-    {"report", "cli"},
+    {"reporting"},
+    {"cli"},
     {"__main__"},
 ]
 # What runs on a machine that has only these beside the standard library, their own imports included.
