@@ -207,7 +207,7 @@ def vectors(found: Comparison) -> Picture:
         "How far users lie from what they click next, against how evenly items fill their sphere; down and to the left "
     )
     caption += f"is better in both, yet no metric of lists. Users and their clicks are nearest in {near.label}."
-    return Picture("vectors", caption, figure)
+    return Picture("spaces", caption, figure)
 
 
 def item_maps(found: Comparison) -> Iterator[Picture]:
@@ -219,7 +219,8 @@ def item_maps(found: Comparison) -> Iterator[Picture]:
         for place, (name, members) in enumerate(groups(found.graph, run.items.items)):
             one = GREY_LOOK if name in GREY_NAMES else look(place)
             points = run.items.places[members]
-            axis.plot(*points.T, one.mark, color=one.colour, ms=_size(len(run.items.items)), mew=0, alpha=0.8, zorder=2)
+            size, order = _size(len(run.items.items)), 2 if name in GREY_NAMES else 3
+            axis.plot(*points.T, one.mark, color=one.colour, ms=size, mew=0, alpha=0.8, zorder=order)
         axis.set(xticks=[], yticks=[])
         axis.grid(False)
         axis.set_title(run.label, fontsize=9, color=INK, parse_math=False)

@@ -24,7 +24,7 @@ def _log() -> mg.Log:
     rng, rows = np.random.default_rng(0), []
     chance = 1 / np.arange(1, 31) ** 0.7
     for user in range(40):
-        begin, clicks = (0, 4 + user) if user < 30 else (95, 6) if user < 35 else (60, 8)
+        begin, clicks = (0, 4 + user) if user < 30 else (72, 6) if user < 35 else (60, 8)
         for time in np.sort(rng.uniform(begin, 100, clicks)):
             item = int(rng.choice(30, p=chance / chance.sum()))
             rows.append((f"<b>u{user}</b>", item, 1_700_000_000 + int(time * 3600)))
@@ -40,7 +40,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     pytest.importorskip("matplotlib", reason="figures need matplotlib (the extra report)")
     home = tmp_path_factory.mktemp("compared")
     split = mg.split(_log(), "temporal", test="15h")
-    graph = mg.build(split.train, {"semantic": None})
+    graph = mg.build(split.train)
     assert split.valid is not None
     split.valid.save(home / "graph-valid")
     split.test.save(home / "graph-test")

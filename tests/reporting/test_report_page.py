@@ -51,7 +51,7 @@ def test_every_figure_is_told_to_who_cannot_see_it(page: str) -> None:
 def test_a_run_has_one_look_in_every_figure(page: str) -> None:
     assert len({look(place) for place in range(24)}) == 24
     colour = ("var(--s0)", "var(--s1)")
-    for name in ("loss_0", "recall_coverage", "deciles", "by_history", "vectors"):
+    for name in ("loss_0", "recall_coverage", "deciles", "by_history", "spaces"):
         drawn = page[page.index(f'<figure id="{name}"') :].split("</figure>")[0]
         assert all(one in drawn for one in colour) and "--s2" not in drawn
 
