@@ -28,7 +28,7 @@ def report(
     users: Annotated[int, typer.Option(help="Held-out users at most; of more, so many are drawn.")] = 20_000,
     seed: Annotated[int, typer.Option(help="Of drawn users, items and examples.")] = 0,
 ) -> None:
-    """Compare runs on one HTML page: epochs, recall, coverage, diversity, channels, popularity, cold users, examples."""
+    """Compare runs on one HTML page: epochs, recall, coverage, diversity, channels, popularity, cold users."""
     from micgraph import reporting
 
     found = reporting.report(runs, holdout, out, k, filter_seen, new_only, users, seed, sys.stderr.isatty())

@@ -53,7 +53,7 @@ def _ends(runs: Sequence[Judged], name: str, best: Callable[..., float]) -> str:
             value = best(row[name] for row in rows)
             at = next(row["epoch"] for row in rows if row[name] == value)
             found.append(f"{run.label} {value:.4g} in epoch {at}")
-    return f"{'lowest' if best is min else 'highest'}: {', '.join(found)}"
+    return f"{'lowest' if best is min else 'highest'}: {'; '.join(found)}"
 
 
 def _over_epochs(runs: Sequence[Judged], name: str) -> Any:

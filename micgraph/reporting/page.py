@@ -31,8 +31,8 @@ th { white-space: nowrap; }
 .best { font-weight: 700; color: var(--ink); background: var(--grid); }
 details { margin: .6rem 0; font-size: .95rem; }
 summary { cursor: pointer; }
-.text td { white-space: normal; min-width: 4rem; }
-.text td:nth-child(2), .text td:nth-child(5) { min-width: 11rem; }
+.text td { white-space: normal; }
+.text td:nth-child(3), .text td:nth-child(4) { min-width: 10rem; }
 """
 
 

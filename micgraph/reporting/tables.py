@@ -16,7 +16,7 @@ _SHOWN = ("recall", "hit", "ndcg", "coverage", "diversity")
 
 def settings(found: Comparison) -> Table:
     """What the runs are."""
-    heads = ("encoder", "tasks beside matching", "epochs", "epoch of the weights", "seed", "parameters")
+    heads = ("encoder", "tasks", "epochs", "epoch of the weights", "seed", "parameters")
     rows = []
     for run in found.runs:
         encoder, *tasks = run.name.split("+")
@@ -135,9 +135,9 @@ def recalled(found: Comparison, run: Judged, at: int) -> Table:
     rows = []
     for place, (one, title) in enumerate(zip(listed, titles, strict=True), 1):
         category = category_name(found.graph, int(found.graph.category[one.item]))
-        rows.append((str(place), title, category, one.channels, one.reason, "hit" if one.hit else ""))
-    marked = frozenset((at, 4) for at, one in enumerate(listed) if one.hit)
-    return Table("place", ("item", "category", "channels", "reason", "clicked later"), tuple(rows), marked=marked)
+        rows.append((str(place), "hit" if one.hit else "", title, one.reason, one.channels, category))
+    marked = frozenset((at, column) for at, one in enumerate(listed) if one.hit for column in (0, 1))
+    return Table("place", ("", "item", "reason", "channels", "category"), tuple(rows), marked=marked)
 
 
 def _lines(found: Comparison) -> list[tuple[str, Result]]:

@@ -178,8 +178,8 @@ def test_example_users_have_the_lists_and_reasons_of_recommend(
         listed, later, past = (
             x[row] for x in (_lists(runs[label], data, 10), _rows(data.clicks), _rows(data.histories))
         )
-        assert [titles[cells[1]] for cells in table[1:]] == listed
-        assert [cells[5] == "hit" for cells in table[1:]] == [item in later for item in listed]
-        near = [cells[4].removeprefix("near ") for cells in table[1:] if cells[4].removeprefix("near ") in titles]
+        assert [titles[cells[2]] for cells in table[1:]] == listed
+        assert [cells[1] == "hit" for cells in table[1:]] == [item in later for item in listed]
+        near = [cells[3].removeprefix("near ") for cells in table[1:] if cells[3].removeprefix("near ") in titles]
         assert {titles[title] for title in near} <= set(past), "I2I goes from a click of the user's own"
-        assert all("I2I" in cells[3] for cells in table[1:] if cells[4].removeprefix("near ") in titles)
+        assert all("I2I" in cells[4] for cells in table[1:] if cells[3].removeprefix("near ") in titles)
