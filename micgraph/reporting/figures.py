@@ -14,9 +14,12 @@ from micgraph.reporting.item_map import OTHER, UNKNOWN, groups
 from micgraph.reporting.judging import Comparison, Judged
 from micgraph.reporting.looks import GREY_LOOK, look
 from micgraph.reporting.users import Bucket
+from micgraph.retrieval.channels import ChannelName
 from micgraph.retrieval.explaining import LABELS
 
 _CHANNEL_MARKS = {"fused": "o", "u2i": "^", "u2u": "s", "i2i": "D"}
+Contribution = tuple[str, ChannelName, int, int]
+"""Label of a run, channel, held-out clicks that it finds, those of them that no other channel of the run finds."""
 GREY_NAMES = (OTHER, UNKNOWN)
 """Categories that share the grey of what has no colour of its own."""
 
@@ -70,7 +73,7 @@ def _over_epochs(runs: Sequence[Judged], name: str) -> Any:
     return figure
 
 
-def _line(axis: Any, x: Sequence[float], y: Sequence[float], place: int | None, every: int = 1) -> None:
+def _line(axis: Any, x: Any, y: Any, place: int | None, every: int = 1) -> None:
     """A line of the run at a place of the report, or of what is grey; the marks of later runs are smaller."""
     one, size = (GREY_LOOK, 3.0) if place is None else (look(place), max(6.5 - 0.8 * place, 3.5))
     style = {"color": one.colour, "marker": one.mark, "linestyle": one.dash, "markevery": every}
@@ -103,7 +106,7 @@ def channels_apart(found: Comparison) -> Picture:
     figure, axis = panel(f"coverage@{found.k}", f"recall@{found.k}")
     for place, run in enumerate(found.runs):
         assert run.channels is not None
-        rows = {"fused": run.channels.fused, **run.channels.alone}
+        rows: dict[str, Result] = {"fused": run.channels.fused, **run.channels.alone}
         for name, result in rows.items():
             at = result[f"coverage@{found.k}"], result[f"recall@{found.k}"]
             fill = look(place).colour if name == "fused" else "none"
@@ -115,12 +118,12 @@ def channels_apart(found: Comparison) -> Picture:
     return Picture("channels_apart", caption, figure)
 
 
-def contributions(found: Comparison, counts: Sequence[tuple[str, str, int, int]], clicks: int) -> Picture:
+def contributions(found: Comparison, counts: Sequence[Contribution], clicks: int) -> Picture:
     """Clicks found by each channel, and by it alone, as bars.
 
     Args:
         found: the runs.
-        counts: label of the run, channel, clicks found, and those of them that no other channel finds.
+        counts: one of each run and channel.
         clicks: held-out clicks in all.
     """
     figure, axis = panel("share of the held-out clicks", "", (SIZE[0], 0.9 + 0.22 * len(counts)))
@@ -128,7 +131,7 @@ def contributions(found: Comparison, counts: Sequence[tuple[str, str, int, int]]
     for place, (label, _, hits, alone) in enumerate(counts):
         axis.barh(place, alone / clicks, 0.7, color=colours[label], zorder=3)
         axis.barh(place, (hits - alone) / clicks, 0.7, alone / clicks, color=colours[label], alpha=0.35, zorder=3)
-    axis.set_yticks(range(len(counts)), [LABELS[name] for _, name, *_ in counts], fontsize=8)  # type: ignore[index]
+    axis.set_yticks(range(len(counts)), [LABELS[name] for _, name, *_ in counts], fontsize=8)
     axis.invert_yaxis()
     axis.margins(y=0.03)
     axis.set_xlim(left=0)
@@ -136,7 +139,7 @@ def contributions(found: Comparison, counts: Sequence[tuple[str, str, int, int]]
     caption = (
         f"Held-out clicks in the {found.k} items of each channel alone: solid, those that no other channel of the "
     )
-    caption += f"run finds; pale, the others. Most of its own has {LABELS[name]} of {label}, {alone:,}."  # type: ignore[index]
+    caption += f"run finds; pale, the others. Most of its own has {LABELS[name]} of {label}, {alone:,}."
     return Picture("contributions", caption, figure)
 
 
@@ -158,7 +161,8 @@ def _by_decile(y_name: str, lines: Sequence[tuple[int | None, Any]]) -> Any:
     figure, axis = panel("decile of the clicked item (1: rarest)", y_name)
     for place, hits in lines:
         points = [(at, hit) for at, hit in enumerate(hits, 1) if hit == hit]
-        _line(axis, *np.reshape(points, (-1, 2)).T, place)
+        x, y = np.reshape(points, (-1, 2)).T
+        _line(axis, x, y, place)
     if lines[0][0]:
         axis.axhline(0, color=MUTED, linewidth=0.8, zorder=2)
     axis.set_xticks(range(1, 11))
@@ -186,7 +190,8 @@ def by_history(found: Comparison, tables: Sequence[Sequence[Bucket]]) -> Picture
     figure, axis = panel("known items in the history", f"recall@{found.k}")
     for place, buckets in enumerate(tables):
         points = [(at, bucket.recall) for at, bucket in enumerate(buckets) if bucket.users]
-        _line(axis, *zip(*points, strict=True), place if place < len(found.runs) else None)
+        x, y = np.reshape(points, (-1, 2)).T
+        _line(axis, x, y, place if place < len(found.runs) else None)
     axis.set_xticks(range(len(names)), [f"{b.name}\n({b.users:,})" for b in tables[0]], fontsize=7)
     caption = (
         "Recall of users by how many known items their history has, the number of users in brackets: cold users are on "

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from micgraph.evaluation import DECILES, Result
 from micgraph.graph.tables import Table
+from micgraph.reporting.figures import Contribution
 from micgraph.reporting.item_map import category_name
 from micgraph.reporting.judging import Comparison, Judged
 from micgraph.reporting.users import Bucket
@@ -81,9 +82,9 @@ def channels(found: Comparison) -> Table:
     return Table("run", (*heads, *(f"also in {LABELS[name]}" for name in names)), tuple(rows))
 
 
-def of_channels(found: Comparison) -> list[tuple[Judged, tuple[str, str, int, int]]]:
+def of_channels(found: Comparison) -> list[tuple[Judged, Contribution]]:
     """Each run with a channel: label, channel, held-out clicks that it finds, those that no other channel finds."""
-    rows = []
+    rows: list[tuple[Judged, Contribution]] = []
     for run in found.runs:
         assert run.channels is not None
         at = run.channels.fused.ks.index(found.k)
