@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     from micgraph.online import ab_test
     from micgraph.pipeline import evaluate, train
     from micgraph.refreshing import Refreshed, refresh
-    from micgraph.retrieval.extra import register_channel
     from micgraph.reporting import report
+    from micgraph.retrieval.extra import register_channel
     from micgraph.retrieval.indexing import tune_index
     from micgraph.retrieval.recommender import Recommender
     from micgraph.retrieval.stages import stage_times
