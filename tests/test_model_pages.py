@@ -92,6 +92,14 @@ def test_written_values_are_the_defaults_or_are_meant(page: str, heading: str, t
         assert parse(kind.config, {**kind.defaults, **shown}) == parse(kind.config, kind.defaults)
 
 
+@pytest.mark.parametrize("piece", ["encoder", "task", "channel"])
+def test_a_page_of_ones_own_is_short_and_has_code(piece: str) -> None:
+    """tests/test_readme.py runs it."""
+    text = (DOCS / f"own-{piece}.md").read_text(encoding="utf-8")
+    assert len(text.splitlines()) < 60
+    assert f"mg.register_{piece}(" in text and len(blocks(text, "python")) == 2
+
+
 def test_relations_that_tasks_need_are_named() -> None:
     text = sections("tasks")
     assert f"`{SIMILAR}`" in text["sem"] and f"`{CO_OCCURS}`" in text["sess"]
