@@ -154,6 +154,8 @@ def test_what_breaks_the_contract_is_refused_when_it_is_registered() -> None:
         mg.register_task("plain", Small, dict)
     with pytest.raises(ConfigError, match="mic.*taken"):
         mg.register_task("mic", Small, SmallConfig)
+    with pytest.raises(ConfigError, match="'items', which is taken"):  # torch keeps it for itself
+        mg.register_task("items", Small, SmallConfig)
     with pytest.raises(ConfigError, match="tasks.slim.heaviness"):
         mg.register_task("slim", Small, SmallConfig, {"heaviness": 1})
 

@@ -91,7 +91,8 @@ def make_encoder(config: ModelConfig, user_width: int, field_dim: int, n_fields:
     try:
         options = {f"model.options.{name}": value for name, value in config.options.items()}
         names = ("layers", "heads", "hidden", "interests", "blocks")
-        check_range(options, " ".join(f"model.options.{name}" for name in names), at_least=1)
+        if ENCODERS.module_of(config.encoder) is None:  # what a user's own options mean he knows himself
+            check_range(options, " ".join(f"model.options.{name}" for name in names), at_least=1)
         widths = {"user_width": user_width, "field_dim": field_dim, "n_fields": n_fields}
         given = {name: widths[name] if name in widths else getattr(config, name) for name in GIVEN}
         encoder = call(ENCODERS[config.encoder], given, config.options)

@@ -247,7 +247,7 @@ class Retriever:
         if own := [name for name in channels if name not in CHANNELS]:
             if config.fusion == "learned":
                 refuse_own(own)
-            ways |= {name: self._once(("channel", OWN[name]), partial(Extra.of, name, self)) for name in own}
+            ways |= {name: self._once(("channel", name, OWN[name]), partial(Extra.of, name, self)) for name in own}
         return ways
 
     def pool(self, queries: Queries, channels: Collection[ChannelName], allowed: Allowed | None, k: int) -> Pool:

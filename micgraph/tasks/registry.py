@@ -6,6 +6,8 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, is_dataclass
 from typing import Any
 
+from torch.nn import ModuleDict
+
 from micgraph.config import parse
 from micgraph.graph.fields import Fields
 from micgraph.nn.towers import TwoTower
@@ -57,7 +59,7 @@ GROUPS = {"micrec": ("fea", "sem", "sess"), "mic": ("ui", "uu", "ii"), "rfm_star
 """Names that stand for others: several tasks, or one by another name. MicRec's baseline RFM* is RFM with element
 dropout in the place of masked fields, which is its own feature task (5.2, DECISIONS 17)."""
 
-TASKS: Names[TaskType] = Names("task", reserved=GROUPS)
+TASKS: Names[TaskType] = Names("task", reserved=(*GROUPS, *dir(ModuleDict)))  # which holds a run's tasks by name
 
 
 def register_task(

@@ -165,6 +165,12 @@ def test_popular_items_fill_up_behind_it(world) -> None:
     assert rows.mine_count.tolist()[3:] == [0, 0, 0] and rows.degraded.all()
 
 
+def test_one_class_under_two_names_is_two_channels(world) -> None:
+    mg.register_channel("twin", Mine)
+    rows = Recommender(world()).recommend(["u02"], k=3, channels=["mine", "twin"], filter_seen=False)
+    assert rows.channels.tolist() == ["mine,twin"] * 3 and rows.twin_count.equals(rows.mine_count.rename("twin_count"))
+
+
 def test_an_explanation_names_it(world) -> None:
     rec = Recommender(world(channels=("u2i", "mine")))
     rows = rec.recommend(["u00"], k=8, filter_seen=False)
