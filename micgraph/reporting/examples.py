@@ -10,7 +10,7 @@ from torch import Tensor
 from micgraph.evaluation import EvalData
 from micgraph.graph.recgraph import RecGraph
 from micgraph.retrieval.channels import CHANNELS
-from micgraph.retrieval.explaining import LABELS
+from micgraph.retrieval.explaining import label
 from micgraph.retrieval.fusion import Lists
 from micgraph.retrieval.recommender import Recommender
 
@@ -71,11 +71,13 @@ def _why(lists: Lists, at: int, place: int, graph: RecGraph) -> tuple[str, str]:
     fused = lists.fused
     if int(fused.items[at, place]) < 0:
         return "popular", "clicked most; the channels gave no more"
-    named = ", ".join(LABELS[name] for n, name in enumerate(CHANNELS) if bool(fused.held[at, n, place]))
-    channel, node = int(fused.trigger.channel[at, place]), int(fused.trigger.node[at, place])
-    if channel == CHANNELS.index("i2i"):
+    named = ", ".join(label(name) for n, name in enumerate(fused.names) if bool(fused.held[at, n, place]))
+    channel, node = fused.names[int(fused.trigger.channel[at, place])], int(fused.trigger.node[at, place])
+    if channel == "i2i":
         return named, f"near {graph.titles([node])[0]}"
-    if channel == CHANNELS.index("u2u"):
+    if channel not in CHANNELS:
+        return named, f"found by {channel}" + (f", because of {graph.titles([node])[0]}" if node >= 0 else "")
+    if channel == "u2u":
         who = str(node) if graph.users is None else str(graph.users.ids([node])[0].as_py())
         return named, f"clicked by the similar user {who}"
     return named, "near the user's own vector"

@@ -15,7 +15,7 @@ from micgraph.reporting.judging import Comparison, Judged
 from micgraph.reporting.looks import GREY_LOOK, look
 from micgraph.reporting.users import Bucket
 from micgraph.retrieval.channels import ChannelName
-from micgraph.retrieval.explaining import LABELS
+from micgraph.retrieval.explaining import label as channel_label
 
 _CHANNEL_MARKS = {"fused": "o", "u2i": "^", "u2u": "s", "i2i": "D"}
 Contribution = tuple[str, ChannelName, int, int]
@@ -106,15 +106,13 @@ def channels_apart(found: Comparison) -> Picture:
     figure, axis = panel(f"coverage@{found.k}", f"recall@{found.k}")
     for place, run in enumerate(found.runs):
         assert run.channels is not None
-        rows: dict[str, Result] = {"fused": run.channels.fused, **run.channels.alone}
-        for name, result in rows.items():
+        rows: list[tuple[str, Result]] = [("fused", run.channels.fused), *run.channels.alone.items()]
+        for name, result in rows:
             at = result[f"coverage@{found.k}"], result[f"recall@{found.k}"]
             fill = look(place).colour if name == "fused" else "none"
-            axis.plot(*at, _CHANNEL_MARKS[name], color=look(place).colour, mfc=fill, ms=6, zorder=3)
-    caption = (
-        "Each channel alone and all fused, in the run's colour: filled circles are the fused lists, triangles U2I, "
-    )
-    caption += f"squares U2U, diamonds I2I; k = {found.k}. A channel alone may give fewer than k items."
+            axis.plot(*at, _CHANNEL_MARKS.get(name, "P"), color=look(place).colour, mfc=fill, ms=6, zorder=3)
+    caption = f"Each channel alone and all fused at k = {found.k}, in the run's colour: filled circles are the fused "
+    caption += "lists, triangles U2I, squares U2U, diamonds I2I, crosses others. Alone a channel may give fewer items."
     return Picture("channels_apart", caption, figure)
 
 
@@ -131,7 +129,7 @@ def contributions(found: Comparison, counts: Sequence[Contribution], clicks: int
     for place, (label, _, hits, alone) in enumerate(counts):
         axis.barh(place, alone / clicks, 0.7, color=colours[label], zorder=3)
         axis.barh(place, (hits - alone) / clicks, 0.7, alone / clicks, color=colours[label], alpha=0.35, zorder=3)
-    axis.set_yticks(range(len(counts)), [LABELS[name] for _, name, *_ in counts], fontsize=8)
+    axis.set_yticks(range(len(counts)), [channel_label(name) for _, name, *_ in counts], fontsize=8)
     axis.invert_yaxis()
     axis.margins(y=0.03)
     axis.set_xlim(left=0)
@@ -139,7 +137,7 @@ def contributions(found: Comparison, counts: Sequence[Contribution], clicks: int
     caption = (
         f"Held-out clicks in the {found.k} items of each channel alone: solid, those that no other channel of the "
     )
-    caption += f"run finds; pale, the others. Most of its own has {LABELS[name]} of {label}, {alone:,}."
+    caption += f"run finds; pale, the others. Most of its own has {channel_label(name)} of {label}, {alone:,}."
     return Picture("contributions", caption, figure)
 
 
@@ -154,16 +152,16 @@ def deciles(found: Comparison) -> Iterator[Picture]:
         first = np.array(lines[0][1])
         above = [(place, np.array(hits) - first) for place, hits in lines[1:]]
         caption = f"The same less what {found.runs[0].label} finds: above 0 a run finds more than it of such items."
-        yield Picture("deciles_above", caption, _by_decile(f"hit@{found.k} less the first run's", above))
+        yield Picture("deciles_above", caption, _by_decile(f"hit@{found.k} less the first run's", above, zero=True))
 
 
-def _by_decile(y_name: str, lines: Sequence[tuple[int | None, Any]]) -> Any:
+def _by_decile(y_name: str, lines: Sequence[tuple[int | None, Any]], zero: bool = False) -> Any:
     figure, axis = panel("decile of the clicked item (1: rarest)", y_name)
     for place, hits in lines:
         points = [(at, hit) for at, hit in enumerate(hits, 1) if hit == hit]
         x, y = np.reshape(points, (-1, 2)).T
         _line(axis, x, y, place)
-    if lines[0][0]:
+    if zero:
         axis.axhline(0, color=MUTED, linewidth=0.8, zorder=2)
     axis.set_xticks(range(1, 11))
     return figure

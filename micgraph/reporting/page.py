@@ -21,9 +21,9 @@ figcaption, .note { color: var(--muted); font-size: .85rem; }
 nav ul, .key { list-style: none; display: flex; flex-wrap: wrap; gap: .2rem 1rem; padding: 0; margin: .6rem 0;
   font-size: .9rem; }
 a { color: var(--s0); }
-.key li { overflow-wrap: anywhere; }
 .key svg { display: inline-block; width: 1.4rem; height: 1rem; margin-right: .35rem; vertical-align: -.15rem; }
-.wide { margin: .8rem 0; }
+main { overflow-wrap: anywhere; }
+.wide { margin: .8rem 0; overflow-wrap: normal; }
 figure .wide { margin: 0; }
 th { white-space: nowrap; }
 .figures { grid-template-columns: repeat(auto-fill, minmax(min(100%, 20rem), 1fr)); }

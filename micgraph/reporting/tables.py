@@ -10,7 +10,7 @@ from micgraph.reporting.figures import Contribution
 from micgraph.reporting.item_map import category_name
 from micgraph.reporting.judging import Comparison, Judged
 from micgraph.reporting.users import Bucket
-from micgraph.retrieval.explaining import LABELS
+from micgraph.retrieval.explaining import label as channel_label
 
 _SHOWN = ("recall", "hit", "ndcg", "coverage", "diversity")
 
@@ -74,12 +74,15 @@ def channels(found: Comparison) -> Table:
         assert run.channels is not None
         at = run.channels.fused.ks.index(found.k)
         lost = _cell(run.channels.lost(name, f"recall@{found.k}")) if run.channels.without else "-"
-        shared = [_cell(run.channels.overlap[name, other][at]) if other != name else "" for other in names]
+        shared = [
+            _cell(run.channels.overlap[name, other][at]) if (name, other) in run.channels.overlap else ""
+            for other in names
+        ]
         one = run.channels.alone[name]
         figures = (_cell(one[f"recall@{found.k}"]), lost, _cell(one[f"coverage@{found.k}"]))
-        rows.append((label, LABELS[name], f"{hits:,}", f"{alone:,}", *figures, *shared))
+        rows.append((label, channel_label(name), f"{hits:,}", f"{alone:,}", *figures, *shared))
     heads = ("channel", "hits", "only its own", "recall alone", "recall lost without it", "coverage")
-    return Table("run", (*heads, *(f"also in {LABELS[name]}" for name in names)), tuple(rows))
+    return Table("run", (*heads, *(f"also in {channel_label(name)}" for name in names)), tuple(rows))
 
 
 def of_channels(found: Comparison) -> list[tuple[Judged, Contribution]]:

@@ -13,7 +13,7 @@ NO_HOLDOUT = (
     "with --holdout (holdout= in Python)."
 )
 NO_EPOCHS = "No run has an epoch on record."
-NO_CATEGORIES = "Diversity is not shown: the graph's items have no categories, or all the same."
+NO_CATEGORIES = "Diversity is not shown: it needs items of several categories, and lists of two items or more."
 NO_MAP = "No map: the graph has too few items."
 METRICS = (
     "Bold: the best of its column. recall: share of a user's distinct held-out items in his list, mean over users. "

@@ -104,7 +104,7 @@ def in_words(row: Row) -> str:
         if channel in ways:
             found = ways[channel].find(row.queries, row.allowed)
             here = (found.items[0] == row.item) & found.mask[0]
-            lines.append(f"{_label(channel)}: {_channel(row, channel, found.weight[0, here], found.trigger[0, here])}.")
+            lines.append(f"{label(channel)}: {_channel(row, channel, found.weight[0, here], found.trigger[0, here])}.")
     return "\n".join([*lines, _score(row)])
 
 
@@ -137,7 +137,8 @@ def _own(row: Row, weight: Tensor, trigger: int) -> str:
     return f"brings it {_times(len(weight))}{because}; weights add up to {float(weight.sum()):.6f}"
 
 
-def _label(channel: ChannelName) -> str:
+def label(channel: ChannelName) -> str:
+    """What people read of a channel: U2I and the like, or the name of one of the user's own."""
     return LABELS.get(channel, channel)
 
 
@@ -147,11 +148,11 @@ def _score(row: Row) -> str:
     base, score = _at(fused.base, row), _at(fused.score, row)
     if config.fusion == "quotas":
         shares = zip(fused.names, turns(config.quotas, fused.names), strict=True)
-        quotas = ", ".join(f"{_label(name)} {x:g}" for name, x in shares)
+        quotas = ", ".join(f"{label(name)} {x:g}" for name, x in shares)
         return f"Quotas: the best of each channel in turn ({quotas}); score 1 / {row.at + 1} = {score:.6f}."
     if config.fusion == "rrf":
         c, places = config.rrf_constant, fused.place[0, :, row.at].tolist()
-        terms = [f"1 / ({c:g} + {p + 1}) of {_label(n)}" for n, p in zip(fused.names, places, strict=True) if p >= 0]
+        terms = [f"1 / ({c:g} + {p + 1}) of {label(n)}" for n, p in zip(fused.names, places, strict=True) if p >= 0]
         return f"Reciprocal ranks: {' + '.join(terms)} = {score:.6f}."
     other = _others(row)
     share = other / max(row.at, 1)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from fractions import Fraction
-from math import isnan
+from math import exp, isnan, log
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -183,3 +183,37 @@ def test_example_users_have_the_lists_and_reasons_of_recommend(
         near = [cells[3].removeprefix("near ") for cells in table[1:] if cells[3].removeprefix("near ") in titles]
         assert {titles[title] for title in near} <= set(past), "I2I goes from a click of the user's own"
         assert all("I2I" in cells[4] for cells in table[1:] if cells[3].removeprefix("near ") in titles)
+
+
+def test_alignment_and_uniformity_are_means_over_clicks_and_pairs(
+    page: str, runs: dict[str, mg.Run], data: EvalData
+) -> None:
+    (table,) = Page(page).tables["vectors"]
+    clicks = _rows(data.clicks)
+    for label, run in runs.items():
+        unit = torch.nn.functional.normalize
+        search, own = (unit(vectors, dim=-1) for vectors in run.model.item_vectors())
+        queries = list(mg.Recommender(run).retriever.encode(data.histories, data.users))
+        mine = unit(torch.cat([one.search for one in queries]), dim=-1)
+        users = unit(torch.cat([one.own for one in queries]), dim=-1)
+        pairs = [(row, item) for row, items in enumerate(clicks) for item in items if item < len(search)]
+        apart = [float((mine[row] - search[item]).square().sum()) for row, item in pairs]
+        even = []
+        for vectors in (users, own):
+            near = [exp(-2 * float((a - b).square().sum())) for at, a in enumerate(vectors) for b in vectors[:at]]
+            even.append(log(sum(near) / len(near)))
+        told = next([float(cell) for cell in row[1:]] for row in table if row[0] == label)
+        assert told == pytest.approx([sum(apart) / len(apart), *even], abs=2e-4)
+
+
+def test_captions_of_curves_say_when_a_run_was_best(page: str, runs: dict[str, mg.Run]) -> None:
+    words = "".join(Page(page).words)
+    for label, run in runs.items():
+        rows = run.metrics
+        lowest = min(rows, key=lambda row: row["loss"])
+        highest = max(rows, key=lambda row: row["valid/recall@20"])
+        assert f"{label} {lowest['loss']:.4g} in epoch {lowest['epoch']}" in words
+        assert f"{label} {highest['valid/recall@20']:.4g} in epoch {highest['epoch']}" in words
+        about = next(row for row in Page(page).tables["runs"][0] if row[0] == label)
+        assert about[3:5] == ["2 of 2", str(highest["epoch"])]
+        assert about[6] == f"{sum(p.numel() for p in run.towers.parameters()):,}"

@@ -9,11 +9,15 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+import torch
 
 import micgraph as mg
 from micgraph.document import save
+from micgraph.evaluation import prepare
 from micgraph.reporting import judging, view
 from micgraph.reporting.looks import look
+from micgraph.retrieval import extra
+from micgraph.retrieval.channels import Candidates, Queries
 from tests.html_page import Page, needs_nothing
 from tests.reporting.conftest import CONFIG, NASTY
 
@@ -71,18 +75,46 @@ def test_a_report_without_held_out_clicks_says_what_it_lacks(folder: Path, tmp_p
     assert set(found.tables) == {"runs", "map"} and 'id="loss_0"' in text
 
 
-def test_bare_graphs_drawn_users_and_new_clicks(tmp_path: Path) -> None:
-    """No categories, titles or validation; some users of many; only clicks on items new to their user."""
+class Last:
+    """A channel of a user's own: the four last items, to everybody, because of the first one."""
+
+    def __init__(self, graph: mg.RecGraph) -> None:
+        self.items = torch.arange(graph.n_items - 4, graph.n_items)
+
+    def find(self, queries: Queries) -> Candidates:
+        items = self.items.expand(len(queries), -1)
+        return Candidates.of(items, torch.ones(items.shape), trigger=torch.zeros_like(items))
+
+
+def test_bare_graphs_own_channels_drawn_users_and_new_clicks(tmp_path: Path, request: pytest.FixtureRequest) -> None:
+    """No categories, titles or validation, a run with a channel of its own; some users; only clicks on new items."""
     rows = [(f"u{n % 9}", f"i{n * 7 % 12}", 1_700_000_000 + 600 * n) for n in range(200)]
-    rows += [(f"u{n}", f"i{(n + 5) % 12}", 1_700_000_000 + 600 * 200 + n) for n in range(9)]
+    rows += [(f"u{n}", f"i{(n + 5 if n < 6 else n * 7) % 12}", 1_700_120_000 + n) for n in range(9)]
     log = mg.read_log(pd.DataFrame(rows, columns=["user_id", "item_id", "timestamp"]))
     split = mg.split(log, "temporal", test="1h", valid=None)
-    run = mg.train(mg.build(split.train), "mic_dnn", config=CONFIG, device="cpu", progress=False)
-    path = mg.report({"only": run}, split.test, tmp_path / "p.html", k=99, users=4, filter_seen=False, progress=False)
-    words = "".join(needs_nothing(path.read_text()).words)
-    assert "4 users drawn at random (seed 0) from 9" in words and "items clicked before included" in words
+    graph = mg.build(split.train)
+    mg.register_channel("last", Last)
+    request.addfinalizer(lambda: extra.OWN.pop("last"))
+    own = {**CONFIG, "fusion": {"channels": ["u2i", "last"]}}
+    runs = {
+        name: mg.train(graph, "mic_dnn", config=config, device="cpu", progress=False)
+        for name, config in (("all", CONFIG), ("own", own))
+    }
+    data = prepare(split.test, graph)
+    assert 4 < len(data.only_new()) < 9
+    path = mg.report(runs, data, tmp_path / "p.html", 99, filter_seen=False, new_only=True, users=4, progress=False)
+    found = needs_nothing(path.read_text())
+    words = "".join(found.words)
+    assert f"4 users drawn at random (seed 0) from {len(data.only_new())}" in words
+    assert "items clicked before included; only clicks on items new to their user count" in words
     assert "Diversity is not shown" in words and "Without a validation part" in words and "recall@12" in words
     assert "No categories to compare with" in words and "No run has chosen its epoch on this part" in words
+    assert "found by last, because of i0" in words
+    assert [row[:2] for row in found.tables["channels"][0][1:]] == [
+        *(["all", name] for name in ("U2I", "U2U", "I2I")),
+        ["own", "U2I"],
+        ["own", "last"],
+    ]
 
 
 def test_runs_that_cannot_be_compared(folder: Path, tmp_path: Path) -> None:
