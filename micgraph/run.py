@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from micgraph import artifact, versions
-from micgraph.config import parse
-from micgraph.epochs import Epochs
+from micgraph.config import merge, parse
+from micgraph.epochs import Epochs, best, story
 from micgraph.nn.export import BoundModel
 from micgraph.nn.towers import TwoTower
 from micgraph.origin import Origin
@@ -22,7 +22,7 @@ from micgraph.retrieval import extra
 from micgraph.retrieval.learned import LearnedFusion
 from micgraph.sampling.context import surroundings
 from micgraph.schema import ArtifactError, ConfigError
-from micgraph.training import BEST, LAST, METRICS, TrainingConfig, load_weights
+from micgraph.training import BEST, LAST, METRICS, load_weights
 
 if TYPE_CHECKING:
     from micgraph.graph.recgraph import RecGraph
@@ -78,6 +78,21 @@ class Run:
         lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
         return Epochs(json.loads(line) for line in lines)
 
+    @property
+    def best_epoch(self) -> int:
+        """The epoch whose weights the run has: what validation chose, without validation the last; 0 before any."""
+        rows = self.metrics
+        return int(best(rows, self.config.training)["epoch"]) if rows else 0
+
+    def settings(self, epochs: int | None = None) -> dict[str, Any]:
+        """All settings, as ``config`` of another training.
+
+        Args:
+            epochs: ``training.epochs`` instead of the run's: ``best_epoch``, where no days are left to choose it on.
+        """
+        found = json.loads(json.dumps(asdict(self.config)))
+        return merge(found, {} if epochs is None else {"training": {"epochs": epochs}})
+
     def save(self, path: str | Path) -> None:
         """Copy the whole run to the new directory ``path``, which :func:`load_run` reads; training goes on there too.
 
@@ -118,20 +133,7 @@ class Run:
         size = sum(p.numel() for p in self.towers.parameters())
         lines = [f"Run {self.name}: {size:,} parameters, {self.directory}"]
         lines += [] if self.origin is None else [f"  {self.origin}"]
-        return "\n".join(lines + (_story(rows, self.config.training) if rows else []))
-
-
-def _story(rows: list[dict[str, Any]], training: TrainingConfig) -> list[str]:
-    """How far a run has come, and at most five metrics of the epoch whose weights it has."""
-    monitor, length = f"valid/{training.monitor}", training.monitor.partition("@")[2]
-    judged = [row for row in rows if monitor in row]
-    best = max(judged, key=lambda row: row[monitor]) if judged else rows[-1]
-    stale = len(judged) - 1 - judged.index(best) if judged else 0
-    ended = ", stopped early" if len(rows) < training.epochs and stale >= training.patience else ""
-    wanted = [monitor, *(f"valid/{name}@{length}" for name in ("recall", "ndcg", "coverage")), "loss"]
-    shown = ", ".join(f"{name} {best[name]:.4g}" for name in dict.fromkeys(wanted) if name in best)
-    title = "best" if judged else "last"
-    return [f"  epochs: {len(rows)} of {training.epochs}{ended}", f"  {title} epoch {best['epoch']}: {shown}"]
+        return "\n".join(lines + (story(rows, self.config.training) if rows else []))
 
 
 def prepare_directory(run: Run, graph: str, validation: dict[str, Any] | None) -> None:

@@ -19,7 +19,7 @@ from micgraph.graph.build_config import BuildConfig, as_config, settings_of
 from micgraph.graph.catalog import encode_fields
 from micgraph.graph.cooccurrence import co_occurrences
 from micgraph.graph.events import Log, read_log
-from micgraph.graph.ingest import is_path
+from micgraph.graph.files import is_path
 from micgraph.graph.interactions import interactions
 from micgraph.graph.memory import part_rows
 from micgraph.graph.numbering import Numbered, numbered

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import glob
 import itertools
 import tempfile
 import weakref
@@ -15,6 +14,7 @@ from typing import Any, Literal, Protocol
 import duckdb
 import pyarrow as pa
 
+from micgraph.graph.files import Encoding, found_files, is_path
 from micgraph.graph.memory import DATABASE, memory
 from micgraph.graph.scratch import Scratch
 from micgraph.schema import InputError, SchemaError
@@ -23,7 +23,6 @@ SourceKind = Literal["pandas", "polars", "arrow", "path"]
 Source = Any
 """A path, a glob or a list of paths to Parquet or CSV files, or a pandas, polars or Arrow table."""
 
-_FORMATS = {".parquet": "parquet", ".pq": "parquet", ".csv": "csv", ".tsv": "csv"}
 INTEGERS = {f"{sign}{width}INT" for sign in ("", "U") for width in ("TINY", "SMALL", "BIG")}
 INTEGERS |= {"INTEGER", "UINTEGER"}
 FLOATS = {"FLOAT", "DOUBLE"}
@@ -95,8 +94,11 @@ def readable(argument: str) -> Iterator[None]:
     try:
         yield
     except (duckdb.Error, pa.ArrowException) as error:
-        got = str(error).strip().split("\n")[0]
-        raise InputError(argument, "a readable table", got, "check the file or the table, and its format") from error
+        got, remedy = str(error).strip().split("\n")[0], "check the file or the table, and its format"
+        if "invalid unicode" in str(error).lower():
+            got += ": bytes that are not UTF-8"
+            remedy = 'save the file as UTF-8, or name how it is written: read_log takes encoding="latin-1" or "utf-16"'
+        raise InputError(argument, "a readable table", got, remedy) from error
 
 
 @dataclass(frozen=True)
@@ -116,6 +118,7 @@ def opened(
     columns: Mapping[str, str],
     text: Sequence[str],
     strict: bool = False,
+    encoding: Encoding | None = None,
 ) -> Iterator[Opened]:
     """A relation of the source's rows with our column names, there as long as the context is.
 
@@ -125,6 +128,7 @@ def opened(
         text: our names of columns that a CSV file must not guess the type of ("007" is no number, "04/03/2024" may
             be two days); they become integers only where every value is written like one.
         strict: a column that ``columns`` looks for under another name is not taken under its own.
+        encoding: of CSV files, UTF-8 by default.
 
     Raises:
         InputError: no such file, an unknown format, or it cannot be read.
@@ -132,7 +136,7 @@ def opened(
     name, view = fresh("source"), fresh("renamed")
     try:
         with readable(argument):
-            kind = _load(con, argument, source, name, [columns.get(column, column) for column in text])
+            kind = _load(con, argument, source, name, [columns.get(column, column) for column in text], encoding)
             found = types(con, name)
             renames = {theirs: ours for ours, theirs in columns.items() if theirs in found}
             hidden = set(columns) if strict else set(renames.values())
@@ -153,9 +157,16 @@ def _exists(con: duckdb.DuckDBPyConnection, what: str, name: str) -> bool:
     return bool(con.execute(query, {"name": name}).fetchall())
 
 
-def _load(con: duckdb.DuckDBPyConnection, argument: str, source: Source, name: str, text: Sequence[str]) -> SourceKind:
+def _load(
+    con: duckdb.DuckDBPyConnection,
+    argument: str,
+    source: Source,
+    name: str,
+    text: Sequence[str],
+    encoding: Encoding | None,
+) -> SourceKind:
     if is_path(source):
-        _load_files(con, argument, source, name, text)
+        _load_files(con, argument, source, name, text, encoding)
         return "path"
     library = type(source).__module__.split(".")[0]
     if library == "pandas" and hasattr(source, "columns"):
@@ -171,46 +182,26 @@ def _load(con: duckdb.DuckDBPyConnection, argument: str, source: Source, name: s
     raise InputError(argument, "a path, or a pandas, polars or Arrow table", type(source).__name__, remedy)
 
 
-def _load_files(con: duckdb.DuckDBPyConnection, argument: str, source: Any, name: str, text: Sequence[str]) -> None:
+def _load_files(
+    con: duckdb.DuckDBPyConnection,
+    argument: str,
+    source: Any,
+    name: str,
+    text: Sequence[str],
+    encoding: Encoding | None,
+) -> None:
     files, kind = found_files(argument, source)
     listed = "[" + ", ".join(map(literal, files)) + "]"
     if kind == "parquet":
         con.execute(f"CREATE VIEW {name} AS SELECT * FROM read_parquet({listed}, union_by_name = true)")
         return
     reader = f"read_csv({listed}, union_by_name = true, sample_size = -1"
+    reader += f", encoding = {literal(encoding)}" if encoding is not None else ""
     found = types(con, f"{reader})")
     forced = ", ".join(f"{literal(c)}: 'VARCHAR'" for c in text if c in found)
     con.execute(f"CREATE TABLE {name} AS SELECT * FROM {reader}{', types = {' + forced + '}' if forced else ''})")
     for column in (c for c in text if c in found):
         _restore_integers(con, name, quoted(column))
-
-
-def is_path(source: Source) -> bool:
-    """Whether a source is a path, a glob or a list of these, and no table."""
-    return isinstance(source, (str, Path)) or (isinstance(source, Sequence) and not hasattr(source, "columns"))
-
-
-def found_files(argument: str, source: Any) -> tuple[list[str], str]:
-    """The files of a path, a glob or a list of these, and their format: ``parquet`` or ``csv``.
-
-    Raises:
-        InputError: there is none, or they are of several formats or of another one.
-    """
-    patterns = [source] if isinstance(source, (str, Path)) else list(source)
-    files = sorted({file for pattern in patterns for file in _expand(argument, pattern)})
-    formats = {_FORMATS.get(Path(file.removesuffix(".gz")).suffix.lower(), "") for file in files}
-    if len(formats) != 1 or "" in formats:
-        suffixes = sorted({"".join(Path(file).suffixes[-2:]) or "no suffix" for file in files})
-        got = ", ".join(suffixes) or "an empty list"
-        raise InputError(argument, "files of one kind, .parquet or .csv", got, "convert or rename the files")
-    return files, formats.pop()
-
-
-def _expand(argument: str, pattern: str | Path) -> list[str]:
-    files = [str(pattern)] if Path(pattern).is_file() else glob.glob(str(pattern), recursive=True)
-    if not files:
-        raise InputError(argument, "an existing file", str(pattern), "check the path")
-    return files
 
 
 def _restore_integers(con: duckdb.DuckDBPyConnection, table: str, column: str) -> None:
@@ -252,7 +243,8 @@ def number_sql(argument: str, name: str, kind: str, target: str) -> str:
     """
     if kind in INTEGERS or kind in FLOATS or kind == "DECIMAL" or kind in NULLS:
         return f"TRY_CAST({name} AS {target})"
-    raise SchemaError(f"{argument}.{name}", "numbers", kind, "convert the column")
+    remedy = "convert the column" + (", such as '1,000' to 1000" if kind == "VARCHAR" else "")
+    raise SchemaError(f"{argument}.{name}", "numbers", kind, remedy)
 
 
 def value_text_sql(name: str, kind: str) -> str:
