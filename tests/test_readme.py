@@ -5,23 +5,16 @@ A block that cannot run in a test has the line ``<!-- not run: reason -->`` befo
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 
 import pytest
 
-REPOSITORY = Path(__file__).resolve().parents[1]
-PAGES = [REPOSITORY / "README.md", *sorted((REPOSITORY / "docs").glob("*.md"))]
-_BLOCK = re.compile(r"^(?P<skip><!-- not run: \S.*? -->\n\s*)?^```python *\n(?P<code>.*?)^``` *$", re.M | re.S)
+from tests.pages import PAGES, blocks
 
 
 def _blocks(text: str) -> list[tuple[int, str]]:
     """(first line, code) of each Python block that is to be run."""
-    return [
-        (text.count("\n", 0, match.start("code")) + 1, match["code"])
-        for match in _BLOCK.finditer(text)
-        if not match["skip"]
-    ]
+    return blocks(text, "python")
 
 
 def test_blocks_are_found_and_marked_ones_left_out() -> None:
