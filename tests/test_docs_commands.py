@@ -90,7 +90,7 @@ def test_commands_are_found() -> None:
     assert sum(len(commands(said(page))) for page in PAGES) > 20
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(REPOSITORY)))
 def test_commands_and_settings_exist(page: Path) -> None:
     text = said(page)
     assert languages(text) <= LANGUAGES

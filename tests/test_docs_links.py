@@ -25,8 +25,8 @@ def broken(page: Path, text: str) -> list[str]:
 
 
 def test_anchors_are_those_of_github() -> None:
-    text = "# What `degraded` means\n## A day, or two?\n## A day, or two?\n### [MIC](x.md)'s rows\n```python\n# none\n```\n"
-    assert anchors(text) == {"what-degraded-means", "a-day-or-two", "a-day-or-two-1", "mics-rows"}
+    text = "# What `degraded` means\n## Two?\n## Two?\n### [MIC](x.md)'s rows\n```python\n# none\n```\n"
+    assert anchors(text) == {"what-degraded-means", "two", "two-1", "mics-rows"}
 
 
 def test_broken_links_are_found(tmp_path: Path) -> None:
@@ -36,7 +36,7 @@ def test_broken_links_are_found(tmp_path: Path) -> None:
     assert broken(page, text) == ["b.md", "a.md#there", "#there"]
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(REPOSITORY)))
 def test_links_lead_somewhere(page: Path) -> None:
     assert not broken(page, page.read_text(encoding="utf-8"))
 

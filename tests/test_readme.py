@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.pages import PAGES, blocks
+from tests.pages import PAGES, REPOSITORY, blocks
 
 
 def _blocks(text: str) -> list[tuple[int, str]]:
@@ -31,7 +31,7 @@ def test_readme_has_code_to_run() -> None:
     assert _blocks(PAGES[0].read_text(encoding="utf-8"))
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(REPOSITORY)))
 def test_code_runs(page: Path, tiny_files: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tiny_files)
     namespace: dict[str, object] = {"__name__": "__main__"}
