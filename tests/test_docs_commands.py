@@ -32,13 +32,23 @@ def check_line(line: str) -> None:
     for part in re.split(r"\s(?:&&|\|\|?|;)\s", line):
         words = shlex.split(part, comments=True)
         if words[0] == "micgraph":
-            CLI.commands[words[1]].make_context(words[1], words[2:])
+            name, *given = after_options(words[1:])
+            CLI.commands[name].make_context(name, given)
         elif words[0] == "make":
             known = re.findall(r"^([a-z-]+):", (REPOSITORY / "Makefile").read_text(), re.M)
             unknown = [word for word in words[1:] if "=" not in word and word not in known]
             assert not unknown, f"make has no target {unknown}"
         elif words[0] == "python" and words[1].startswith(("examples/", "benchmarks/", "docs/")):
             check_script(words[1], [word for word in words[2:] if word.startswith("--")])
+
+
+def after_options(words: list[str]) -> list[str]:
+    """What follows the options of ``micgraph`` itself, such as ``--import MODULE``."""
+    known = {option for parameter in CLI.params for option in parameter.opts}
+    while words and words[0].startswith("-"):
+        assert words[0] in known, f"micgraph has no {words[0]}"
+        words = words[2:]
+    return words
 
 
 def check_script(name: str, options: list[str]) -> None:
@@ -62,6 +72,7 @@ def check_yaml(text: str) -> None:
     ("line", "error"),
     [
         ("micgraph biuld log.parquet --out graph/", KeyError),
+        ("micgraph --imprt mine build log.parquet --out graph/", AssertionError),
         ("micgraph build log.parquet --uot graph/", Exception),
         ("micgraph build log.parquet", Exception),
         ("micgraph inspect graph/ && micgraph train", Exception),
@@ -97,8 +108,8 @@ def test_commands_and_settings_exist(page: Path) -> None:
     for line in commands(text):
         check_line(line)
     for line in inline_commands(text):
-        words = line.split()
-        known = {option for parameter in CLI.commands[words[1]].params for option in parameter.opts}
-        assert {word for word in words[2:] if word.startswith("--")} <= known, line
+        name, *given = [*after_options(line.split()[1:]), ""]
+        known = {option for parameter in CLI.commands[name].params for option in parameter.opts} if name else set()
+        assert {word for word in given if word.startswith("--")} <= known, line
     for _, code in blocks(text, "yaml"):
         check_yaml(code)
