@@ -11,7 +11,7 @@ from io import StringIO
 from pathlib import Path
 from typing import Any
 
-from micgraph.schema import MissingExtraError
+from micgraph.extras import missing
 
 INK, MUTED, GREY, GRID = "#1b2430", "#5b6673", "#9aa5b1", "#e6e9ed"
 SIZE = (3.6, 2.7)
@@ -33,8 +33,7 @@ def require_matplotlib() -> None:
         MissingExtraError: matplotlib is not installed.
     """
     if find_spec("matplotlib") is None:
-        remedy = 'pip install "micgraph[report]"'
-        raise MissingExtraError("figure", "the package matplotlib", "no such package", remedy)
+        raise missing("figure", "matplotlib")
 
 
 def canvas(rows: int, columns: int, size: tuple[float, float]) -> tuple[Any, Any]:

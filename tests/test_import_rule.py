@@ -17,7 +17,7 @@ REPOSITORY = PACKAGE.parent
 
 # From the bottom to the top. Names of one set never import each other; an inner tuple is one unit and may.
 LAYERS: list[set[str | tuple[str, ...]]] = [
-    {"schema"},
+    {("schema", "extras")},
     {
         ("artifact", "versions"),
         "config",
@@ -47,7 +47,7 @@ LAYERS: list[set[str | tuple[str, ...]]] = [
             "experiments",
         )
     },
-    {"reporting"},
+    {"reporting", "doctor"},
     {"cli"},
     {"__main__"},
 ]

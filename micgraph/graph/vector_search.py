@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 from tqdm.auto import tqdm
 
+from micgraph.extras import pip_line
 from micgraph.knn import Ragged, near, topk
 
 SEARCHES = ("auto", "exact", "ivf")
@@ -75,8 +76,9 @@ def _warn_of_time(vectors: Tensor, k: int) -> None:
     topk(vectors[:_TRIAL], vectors, k)
     minutes = (time.perf_counter() - begun) * len(vectors) / _TRIAL / 60
     logger.warning(
-        "%d vectors are compared with each other, which may take %.0f minutes: pip install 'micgraph[cpu]' for FAISS's "
+        "%d vectors are compared with each other, which may take %.0f minutes: %s for FAISS's "
         "approximate search, or set semantic_search: exact",
         len(vectors),
         minutes,
+        pip_line("faiss-cpu"),
     )

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from tqdm.auto import tqdm
 
+from micgraph.extras import missing
 from micgraph.schema import ConfigError, InputError, MissingExtraError
 
 if TYPE_CHECKING:
@@ -127,8 +128,7 @@ def _active() -> SparkSession | None:
     try:
         from pyspark.sql import SparkSession
     except ModuleNotFoundError as error:
-        remedy = 'pip install "micgraph[spark]"'
-        raise MissingExtraError("engine", "the package pyspark", "no such package", remedy) from error
+        raise missing("engine", "pyspark") from error
     return SparkSession.getActiveSession()
 
 
