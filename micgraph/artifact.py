@@ -125,6 +125,16 @@ def live(path: str | Path) -> Path:
     return Path(path) / str(_pointer(Path(path))["folder"])
 
 
+def described(path: str | Path) -> tuple[str, int]:
+    """The kind and the format version of an artifact, or of one version's folder; nothing else has been read.
+
+    Raises:
+        ArtifactError: nothing has been published at ``path``.
+    """
+    pointer = _pointer(Path(path))
+    return str(pointer["kind"]), int(pointer["format"])
+
+
 def exists(path: str | Path) -> bool:
     """Whether an artifact (of any kind) has been published at ``path``."""
     return (Path(path) / POINTER).is_file()

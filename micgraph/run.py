@@ -11,7 +11,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from micgraph import artifact, versions
+from micgraph import __version__, artifact, versions
 from micgraph.config import merge, parse
 from micgraph.epochs import Epochs, best, story
 from micgraph.nn.export import BoundModel
@@ -290,8 +290,8 @@ def load_towers(towers: TwoTower, checkpoint: Path) -> None:
 
 
 def _versions() -> dict[str, str]:
-    names = ("micgraph", "torch", "torch-geometric", "numpy", "scipy", "duckdb", "pyarrow")
-    found = {"python": platform.python_version()}
+    names = ("torch", "torch-geometric", "numpy", "scipy", "duckdb", "pyarrow")
+    found = {"python": platform.python_version(), "micgraph": __version__}
     for name in names:
         try:
             found[name] = metadata.version(name)

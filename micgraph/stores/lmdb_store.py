@@ -24,7 +24,7 @@ from micgraph.stores.group_commit import GroupCommit
 MAP_SIZE = 1 << 36
 """64 GiB of address space; the file grows only as it is filled."""
 _READERS = 512
-_ABOUT, _STORE, _HISTORIES = b"about", b"store", b"histories"
+ABOUT, STORE, HISTORIES = b"about", b"store", b"histories"
 
 
 class LmdbStore(Store):
@@ -82,15 +82,15 @@ class LmdbStore(Store):
         about = json.dumps({"format": FORMAT, "size": self.size}).encode()
         with self._env.begin(write=True) as txn:
             if not txn.stat()["entries"]:
-                txn.put(_STORE, about, db=self._env.open_db(_ABOUT, txn=txn))
-                return self._env.open_db(_HISTORIES, txn=txn)
+                txn.put(STORE, about, db=self._env.open_db(ABOUT, txn=txn))
+                return self._env.open_db(HISTORIES, txn=txn)
             return self._tables(self._env, txn)
 
     def _tables(self, env: Any, txn: Any) -> Any:
         """The table of histories of a store that is there."""
         try:
-            tables = [env.open_db(name, txn=txn, create=False) for name in (_ABOUT, _HISTORIES)]
-            found = dict(json.loads(txn.get(_STORE, db=tables[0])))
+            tables = [env.open_db(name, txn=txn, create=False) for name in (ABOUT, HISTORIES)]
+            found = dict(json.loads(txn.get(STORE, db=tables[0])))
         except (self._lmdb.Error, TypeError, ValueError) as error:
             got, remedy = "another program's LMDB", "choose another path"
             raise ArtifactError(self.name, "a store written by micgraph", got, remedy) from error
