@@ -18,9 +18,7 @@ __all__ = ["app"]
 def doctor(
     paths: Annotated[
         list[Path] | None,
-        typer.Argument(
-            metavar="[PATH]...", help="Graphs, runs, holdouts, what serves, indexes, stores of live clicks."
-        ),
+        typer.Argument(metavar="PATH...", help="Graphs, runs, holdouts, what serves, indexes, stores of live clicks."),
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object instead, such as for a bug report.")] = False,
 ) -> None:

@@ -7,10 +7,11 @@ import platform
 import shutil
 from concurrent.futures import ThreadPoolExecutor
 from importlib.util import find_spec
+from typing import Any
 
 from micgraph.doctor import requirements
-from micgraph.doctor.apart import TIMEOUT, outcome
-from micgraph.doctor.findings import PartFound
+from micgraph.doctor.apart import TIMEOUT, Outcome, outcome
+from micgraph.doctor.findings import PartFound, Status
 from micgraph.doctor.parts import CORE, FAISS, OPTIONAL, Part
 
 PROBES = "micgraph.doctor.probes"
@@ -55,28 +56,30 @@ def parts(timeout: float = TIMEOUT) -> list[PartFound]:
 
 def _found(part: Part, asked: dict[str, str], timeout: float) -> PartFound:
     have = requirements.installed(part.packages)
+    version = next(iter(have.values()), "")
     place = _place(part)
     if place is None:
-        status = "missing" if not have else "broken"
-        detail = "" if not have else f"{', '.join(have)} is installed without the module {part.module}"
-        return PartFound(
-            part.name, part.needed, status, next(iter(have.values()), ""), part.purpose, detail, part.remedy
-        )
+        status: Status = "broken" if have else "missing"
+        detail = f"{', '.join(have)} is installed without the module {part.module}" if have else ""
+        return PartFound(part.name, part.needed, status, version, part.purpose, detail, part.remedy)
     tried = outcome(PROBES, part.probe, place, timeout=timeout)
-    version = str(tried.found.get("version") or next(iter(have.values()), ""))
-    problem = tried.problem or str(tried.found.get("problem", ""))
+    version = str(tried.found.get("version") or version)
     wanted = asked.get(part.packages[0].lower(), "") if part.packages else ""
-    status, detail, remedy = "ok", str(tried.found.get("detail", "")), ""
+    judged = _judged(part, tried, version, wanted, list(have))
+    return PartFound(part.name, part.needed, judged[0], version, part.purpose, *judged[1:], _devices(tried.found))
+
+
+def _judged(part: Part, tried: Outcome, version: str, wanted: str, have: list[str]) -> tuple[Status, str, str]:
+    """Status, what is to be said of it, and the command that mends it."""
+    problem = tried.problem or str(tried.found.get("problem", ""))
     if problem:
-        status, detail, remedy = "broken", problem, _again(part, wanted, "--force-reinstall --no-deps")
-    elif version and not requirements.fits(version, wanted):
-        status, detail, remedy = "version", f"{wanted} is asked for", _again(part, wanted, "--upgrade")
-    elif part is FAISS and len(have) > 1:
+        return "broken", problem, _again(part, wanted, "--force-reinstall --no-deps")
+    if version and not requirements.fits(version, wanted):
+        return "version", f"{wanted} is asked for", _again(part, wanted, "--upgrade")
+    if part is FAISS and len(have) > 1:
         detail = f"{' and '.join(have)} are installed and share one module: which one is imported is chance"
-        status, remedy = "broken", f"pip uninstall --yes {' '.join(have)}; then {part.remedy}"
-    return PartFound(
-        part.name, part.needed, status, version, part.purpose, detail, remedy, tuple(_devices(tried.found))
-    )
+        return "broken", detail, f"pip uninstall --yes {' '.join(have)}; then {part.remedy}"
+    return "ok", str(tried.found.get("detail", "")), ""
 
 
 def _place(part: Part) -> str | None:
@@ -97,6 +100,5 @@ def _again(part: Part, wanted: str, how: str) -> str:
     return f"pip install {how} '{part.packages[0]}{wanted.replace(' ', '')}'"
 
 
-def _devices(found: dict[str, object]) -> list[str]:
-    devices = found.get("devices", [])
-    return [str(one) for one in devices] if isinstance(devices, list) else []
+def _devices(found: dict[str, Any]) -> tuple[str, ...]:
+    return tuple(map(str, found.get("devices", ())))

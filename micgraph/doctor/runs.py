@@ -31,37 +31,37 @@ def run(look: Look, path: Path) -> None:
     if not artifact.exists(live / "best"):
         remedy = "repeat the call of train with this directory: it goes on, or begins anew"
         raise ArtifactError(str(live), "a run with weights", "one whose first epoch has not ended", remedy)
-    look.tried(lambda: _metrics(live))
-    found = look.tried(lambda: _loaded(look, path, live))
-    if found is not None and (live / versions.SERVING).is_dir():
-        look.tried(lambda: _serving(look, path, live, found))
+    found = look.tried(lambda: _loaded(look, live))
+    if found is not None:
+        look.tried(lambda: look.facts.extend(_story(found)))
+        if (live / versions.SERVING).is_dir():
+            look.tried(lambda: _serving(look, path, live, found))
 
 
-def _metrics(directory: Path) -> None:
-    """Refuse a file of metrics that is not one JSON a line."""
-    path = directory / "metrics.jsonl"
+def _loaded(look: Look, directory: Path) -> Run:
+    """The run; it and its graph must be of one training."""
+    from micgraph.graph.recgraph import RecGraph
+    from micgraph.run import load_run, load_settings
+
+    setup = load_settings(directory)
+    wrote = ", ".join(f"{name} {version}" for name, version in setup.get("versions", {}).items())
+    look.facts.append(f"written by {wrote}")
+    if setup["graph"] != RecGraph.load(directory / "graph").validate().fingerprint():
+        remedy = "restore the directory from a copy, or train again"
+        raise InputError(str(directory / "graph"), "the graph that the run was trained on", "another", remedy)
+    return load_run(directory)
+
+
+def _story(found: Run) -> list[str]:
+    """What the run says of itself; its file of metrics must hold one JSON a line."""
+    path = found.directory / "metrics.jsonl"
     for number, line in enumerate(path.read_text(encoding="utf-8").splitlines() if path.exists() else [], 1):
         try:
             json.loads(line)
         except ValueError as error:
             remedy = "restore it from a copy; recommending does not read it"
             raise ArtifactError(str(path), "JSON in every line", f"something else in line {number}", remedy) from error
-
-
-def _loaded(look: Look, path: Path, directory: Path) -> Run:
-    """The run; it and its graph must be of one training."""
-    from micgraph.run import load_run, load_settings
-
-    setup = load_settings(directory)
-    wrote = ", ".join(f"{name} {version}" for name, version in setup.get("versions", {}).items())
-    look.facts.append(f"written by {wrote}")
-    found = load_run(path)
-    look.facts += [line.strip() for line in repr(found).replace(f", {found.directory}", "").splitlines()]
-    found.graph.validate()
-    if setup["graph"] != found.graph.fingerprint():
-        remedy = "restore the directory from a copy, or train again"
-        raise InputError(str(directory / "graph"), "the graph that the run was trained on", "another", remedy)
-    return found
+    return [line.strip() for line in repr(found).replace(f", {found.directory}", "").splitlines()]
 
 
 def _serving(look: Look, path: Path, directory: Path, found: Run) -> None:

@@ -25,6 +25,7 @@ COMMANDS = (
     "refresh",
     "ab",
     "report",
+    "doctor",
 )
 
 
