@@ -23,10 +23,21 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from micgraph.schema import ArtifactError
+from micgraph.schema import ArtifactError, InputError
 
 POINTER, MANIFEST = "current", "manifest.json"
 _VERSION = re.compile(r"(\d{4,})-[0-9a-f]{8}")
+
+
+def as_path(path: Any, argument: str = "path") -> Path:
+    """A path as such.
+
+    Raises:
+        InputError: neither text nor a path, such as None.
+    """
+    if not isinstance(path, str | os.PathLike):
+        raise InputError(argument, "the path of a directory", repr(path), "pass it as text or as a Path")
+    return Path(path)
 
 
 def publish(path: str | Path, kind: str, version: int, write: Callable[[Path], None], keep: int | None = 1) -> Path:
@@ -47,7 +58,7 @@ def publish(path: str | Path, kind: str, version: int, write: Callable[[Path], N
     Raises:
         ArtifactError: ``path`` holds something that is not such an artifact, or cannot be a directory.
     """
-    root = Path(path)
+    root = as_path(path)
     _refuse_foreign(root, kind)
     try:
         root.mkdir(parents=True, exist_ok=True)
@@ -101,7 +112,7 @@ def versions(path: str | Path) -> list[Path]:
     Raises:
         ArtifactError: nothing has been published at ``path``.
     """
-    root = Path(path)
+    root = as_path(path)
     last = _serial(live(root))
     return sorted((p for p in root.iterdir() if 0 < _serial(p) <= last), key=_serial)
 
@@ -122,7 +133,8 @@ def live(path: str | Path) -> Path:
     Raises:
         ArtifactError: nothing has been published at ``path``.
     """
-    return Path(path) / str(_pointer(Path(path))["folder"])
+    root = as_path(path)
+    return root / str(_pointer(root)["folder"])
 
 
 def described(path: str | Path) -> tuple[str, int]:
@@ -131,13 +143,13 @@ def described(path: str | Path) -> tuple[str, int]:
     Raises:
         ArtifactError: nothing has been published at ``path``.
     """
-    pointer = _pointer(Path(path))
+    pointer = _pointer(as_path(path))
     return str(pointer["kind"]), int(pointer["format"])
 
 
 def exists(path: str | Path) -> bool:
     """Whether an artifact (of any kind) has been published at ``path``."""
-    return (Path(path) / POINTER).is_file()
+    return (as_path(path) / POINTER).is_file()
 
 
 def checksum(path: str | Path) -> str:
@@ -146,7 +158,7 @@ def checksum(path: str | Path) -> str:
     Raises:
         ArtifactError: nothing there.
     """
-    return str(_pointer(Path(path))["manifest"])
+    return str(_pointer(as_path(path))["manifest"])
 
 
 def resolve(path: str | Path, kind: str, version: int) -> Path:
@@ -158,7 +170,7 @@ def resolve(path: str | Path, kind: str, version: int) -> Path:
     Raises:
         ArtifactError: nothing there, another kind, another format version, a file missing or a byte changed.
     """
-    root = Path(path)
+    root = as_path(path)
     pointer = _pointer(root)
     if pointer["kind"] != kind:
         raise ArtifactError(str(root), f"a saved {kind}", f"a saved {pointer['kind']}", f"pass the path of a {kind}")

@@ -275,7 +275,8 @@ def _device(name: str) -> torch.device:
         return torch.empty(0, device=name).device
     except (RuntimeError, AssertionError) as error:  # torch raises either, by the way in which it was built
         got = f"{name!r} ({str(error).splitlines()[0]})"
-        raise ConfigError("device", "auto, cpu or a device that torch finds", got, "choose another device") from error
+        remedy = "write it as 'cuda'" if str(name).lower().startswith("gpu") else "choose another device"
+        raise ConfigError("device", "auto, cpu or a device that torch finds", got, remedy) from error
 
 
 def _bar(steps: Iterable[int], title: str) -> Iterable[int]:

@@ -99,7 +99,7 @@ class Run:
         Raises:
             ArtifactError: something is at ``path``, it cannot be written, or the run's own directory is gone.
         """
-        target = Path(path)
+        target = artifact.as_path(path)
         refuse_taken(target)
         load_settings(self.directory)
         staged = target.with_name(f".{target.name}.{uuid.uuid4().hex[:8]}")

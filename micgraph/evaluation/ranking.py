@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Literal, Protocol
 
 import numpy as np
@@ -18,8 +18,8 @@ from micgraph.evaluation.result import DECILES, METRICS, Result
 from micgraph.knn import Ragged
 from micgraph.schema import InputError
 
-BLOCK = 2048
-"""Users ranked at a time."""
+BLOCK = 256
+"""Users ranked at a time: as many as a retriever encodes at once, so that the bar moves where that takes long."""
 COLD = 5
 """Items with fewer clicks in the graph, and users with fewer in their history, are cold."""
 
@@ -98,8 +98,9 @@ def evaluate_ranker(
 
 
 def _cuts(ks: Sequence[Any]) -> list[int]:
-    whole = [int(k) for k in ks if isinstance(k, (int, np.integer)) and not isinstance(k, bool)]
-    if len(whole) < len(ks) or min(whole, default=0) < 1:
+    given = list(ks) if isinstance(ks, Iterable) else [None]
+    whole = [int(k) for k in given if isinstance(k, (int, np.integer)) and not isinstance(k, bool)]
+    if len(whole) < len(given) or min(whole, default=0) < 1:
         raise InputError("ks", "whole numbers above 0, at least one", repr(ks), "pass them as ks=(20, 50)")
     return sorted(set(whole))
 

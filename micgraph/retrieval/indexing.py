@@ -16,7 +16,7 @@ from micgraph.knn import EFFORT, IndexConfig, IndexKind, Ragged, TunedIndex, Vec
 from micgraph.retrieval.asking import check_k
 from micgraph.retrieval.recommender import Recommender
 from micgraph.retrieval.retriever import Retriever
-from micgraph.schema import InputError
+from micgraph.schema import ConfigError, InputError
 
 SAMPLE = 1_000
 """Users whose searches are measured."""
@@ -79,6 +79,9 @@ def tune_index(
     if not hasattr(recommender, "retriever"):
         got = f"a {type(recommender).__name__}"
         raise InputError("recommender", "a recommender", got, "pass micgraph.Recommender(run)")
+    if settings is not None and not isinstance(settings, IndexConfig | Mapping):
+        remedy = 'name what differs, such as {"hnsw_m": 16}'
+        raise ConfigError("settings", "an IndexConfig or a mapping of settings", repr(settings), remedy)
     built = settings if isinstance(settings, IndexConfig) else parse(IndexConfig, settings or {}, "settings")
     retriever = recommender.retriever
     if k is not None:

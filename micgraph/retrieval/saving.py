@@ -54,7 +54,7 @@ def load(path: str | Path, load_model: ModelLoader | None = None) -> Retriever:
     Raises:
         ArtifactError: missing, damaged, of another kind or format version.
     """
-    if artifact.exists(Path(path) / "setup"):
+    if artifact.exists(artifact.as_path(path) / "setup"):
         remedy = "open it by Recommender(load_run(...)), or load what micgraph index saved in its folder serving"
         raise ArtifactError(str(path), "a saved recommender", "a run", remedy)
     folder = artifact.resolve(versions.place(path), KIND, FORMAT)

@@ -16,6 +16,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+from micgraph.artifact import as_path
 from micgraph.schema import ArtifactError, InputError, StoreError
 from micgraph.stores.codec import WIDTH, merge, pack
 from micgraph.stores.contract import FORMAT, SIZE, Int64s, Store, check_about, load_package
@@ -42,11 +43,12 @@ class LmdbStore(Store):
     """
 
     def __init__(self, path: str | Path, size: int = SIZE, map_size: int = MAP_SIZE) -> None:
-        super().__init__(str(path), size)
+        place = as_path(path)
+        super().__init__(str(place), size)
         self._lmdb = load_package("lmdb")
         if isinstance(map_size, bool) or not isinstance(map_size, int) or map_size < 1 << 20:
             raise InputError("map_size", "bytes, at least 2**20", repr(map_size), "leave it out, or pass more")
-        self._env = self._environment(Path(path), map_size)
+        self._env = self._environment(place, map_size)
         try:
             self._env.reader_check()  # a process that was killed while it read would keep old pages from being used
             self._histories = self._table()
