@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
     from micgraph.graph.recgraph import RecGraph
     from micgraph.graph.split import Holdout
     from micgraph.retrieval.fusion import FusionConfig
+
+_LOG = logging.getLogger(__name__)
 
 __all__ = ["Evaluation", "Run", "evaluate", "load_run", "train"]
 
@@ -92,13 +95,16 @@ def train(
     data = None if validation is None else prepared(validation, graph)
     _check(resolved, graph, data, earlier)
     target = _device(device)
+    if out is None and local_rank() is not None:
+        remedy = "pass out=, a directory that every process sees"
+        raise ConfigError("out", "a directory, for several processes", "none", remedy)
     ranks = join(target)
     with ranks.together(), torch.random.fork_rng([target] if target.type == "cuda" else []):
         _agree(ranks, out, resolved, graph)
         run, objective, sampler = assemble(resolved, graph, target, out)
         run.origin = None if earlier is None else warm.inherit(objective, earlier, graph)
         tell_ties(resolved, config, graph)
-        _prepare(run, ranks, None if data is None else _described(data, filter_seen))
+        _prepare(run, ranks, None if data is None else _described(data, filter_seen), progress)
         Trainer(
             objective,
             sampler,
@@ -125,7 +131,9 @@ def _require(given: Any, argument: str, attribute: str, expected: str, remedy: s
 def _check(config: RunConfig, graph: RecGraph, data: EvalData | None, earlier: Run | None) -> None:
     """Refuse before training what would fail only after it."""
     _check_monitor(config.training.monitor)
-    fusion = config.fusion
+    fusion, micro, batch = config.fusion, config.training.micro_batch, config.sampling.batch_size
+    if micro > batch:
+        _LOG.warning("training.micro_batch=%d is above sampling.batch_size=%d: batches are not divided", micro, batch)
     if fusion.neighbors not in ("near", "follows", "ease", *graph.relations):
         remedy = "take another kind, or build the graph with the features or settings that make the relation"
         expected = f"near, follows, ease or a relation of the graph, {list(graph.relations)}"
@@ -135,10 +143,10 @@ def _check(config: RunConfig, graph: RecGraph, data: EvalData | None, earlier: R
         raise ConfigError("fusion.fusion", "validation data to fit a learned fusion on", "none", remedy)
 
 
-def _prepare(run: Run, ranks: Ranks, validation: dict[str, Any] | None) -> None:
+def _prepare(run: Run, ranks: Ranks, validation: dict[str, Any] | None, progress: bool) -> None:
     """Write what a run's directory says from the start."""
-    if ranks.first:
-        prepare_directory(run, run.graph.fingerprint(), validation)
+    if ranks.first and prepare_directory(run, run.graph.fingerprint(), validation) and progress:
+        _tell(f"{run.directory} has no checkpoint yet: it begins anew (training.checkpoint_every makes more)")
     ranks.told(None)  # whoever comes after finds the directory
 
 
@@ -163,9 +171,6 @@ def _agree(ranks: Ranks, out: str | Path | None, config: RunConfig, graph: RecGr
     """Refuse processes that would not train the same model on the same graph into the same directory."""
     if ranks.size == 1:
         return
-    if out is None:
-        remedy = "pass out=, a directory that every process sees"
-        raise ConfigError("out", f"a directory, for {ranks.size} processes", "none", remedy)
     own = {"out": str(out), "settings": repr(config), "graph": graph.fingerprint()}
     first = ranks.told(own)
     differing = [name for name in own if own[name] != first[name]]
@@ -286,6 +291,10 @@ def _bar(steps: Iterable[int], title: str) -> Iterable[int]:
 
 
 def _tell_resume(state: Progress) -> None:
+    _tell(f"continuing after epoch {state.epoch}, step {state.step}")
+
+
+def _tell(text: str) -> None:
     from tqdm.auto import tqdm
 
-    tqdm.write(f"continuing after epoch {state.epoch}, step {state.step}", file=sys.stderr)
+    tqdm.write(text, file=sys.stderr)

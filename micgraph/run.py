@@ -114,8 +114,7 @@ class Run:
                 target.rmdir()
             staged.rename(target)
         except OSError as error:
-            remedy = "choose another path"
-            raise ArtifactError(str(target), "a place to write to", str(error), remedy) from error
+            raise ArtifactError(str(target), "a place to write to", str(error), "choose another path") from error
         finally:
             shutil.rmtree(staged, ignore_errors=True)
 
@@ -136,8 +135,9 @@ class Run:
         return "\n".join(lines + (story(rows, self.config.training) if rows else []))
 
 
-def prepare_directory(run: Run, graph: str, validation: dict[str, Any] | None) -> None:
-    """Write a new run's setup and graph, or check that the run found there is the same training.
+def prepare_directory(run: Run, graph: str, validation: dict[str, Any] | None) -> bool:
+    """Write a new run's setup and graph, or check that the run found there is the same training; returns whether that
+    one has no checkpoint yet, so that it begins anew.
 
     The first epoch's end makes a run: until then other settings replace those that are there. Afterwards what does not
     concern training (the section ``fusion``) may change and :data:`GROWING` may grow; the setup follows.
@@ -155,17 +155,19 @@ def prepare_directory(run: Run, graph: str, validation: dict[str, Any] | None) -
     versions.refuse_refreshed(directory)
     setup = _setup(run, graph, validation)
     begun = artifact.exists(directory / BEST) or artifact.exists(directory / LAST)
-    if not artifact.exists(directory / SETUP):
+    found = artifact.exists(directory / SETUP)
+    if not found:
         refuse_taken(directory)
     elif begun:
         saved = load_settings(directory)
         _refuse_differences(directory, saved, setup)
         if saved["config"] == setup["config"]:
-            return
+            return False
         shutil.rmtree(directory / LEARNED, ignore_errors=True)  # fitted for other weights or sizes
     _save_setup(directory, setup)
     if not begun:
         run.graph.save(directory / GRAPH)
+    return found and not begun
 
 
 def refuse_taken(path: Path) -> None:

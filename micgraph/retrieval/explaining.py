@@ -19,8 +19,10 @@ from micgraph.retrieval.fusion import Fused, FusionConfig, Lists, fitted, turns
 from micgraph.retrieval.learned import FEATURES, features
 from micgraph.retrieval.pool import Pool
 from micgraph.retrieval.retriever import Retriever
-from micgraph.schema import InputError
+from micgraph.schema import InputError, did_you_mean
 
+ARGUMENTS = ("histories", "fields", "channels", "filter_seen", "candidates", "exclude")
+"""Of ``recommend``, beside users and k."""
 LABELS: dict[ChannelName, str] = {"u2i": "U2I", "u2u": "U2U", "i2i": "I2I"}
 
 
@@ -60,6 +62,9 @@ class Row:
 def explain(retriever: Retriever, user: Any, item: Any, k: int, **asked: Any) -> str:
     """See :meth:`micgraph.Recommender.explain`."""
     users, items = graph_ids(retriever.graph)
+    if strange := [name for name in asked if name not in ARGUMENTS]:
+        remedy = did_you_mean(strange[0], ARGUMENTS, "leave it out")
+        raise InputError(strange[0], f"one of {', '.join(ARGUMENTS)}, as recommend takes them", "another name", remedy)
     number = int(frames.known(items, [item], "item", "ask for an item of the list")[0])
     found = asked_of(retriever, None if user is None else [user], k, **asked)
     queries = next(found.batches)
@@ -73,7 +78,23 @@ def explain(retriever: Retriever, user: Any, item: Any, k: int, **asked: Any) ->
         got, remedy = _missing(found, queries, number, _in(seen, number))
         raise InputError("item", f"one of the {k} items of the list", f"{item!r}, which {got}", remedy)
     names = (lambda at: _text(users, at), lambda at: _text(items, at))
-    return in_words(Row(retriever, queries, lists, found.channels, found.allowed, listed.index(number), names))
+    row = Row(retriever, queries, lists, found.channels, found.allowed, listed.index(number), names)
+    return "\n".join([in_words(row), *_degraded(row)])
+
+
+def _degraded(row: Row) -> list[str]:
+    """Why the list is marked as degraded, as a line; nothing where it is not."""
+    if not bool(row.lists.degraded[0]):
+        return []
+    fused, reading = row.lists.fused, row.retriever.reading
+    silent = [LABELS[name] for at, name in enumerate(CHANNELS) if name in row.channels and not int(fused.found[0, at])]
+    popular = int(((fused.items[0] < 0) & (row.lists.items[0] >= 0)).sum())
+    short = int((row.lists.items[0] < 0).sum())
+    why = [f"{' and '.join(silent)} found nothing"] if silent else []
+    why += ["live clicks could not be read"] if reading is not None and reading.error is not None else []
+    why += [f"{popular} of its items are popular ones that fill up"] if popular else []
+    why += [f"{short} items are missing, for no more may be recommended"] if short else []
+    return [f"The list is degraded: {'; '.join(why)}."]
 
 
 def _missing(found: Asked, queries: Queries, number: int, seen: bool) -> tuple[str, str]:

@@ -42,7 +42,7 @@ class Recommender(Served):
     - ``trigger``: of these users and clicks the most similar one, as text: "item:" or "user:", then its id (so
       ``trigger.split(":", 1)`` gives both); null where nothing but U2I found the item;
     - ``degraded``: this user's list is less than was asked for: a channel had nothing, popular items fill up, or live
-      clicks could not be read.
+      clicks could not be read; :meth:`explain` tells which.
 
     With a store, a user's history is that of the graph and what :meth:`observe` has added since, merged as
     :mod:`micgraph.retrieval.live` says; users whom the graph does not know are served from their first click. All
@@ -127,8 +127,8 @@ class Recommender(Served):
         return await asyncio.to_thread(self.recommend, *args, **asked)
 
     def explain(self, user: Any, item: Any, k: int = 20, **asked: Any) -> str:
-        """Why an item is at its place in a user's list, in words: what each channel says of it, and the sum that its
-        score is.
+        """Why an item is at its place in a user's list, in words: what each channel says of it, the sum that its score
+        is, and why the list is degraded, where it is.
 
         Args:
             user: the id of a user of the graph; None with ``histories=[[...]]`` of one person.
