@@ -57,7 +57,11 @@ def load(path: str | Path, load_model: ModelLoader | None = None) -> Retriever:
     if artifact.exists(artifact.as_path(path) / "setup"):
         remedy = "open it by Recommender(load_run(...)), or load what micgraph index saved in its folder serving"
         raise ArtifactError(str(path), "a saved recommender", "a run", remedy)
-    folder = artifact.resolve(versions.place(path), KIND, FORMAT)
+    place = versions.place(path)
+    if place.name == versions.SERVING and not artifact.exists(place) and artifact.exists(place.parent / "setup"):
+        remedy = "make it by micgraph index RUN or Recommender(run).save(...), or pass the run itself"
+        raise ArtifactError(str(path), "what serves the run", "nothing yet", remedy)
+    folder = artifact.resolve(place, KIND, FORMAT)
     graph = RecGraph.load(folder / "graph")
     model = (load_model or load_towers)(folder / "model", graph)
     how = settings(folder)
