@@ -18,8 +18,8 @@ from micgraph.evaluation.result import DECILES, METRICS, Result
 from micgraph.knn import Ragged
 from micgraph.schema import InputError
 
-BLOCK = 256
-"""Users ranked at a time: as many as a retriever encodes at once, so that the bar moves where that takes long."""
+BLOCK = 2048
+"""Users ranked at a time."""
 COLD = 5
 """Items with fewer clicks in the graph, and users with fewer in their history, are cold."""
 
