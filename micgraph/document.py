@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import os
-import uuid
 from dataclasses import dataclass
 from html import escape
 from pathlib import Path
 from typing import Any
 
+from micgraph.disk import write_text
 from micgraph.drawing import svg
-from micgraph.schema import ArtifactError, InputError
+from micgraph.schema import InputError
 
 STYLE = """
 :root { color-scheme: light dark;
@@ -103,13 +102,5 @@ def save(path: str | Path, text: str) -> Path:
     """
     path = Path(path)
     refuse_directory(path)
-    beside = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        beside.write_text(text, encoding="utf-8")
-        os.replace(beside, path)
-    except OSError as error:
-        raise ArtifactError(str(path), "a place to write to", str(error), "choose another path") from error
-    finally:
-        beside.unlink(missing_ok=True)
+    write_text(path, text)
     return path

@@ -11,6 +11,7 @@ from io import StringIO
 from pathlib import Path
 from typing import Any
 
+from micgraph.disk import room
 from micgraph.extras import missing
 
 INK, MUTED, GREY, GRID = "#1b2430", "#5b6673", "#9aa5b1", "#e6e9ed"
@@ -83,7 +84,7 @@ def panel(x_name: str, y_name: str, size: tuple[float, float] = SIZE) -> tuple[A
 def save(figure: Any, path: Path) -> Path:
     """Write a figure on white; the folder is made where it is missing."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    with _any_script():
+    with _any_script(), room(path):
         figure.tight_layout()
         figure.savefig(path, facecolor="white")
     return path

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from micgraph import __version__, artifact, versions
 from micgraph.config import merge, parse
+from micgraph.disk import unwritable
 from micgraph.epochs import Epochs, best, story
 from micgraph.nn.export import BoundModel
 from micgraph.nn.towers import TwoTower
@@ -22,7 +23,7 @@ from micgraph.retrieval import extra
 from micgraph.retrieval.learned import LearnedFusion
 from micgraph.sampling.context import surroundings
 from micgraph.schema import ArtifactError, ConfigError
-from micgraph.training import BEST, LAST, METRICS, load_weights
+from micgraph.training import BEST, LAST, METRICS, TrainingConfig, load_weights, read_metrics
 
 if TYPE_CHECKING:
     from micgraph.graph.recgraph import RecGraph
@@ -73,10 +74,12 @@ class Run:
 
     @property
     def metrics(self) -> Epochs:
-        """A row an epoch: seconds, every loss part, validation metrics; prints as a table."""
-        path = self.directory / METRICS
-        lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
-        return Epochs(json.loads(line) for line in lines)
+        """A row an epoch: seconds, every loss part, validation metrics; prints as a table.
+
+        Raises:
+            ArtifactError: they are not what was written.
+        """
+        return Epochs(read_metrics(self.directory))
 
     @property
     def best_epoch(self) -> int:
@@ -114,7 +117,7 @@ class Run:
                 target.rmdir()
             staged.rename(target)
         except OSError as error:
-            raise ArtifactError(str(target), "a place to write to", str(error), "choose another path") from error
+            raise unwritable(error, target) from error
         finally:
             shutil.rmtree(staged, ignore_errors=True)
 
@@ -258,6 +261,7 @@ def load_run(path: str | Path) -> Run:
     directory = versions.newest(path)
     setup = load_settings(directory)
     extra.require(setup.get("channels", {}))
+    read_metrics(directory)
     towers = TwoTower.from_spec(setup["towers"])
     load_towers(towers, directory / BEST)
     config, graph = parse(RunConfig, setup["config"]), RecGraph.load(directory / GRAPH)

@@ -258,12 +258,12 @@ def test_tasks_may_come_from_the_config_alone(graph: RecGraph, tmp_path: Path, t
     assert set(run.config.tasks) == {"matching", "fea", "sess"} | ({"sem"} if "micrec" in tasks else set())
 
 
-def test_a_run_prints_its_best_epoch(graph: RecGraph, tmp_path: Path) -> None:
+def test_a_run_prints_its_best_epoch(graph: RecGraph, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     run = quick(graph, tmp_path / "run", config={"training": {"epochs": 9, "patience": 2, "monitor": "ndcg@20"}})
     assert repr(run).splitlines()[1:] == ["  epochs: 9 of 9", f"  last epoch 9: loss {run.metrics[-1]['loss']:.4g}"]
     rows = [{"epoch": n, "loss": 3.0 - n, "valid/ndcg@20": v} for n, v in ((1, 0.1), (2, 0.3), (3, 0.2), (4, 0.3))]
     more = {f"valid/{name}@{k}": 0.5 for name in ("recall", "hr", "hit", "coverage") for k in (20, 50, 200)}
-    (run.directory / "metrics.jsonl").write_text("".join(json.dumps(row | more) + "\n" for row in rows))
+    monkeypatch.setattr(Run, "metrics", Epochs(row | more for row in rows))
     assert repr(run).splitlines()[1:] == [
         "  epochs: 4 of 9, stopped early",
         "  best epoch 2: valid/ndcg@20 0.3, valid/recall@20 0.5, valid/coverage@20 0.5, loss 1",

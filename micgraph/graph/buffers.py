@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
@@ -89,7 +90,12 @@ class Buffers:
         if self._folder is None or not size:
             return np.empty(size, kind)
         path = self._folder / name
-        array = np.memmap(path, kind, "w+", shape=(size,))
+        if hasattr(os, "posix_fallocate"):  # a full disk is an error here, but kills the process later
+            with path.open("wb") as file:
+                os.posix_fallocate(file.fileno(), 0, size * np.dtype(kind).itemsize)
+            array = np.memmap(path, kind, "r+", shape=(size,))
+        else:
+            array = np.memmap(path, kind, "w+", shape=(size,))
         _forget(path)
         return array
 

@@ -29,7 +29,10 @@ def save(holdout: Holdout, path: str | Path) -> None:
 
 def load(path: str | Path) -> Holdout:
     """Read what :func:`save` wrote."""
-    folder = artifact.resolve(path, KIND, FORMAT)
+    return artifact.opened(path, KIND, FORMAT, _load)
+
+
+def _load(folder: Path) -> Holdout:
     manifest = json.loads((folder / "holdout.json").read_text(encoding="utf-8"))
     con = ingest.connect()
     logs = []

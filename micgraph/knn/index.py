@@ -219,8 +219,11 @@ class VectorIndex:
             ArtifactError: damaged, or its metric or width is not the expected one.
             MissingExtraError: see the class.
         """
-        folder = artifact.resolve(path, KIND, FORMAT)
-        about = json.loads((folder / _ABOUT).read_text())
+        return artifact.opened(path, KIND, FORMAT, lambda folder: cls._load(folder, path, metric, dim))
+
+    @classmethod
+    def _load(cls, folder: Path, path: str | Path, metric: Metric | None, dim: int | None) -> VectorIndex:
+        about = json.loads((folder / _ABOUT).read_text(encoding="utf-8"))
         for name, want, got in (("metric", metric, about["metric"]), ("dim", dim, about["shape"][1])):
             if want is not None and want != got:
                 raise ArtifactError(str(path), f"{name} {want}", got, "load the index made from this model's vectors")

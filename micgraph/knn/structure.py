@@ -138,7 +138,9 @@ def tuned(structure: Structure, kind: IndexKind, settings: IndexConfig) -> Struc
 
 def write(structure: Structure, path: Path) -> None:
     """Write the index to the file ``path``."""
-    load_faiss("kind").write_index(structure.index, str(path))
+    faiss = load_faiss("kind")
+    with path.open("wb") as file:  # FAISS's own files do not tell where their last bytes find no room
+        faiss.write_index(structure.index, faiss.PyCallbackIOWriter(file.write))
 
 
 def read(path: Path, shape: tuple[int, int], kind: IndexKind, settings: IndexConfig) -> Structure:

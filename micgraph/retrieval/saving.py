@@ -61,7 +61,10 @@ def load(path: str | Path, load_model: ModelLoader | None = None) -> Retriever:
     if place.name == versions.SERVING and not artifact.exists(place) and artifact.exists(place.parent / "setup"):
         remedy = "make it by micgraph index RUN or Recommender(run).save(...), or pass the run itself"
         raise ArtifactError(str(path), "what serves the run", "nothing yet", remedy)
-    folder = artifact.resolve(place, KIND, FORMAT)
+    return artifact.opened(place, KIND, FORMAT, lambda folder: _load(folder, load_model))
+
+
+def _load(folder: Path, load_model: ModelLoader | None) -> Retriever:
     graph = RecGraph.load(folder / "graph")
     model = (load_model or load_towers)(folder / "model", graph)
     how = settings(folder)
