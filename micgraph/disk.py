@@ -55,7 +55,7 @@ def is_full(error: BaseException) -> bool:
 def no_room(error: BaseException, *places: str | Path) -> ArtifactError:
     """What :func:`room` raises."""
     free, place = min((_free(Path(one)), str(one)) for one in places or (tempfile.gettempdir(),))
-    said = str(error).strip().split("\n")[0]
+    said = next((words for words in _WORDS if words in str(error)), str(error).strip().split("\n")[0][:200])
     remedy = f"free space on that disk, where {free:,} bytes are free and do not suffice, or write to another one"
     return ArtifactError(place, "room on its disk", f"a full one ({said})", remedy)
 

@@ -23,7 +23,7 @@ from micgraph.retrieval import extra
 from micgraph.retrieval.learned import LearnedFusion
 from micgraph.sampling.context import surroundings
 from micgraph.schema import ArtifactError, ConfigError
-from micgraph.training import BEST, LAST, METRICS, TrainingConfig, load_weights, read_metrics
+from micgraph.training import BEST, LAST, METRICS, load_weights, read_metrics
 
 if TYPE_CHECKING:
     from micgraph.graph.recgraph import RecGraph
@@ -59,8 +59,7 @@ class Run:
     origin: Origin | None = None
 
     def __post_init__(self) -> None:
-        fields = self.graph.item_fields, self.graph.user_fields
-        self.model = BoundModel(self.towers, *fields, surroundings(self.graph))
+        self.model = BoundModel(self.towers, self.graph.item_fields, self.graph.user_fields, surroundings(self.graph))
 
     @property
     def name(self) -> str:

@@ -100,11 +100,10 @@ class Buffers:
         return array
 
     def close(self) -> None:
-        """Close what was begun and not finished."""
-        for file in self._files.values():
-            file.close()
-        for sink, _ in self._writers.values():
-            sink.close()
+        """Close what was begun and not finished; what it held is not wanted, so a full disk is no matter."""
+        for file in (*self._files.values(), *(sink for sink, _ in self._writers.values())):
+            with suppress(OSError):
+                file.close()
         self._files.clear()
         self._parts.clear()
         self._writers.clear()

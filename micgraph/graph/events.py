@@ -16,6 +16,7 @@ from typing import Any
 import duckdb
 import pyarrow as pa
 
+from micgraph.disk import room
 from micgraph.graph import feature_tables, ingest, naming
 from micgraph.graph.duplicates import first_of_each_second
 from micgraph.graph.engines import EngineName, check_engine
@@ -79,7 +80,8 @@ class Log:
         Raises:
             InputError: the query reads a feature table that the log does not have.
         """
-        return self._relation(query, parameters).to_arrow_table()
+        with room():
+            return self._relation(query, parameters).to_arrow_table()
 
     def scalar(self, query: str, **parameters: Any) -> Any:
         """The one value of a query with one row and one column; placeholders as in :meth:`sql`."""
@@ -187,7 +189,9 @@ def read_log(
     """
     check_engine(engine, spark_master)
     check_encoding(encoding)
-    con, columns = ingest.connect(memory_limit), dict(columns or {})
+    with room():
+        con = ingest.connect(memory_limit)
+    columns = dict(columns or {})
     ids = {"log": (USER_ID, ITEM_ID, SESSION_ID, TIMESTAMP), "items": (ITEM_ID,), "users": (USER_ID,)}
     given = {"log": source} | {name: value for name, value in (("items", items), ("users", users)) if value is not None}
     own = {"items": item_columns, "users": user_columns}

@@ -14,6 +14,7 @@ from typing import Any, Literal, Protocol
 import duckdb
 import pyarrow as pa
 
+from micgraph.disk import is_full, no_room
 from micgraph.graph.files import Encoding, found_files, is_path
 from micgraph.graph.memory import DATABASE, memory
 from micgraph.graph.scratch import Scratch
@@ -54,7 +55,11 @@ def connect(memory_limit: str | None = None) -> duckdb.DuckDBPyConnection:
         share = round(memory(memory_limit) * DATABASE)
         scratch = Scratch(Path(tempfile.gettempdir()), "micgraph-log")
         limits = {"memory_limit": f"{share}B", "temp_directory": str(scratch.path / "spill")}
-        con = duckdb.connect(scratch.path / "log.duckdb", config=config | limits)
+        try:
+            con = duckdb.connect(scratch.path / "log.duckdb", config=config | limits)
+        except BaseException:
+            scratch.remove()
+            raise
         weakref.finalize(con, scratch.remove)
     con.execute("SET TimeZone = 'UTC'; SET arrow_lossless_conversion = true")
     with suppress(duckdb.InvalidInputException):  # in Jupyter without ipywidgets: bars then show the time alone
@@ -94,6 +99,8 @@ def readable(argument: str) -> Iterator[None]:
     try:
         yield
     except (duckdb.Error, pa.ArrowException) as error:
+        if is_full(error):
+            raise no_room(error) from error
         got, remedy = str(error).strip().split("\n")[0], "check the file or the table, and its format"
         if "invalid unicode" in str(error).lower():
             got += ": bytes that are not UTF-8"
