@@ -20,7 +20,7 @@ import re
 import shutil
 import uuid
 from collections.abc import Callable
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -36,14 +36,14 @@ _VERSION = re.compile(r"(\d{4,})-[0-9a-f]{8}")
 
 
 def as_path(path: Any, argument: str = "path") -> Path:
-    """A path as such.
+    """A path as such; whole where pyarrow would take its ``~`` for a home folder.
 
     Raises:
         InputError: neither text nor a path, such as None.
     """
     if not isinstance(path, str | os.PathLike):
         raise InputError(argument, "the path of a directory", repr(path), "pass it as text or as a Path")
-    return Path(path)
+    return Path(path).absolute() if str(path).startswith("~") else Path(path)
 
 
 def publish(path: str | Path, kind: str, version: int, write: Callable[[Path], None], keep: int | None = 1) -> Path:
@@ -99,6 +99,9 @@ def _published(
     except BaseException:
         if not exists(root) or live(root) != folder:  # once it is live it stays, whatever fails then
             shutil.rmtree(folder, ignore_errors=True)
+            if not before:
+                with suppress(OSError):  # other things in it
+                    root.rmdir()
         raise
     return folder
 

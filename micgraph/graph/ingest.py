@@ -82,9 +82,20 @@ def literal(text: str) -> str:
     return "'" + text.replace("'", "''") + "'"
 
 
+def file_sql(path: str | Path) -> str:
+    """The path of one file as SQL: DuckDB takes ``[1]`` for a pattern, and ``~`` for the home folder."""
+    return literal(glob.escape(str(Path(path).absolute())))
+
+
+def parquet_file(file: Path) -> str:
+    """A Parquet file of ours as a table of DuckDB's SQL; folders called ``user_id=7`` are no columns of it."""
+    return f"read_parquet({file_sql(file)}, hive_partitioning = false)"
+
+
 def parquet(folder: Path) -> str:
-    """The Parquet files of a folder as a table of DuckDB's SQL."""
-    return f"read_parquet({literal(str(folder / '*.parquet'))})"
+    """The Parquet files of a folder of ours as one table."""
+    pattern = literal(str(Path(glob.escape(str(folder.absolute()))) / "*.parquet"))
+    return f"read_parquet({pattern}, hive_partitioning = false)"
 
 
 def types(con: duckdb.DuckDBPyConnection, relation: str) -> dict[str, str]:
@@ -198,11 +209,12 @@ def _load_files(
     encoding: Encoding | None,
 ) -> None:
     files, kind = found_files(argument, source)
-    listed = "[" + ", ".join(map(literal, files)) + "]"
+    listed = "[" + ", ".join(map(file_sql, files)) + "]"
     if kind == "parquet":
-        con.execute(f"CREATE VIEW {name} AS SELECT * FROM read_parquet({listed}, union_by_name = true)")
+        reader = _own_columns(con, f"read_parquet({listed}, union_by_name = true", files)
+        con.execute(f"CREATE VIEW {name} AS SELECT * FROM {reader})")
         return
-    reader = f"read_csv({listed}, union_by_name = true, sample_size = -1"
+    reader = _own_columns(con, f"read_csv({listed}, union_by_name = true, sample_size = -1", files)
     reader += f", encoding = {literal(encoding)}" if encoding is not None else ""
     found = types(con, f"{reader})")
     forced = ", ".join(f"{literal(c)}: 'VARCHAR'" for c in text if c in found)
