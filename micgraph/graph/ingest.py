@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 import itertools
 import tempfile
 import weakref
@@ -214,13 +215,21 @@ def _load_files(
         reader = _own_columns(con, f"read_parquet({listed}, union_by_name = true", files)
         con.execute(f"CREATE VIEW {name} AS SELECT * FROM {reader})")
         return
-    reader = _own_columns(con, f"read_csv({listed}, union_by_name = true, sample_size = -1", files)
+    reader = f"read_csv({listed}, union_by_name = true, sample_size = -1"
     reader += f", encoding = {literal(encoding)}" if encoding is not None else ""
+    reader = _own_columns(con, reader, files)
     found = types(con, f"{reader})")
     forced = ", ".join(f"{literal(c)}: 'VARCHAR'" for c in text if c in found)
     con.execute(f"CREATE TABLE {name} AS SELECT * FROM {reader}{', types = {' + forced + '}' if forced else ''})")
     for column in (c for c in text if c in found):
         _restore_integers(con, name, quoted(column))
+
+
+def _own_columns(con: duckdb.DuckDBPyConnection, reader: str, files: Sequence[str]) -> str:
+    """The reader (without its last bracket) such that a folder ``event=view`` is no column where the files have it."""
+    folders = {part.split("=")[0].lower() for file in files for part in Path(file).absolute().parts if "=" in part}
+    alone = f"{reader}, hive_partitioning = false"
+    return alone if folders and folders & {column.lower() for column in types(con, f"{alone})")} else reader
 
 
 def _restore_integers(con: duckdb.DuckDBPyConnection, table: str, column: str) -> None:
