@@ -18,11 +18,10 @@ import json
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
-from zlib import crc32
 
 from micgraph.artifact import as_path
 from micgraph.schema import ArtifactError, InputError, MicgraphError, StoreError
-from micgraph.stores.codec import WIDTH, merge, pack
+from micgraph.stores.codec import WIDTH, merge, pack, seal, unseal
 from micgraph.stores.contract import FORMAT, SIZE, Int64s, Store, check_about, load_package
 from micgraph.stores.group_commit import GroupCommit
 
@@ -130,7 +129,7 @@ class LmdbStore(Store):
                     old = self._intact(user, txn.get(user, b""))
                     history = merge(old, new[user], self.size)
                     if history != old:
-                        txn.put(user, history + _check(user, history))
+                        txn.put(user, seal(user, history))
         except self._lmdb.MapFullError as error:
             raise StoreError(self.name, "room for more", str(error), "open it with a larger map_size") from error
         except self._lmdb.Error as error:
@@ -146,20 +145,15 @@ class LmdbStore(Store):
         return histories if m == self.size else [history[-WIDTH * m :] for history in histories]
 
     def _intact(self, user: bytes, value: bytes) -> bytes:
-        """The history in a value. Earlier versions of micgraph kept none of the 4 bytes that vouch for it."""
-        end = len(value) - len(value) % WIDTH
-        history, check = value[:end], value[end:]
-        if check in (b"", _check(user, history)):
-            return history
-        got = f"{len(value)} bytes that were changed"
-        raise StoreError(self.name, "histories written by micgraph", got, "restore the store from a copy")
+        """The history in a value."""
+        history = unseal(user, value)
+        if history is None:
+            got = f"{len(value)} bytes that were changed"
+            raise StoreError(self.name, "histories written by micgraph", got, "restore the store from a copy")
+        return history
 
     def _close(self) -> None:
         self._env.close()
-
-
-def _check(user: bytes, history: bytes) -> bytes:
-    return crc32(history, crc32(user)).to_bytes(4, "big")
 
 
 def _by_user(events: Iterable[tuple[bytes, bytes]]) -> dict[bytes, list[bytes]]:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from micgraph.schema import ArtifactError, StoreError
-from micgraph.stores.codec import WIDTH
+from micgraph.stores.codec import WIDTH, unseal
 from micgraph.stores.contract import check_about, load_package
 from micgraph.stores.lmdb_store import ABOUT, HISTORIES, STORE
 
@@ -25,7 +25,7 @@ class Survey(NamedTuple):
 def surveyed(path: str | Path) -> Survey:
     """Read every history of the :class:`micgraph.LmdbStore` at ``path``; others may have it open.
 
-    LMDB keeps no checksums: a changed byte is found only where a history is not whole or not in order after it.
+    LMDB keeps no checksums of its pages: a changed byte outside of the histories may hide one.
 
     Raises:
         ArtifactError: no store there, another program's, or one that cannot be opened.
@@ -46,11 +46,11 @@ def surveyed(path: str | Path) -> Survey:
     return Survey(size, len(lengths), sum(lengths))
 
 
-def _length(place: Path, user: bytes, history: bytes, size: int) -> int:
+def _length(place: Path, user: bytes, value: bytes, size: int) -> int:
     """How many events a history has."""
+    history = unseal(user, value) or b""
     entries = [history[at : at + WIDTH] for at in range(0, len(history), WIDTH)]
-    whole = len(history) % WIDTH == 0 and 0 < len(entries) <= size
-    if not whole or any(one >= two for one, two in zip(entries, entries[1:], strict=False)):
+    if not 0 < len(entries) <= size or any(one >= two for one, two in zip(entries, entries[1:], strict=False)):
         expected = f"a history of at most {size} events in their order"
         raise StoreError(str(place), expected, f"a damaged one of the user with key {user!r}", _REMEDY)
     return len(entries)
