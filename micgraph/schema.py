@@ -34,6 +34,8 @@ LONGEST = 600
 def _legible(part: Any) -> Any:
     """A part of a message without what breaks lines or screens, and not longer than can be read."""
     text = str(part)
+    if not text.strip():
+        return repr(text)
     shown = "".join(one if one.isprintable() else " " for one in text)
     if len(shown) > LONGEST:
         shown = f"{shown[: LONGEST // 2]} ... {shown[-LONGEST // 2 :]}"
@@ -111,9 +113,9 @@ def check_whole(name: str, value: Any, remedy: str = "correct the value") -> Non
         raise ConfigError(name, "an integer", repr(value), remedy)
 
 
-def did_you_mean(name: str, known: Iterable[str], otherwise: str) -> str:
+def did_you_mean(name: Any, known: Iterable[str], otherwise: str) -> str:
     """The remedy for an unknown name: the nearest known one, or ``otherwise`` where none is near."""
-    close = get_close_matches(name, list(known), n=1)
+    close = get_close_matches(str(name), list(known), n=1)
     return f"did you mean {close[0]!r}?" if close else otherwise
 
 

@@ -175,10 +175,10 @@ def read_log(
         InputError: a source cannot be read, nothing usable is in it, or no event is positive.
         MissingExtraError: Spark is asked for, and pyspark or Java is missing.
         SchemaError: a column is missing, has a type that cannot mean what it should, or mixes units of time; an entry
-            of ``columns`` is misspelt or reversed.
+            of ``columns`` is misspelt, reversed or no name.
     """
     check_engine(engine, spark_master)
-    con, columns = ingest.connect(memory_limit), dict(columns or {})
+    con, columns = ingest.connect(memory_limit), naming.as_names(columns)
     ids = {"log": (USER_ID, ITEM_ID, SESSION_ID, TIMESTAMP), "items": (ITEM_ID,), "users": (USER_ID,)}
     given = {"log": source} | {name: value for name, value in (("items", items), ("users", users)) if value is not None}
     if engine == "spark":

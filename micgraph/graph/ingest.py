@@ -161,13 +161,23 @@ def _load(con: duckdb.DuckDBPyConnection, argument: str, source: Source, name: s
         con.register(name, pa.Table.from_pandas(source, preserve_index=False))
         return "pandas"
     if library == "polars" and hasattr(source, "to_arrow") and hasattr(source, "columns"):
-        con.register(name, source.to_arrow())
+        con.register(name, _from_polars(argument, source))
         return "polars"
     if isinstance(source, (pa.Table, pa.RecordBatch)):
         con.register(name, source)
         return "arrow"
     remedy = "pass one of these"
     raise InputError(argument, "a path, or a pandas, polars or Arrow table", type(source).__name__, remedy)
+
+
+def _from_polars(argument: str, source: Any) -> pa.Table:
+    from polars.exceptions import PanicException, PolarsError
+
+    try:
+        return source.to_arrow()
+    except (PolarsError, PanicException) as error:  # such as a column whose name has a NUL
+        got = str(error).split("\n")[0]
+        raise InputError(argument, "a table that Arrow can hold", got, "rename or convert its columns") from error
 
 
 def _load_files(con: duckdb.DuckDBPyConnection, argument: str, source: Any, name: str, text: Sequence[str]) -> None:
@@ -186,7 +196,8 @@ def _load_files(con: duckdb.DuckDBPyConnection, argument: str, source: Any, name
 
 def is_path(source: Source) -> bool:
     """Whether a source is a path, a glob or a list of these, and no table."""
-    return isinstance(source, (str, Path)) or (isinstance(source, Sequence) and not hasattr(source, "columns"))
+    listed = isinstance(source, Sequence) and not isinstance(source, bytes) and not hasattr(source, "columns")
+    return listed or isinstance(source, (str, Path))
 
 
 def found_files(argument: str, source: Any) -> tuple[list[str], str]:
@@ -205,8 +216,13 @@ def found_files(argument: str, source: Any) -> tuple[list[str], str]:
     return files, formats.pop()
 
 
-def _expand(argument: str, pattern: str | Path) -> list[str]:
-    files = [str(pattern)] if Path(pattern).is_file() else glob.glob(str(pattern), recursive=True)
+def _expand(argument: str, pattern: Any) -> list[str]:
+    if not isinstance(pattern, (str, Path)):
+        raise InputError(argument, "a path, or a list of paths", repr(pattern), "write paths as texts")
+    try:
+        files = [str(pattern)] if Path(pattern).is_file() else glob.glob(str(pattern), recursive=True)
+    except OSError as error:  # a name that no file can have, or a folder that may not be read
+        raise InputError(argument, "an existing file", f"{pattern}: {error.strerror}", "check the path") from error
     if not files:
         raise InputError(argument, "an existing file", str(pattern), "check the path")
     return files

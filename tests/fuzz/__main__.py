@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
-import shutil
+import os
 import sys
 import tempfile
 import time
@@ -22,7 +22,11 @@ FAILURES = Path("fuzz-failures")
 def main(arguments: Sequence[str] | None = None) -> int:
     """The exit code: 1 where anything failed."""
     options = _options(arguments)
-    with tempfile.TemporaryDirectory(prefix="micgraph-fuzz") as folder, Worker(Path(folder) / "w", options.patience) as worker:
+    memory = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None  # saved graphs wait for no disk there
+    with (
+        tempfile.TemporaryDirectory(prefix="micgraph-fuzz", dir=memory) as folder,
+        Worker(Path(folder) / "w", options.patience) as worker,
+    ):
         if options.replay:
             return _replay(worker, options.replay)
         return _many(worker, options)

@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import gc
 import hashlib
+import io
 import os
 import shutil
 import traceback
 import warnings
 from collections.abc import Callable
+from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import pyarrow.parquet as pq
+import typer
 
 import micgraph
 from micgraph.cli import app
@@ -23,6 +27,7 @@ from tests.fuzz.inputs import Input, Table, make
 
 LONGEST = 2_600  # characters of a message that a person may still read
 TINY = {"model": {"dim": 4, "history": 5}, "training": {"epochs": 1}}
+LINES = 12  # of what a command says on stderr, the usage and its frame included
 LARGEST = 256  # of a number in settings that an input is trained with
 
 
@@ -117,7 +122,7 @@ def judge(world: World, made: Input) -> Outcome:
             run(world, made, outcome)
         except MicgraphError as error:  # outside of what may be refused
             outcome.kind, outcome.detail = "FAILED", f"late error\n{_trace(error)}"
-        except Exception as error:
+        except BaseException as error:  # panics of Rust are no exceptions
             outcome.kind, outcome.detail = "FAILED", f"{type(error).__name__}\n{_trace(error)}"
     outcome.warned += sorted({f"{w.category.__name__}: {w.message}" for w in caught})
     _look_for_leftovers(world, outcome)
@@ -263,23 +268,29 @@ def _by_command(world: World, made: Input, outcome: Outcome, given: dict[str, An
 
 def command(world: World, outcome: Outcome, arguments: list[str]) -> bool:
     """Run a command; whether it went well."""
-    from typer.testing import CliRunner
-
-    before = tree(world.place)
-    result = CliRunner().invoke(app, arguments)
-    if result.exception is not None and not isinstance(result.exception, SystemExit):
-        raise result.exception
-    if result.exit_code == 0:
+    before, said, told = tree(world.place), io.StringIO(), io.StringIO()
+    code: Any = 0
+    try:
+        with redirect_stdout(said), redirect_stderr(told):
+            _commands().main(arguments, prog_name="micgraph")
+    except SystemExit as end:
+        code = end.code
+    if code in (0, None):
         micgraph.RecGraph.load(world.out).validate()
         outcome.kind, outcome.built = "built by the command", True
         return True
-    lines = [line for line in result.stderr.splitlines() if line.strip()]
-    if result.exit_code not in (1, 2) or "Traceback" in result.output or len(lines) > 12 or not lines:
-        raise Broken(f"exit code {result.exit_code}: {result.output[-2_000:]}")
+    lines = [line for line in told.getvalue().splitlines() if line.strip()]
+    if code not in (1, 2) or "Traceback" in told.getvalue() or not 0 < len(lines) <= LINES:
+        raise Broken(f"exit code {code}: {told.getvalue()[-2_000:]}")
     if tree(world.place) != before:
-        raise Broken(f"the command has changed something: {result.stderr[-2_000:]}")
+        raise Broken(f"the command has changed something: {told.getvalue()[-2_000:]}")
     outcome.kind, outcome.detail = "error of the command", lines[-1]
     return False
+
+
+@cache
+def _commands() -> Any:
+    return typer.main.get_command(app)
 
 
 def _config(world: World, made: Input, outcome: Outcome) -> None:

@@ -76,6 +76,10 @@ TEXTS: list[str | bytes] = [
     b"\xff\xfe\x00", b"training: {epochs: 1} # \xe9\n", "training: {epochs: 1}\n".encode("utf-16"), b"\x00", b"a: \xc3\x28\n",
     "x: &a [l, l, l, l, l, l, l, l, l]\n"
     + "".join(f"x{n}: &b{n} [{', '.join([f'*b{n - 1}' if n else '*a'] * 9)}]\n" for n in range(9)),
+    *("x: &a [l, l, l, l, l, l, l, l, l]\n"
+      + "".join(f"x{n}: &b{n} [{', '.join([f'*b{n - 1}' if n else '*a'] * 9)}]\n" for n in range(9))
+      + end for end in ("training: *b8\n", "model: {options: {a: *b8}}\n", "log: {source: *b8}\n")),
+    "training: &t {epochs: 1, lr: *t}\n", "training: {seed: !!int ''}\n",
     "log: &a {columns: {user_id: user_id}}\nbuild: {semantic: &s [title]}\nmodel: {item_fields: *s}\n",
     "training: {lr: 1e-3}\n", "training: {lr: 1.0e-3}\n", "model: {encoder: on}\n", "build: {session_gap: 1:30}\n",
     "build: {session_gap: 01:30:00}\n", "tasks: [matching, fea]\n", "tasks: matching\n", "tasks: {micrec: {}, mic: {}}\n",
