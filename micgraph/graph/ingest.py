@@ -15,6 +15,7 @@ from typing import Any, Literal, Protocol
 import duckdb
 import pyarrow as pa
 
+from micgraph.graph import csv_faults
 from micgraph.graph.memory import DATABASE, memory
 from micgraph.graph.scratch import Scratch
 from micgraph.schema import InputError, SchemaError
@@ -94,8 +95,12 @@ def readable(argument: str) -> Iterator[None]:
     try:
         yield
     except (duckdb.Error, pa.ArrowException) as error:
-        got = str(error).strip().split("\n")[0]
-        raise InputError(argument, "a readable table", got, "check the file or the table, and its format") from error
+        raise InputError(argument, "a readable table", said_by(error), "check the file or the table, and its format") from error
+
+
+def said_by(error: Exception) -> str:
+    """What DuckDB or Arrow says first."""
+    return str(error).strip().split("\n")[0]
 
 
 @dataclass(frozen=True)
@@ -158,7 +163,7 @@ def _load(con: duckdb.DuckDBPyConnection, argument: str, source: Source, name: s
         return "path"
     library = type(source).__module__.split(".")[0]
     if library == "pandas" and hasattr(source, "columns"):
-        con.register(name, pa.Table.from_pandas(source, preserve_index=False))
+        con.register(name, _from_pandas(argument, source))
         return "pandas"
     if library == "polars" and hasattr(source, "to_arrow") and hasattr(source, "columns"):
         con.register(name, _from_polars(argument, source))
@@ -168,6 +173,14 @@ def _load(con: duckdb.DuckDBPyConnection, argument: str, source: Source, name: s
         return "arrow"
     remedy = "pass one of these"
     raise InputError(argument, "a path, or a pandas, polars or Arrow table", type(source).__name__, remedy)
+
+
+def _from_pandas(argument: str, source: Any) -> pa.Table:
+    try:
+        return pa.Table.from_pandas(source, preserve_index=False)
+    except (TypeError, ValueError, OverflowError) as error:  # such as a column of texts and numbers, or 2**64
+        got = "; ".join(map(str, error.args))
+        raise InputError(argument, "columns of one type each", got, "convert the column") from error
 
 
 def _from_polars(argument: str, source: Any) -> pa.Table:
@@ -186,10 +199,16 @@ def _load_files(con: duckdb.DuckDBPyConnection, argument: str, source: Any, name
     if kind == "parquet":
         con.execute(f"CREATE VIEW {name} AS SELECT * FROM read_parquet({listed}, union_by_name = true)")
         return
-    reader = f"read_csv({listed}, union_by_name = true, sample_size = -1"
-    found = types(con, f"{reader})")
-    forced = ", ".join(f"{literal(c)}: 'VARCHAR'" for c in text if c in found)
-    con.execute(f"CREATE TABLE {name} AS SELECT * FROM {reader}{', types = {' + forced + '}' if forced else ''})")
+    # or DuckDB leaves out lines that begin with #, and those above the longest table, where it finds the rest better
+    reader = f"read_csv({listed}, union_by_name = true, sample_size = -1, comment = '', skip = 0"
+    try:
+        found = types(con, f"{reader})")
+        if len(found) == 1 and any(mark in column for column in found for mark in csv_faults.DELIMITERS):
+            raise csv_faults.unreadable(argument, files, f"one column, {next(iter(found))!r}")
+        forced = ", ".join(f"{literal(c)}: 'VARCHAR'" for c in text if c in found)
+        con.execute(f"CREATE TABLE {name} AS SELECT * FROM {reader}{', types = {' + forced + '}' if forced else ''})")
+    except duckdb.Error as error:
+        raise csv_faults.unreadable(argument, files, said_by(error)) from error
     for column in (c for c in text if c in found):
         _restore_integers(con, name, quoted(column))
 
