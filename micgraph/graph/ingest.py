@@ -147,14 +147,7 @@ def opened(
     finally:
         con.execute(f"DROP VIEW IF EXISTS {view}")
         con.unregister(name)
-        for what in ("VIEW", "TABLE"):
-            if _exists(con, what, name):
-                con.execute(f"DROP {what} {name}")
-
-
-def _exists(con: duckdb.DuckDBPyConnection, what: str, name: str) -> bool:
-    query = f"SELECT * FROM duckdb_{what.lower()}s() WHERE {what.lower()}_name = $name"
-    return bool(con.execute(query, {"name": name}).fetchall())
+        con.execute(f"DROP VIEW IF EXISTS {name}; DROP TABLE IF EXISTS {name}_rows")
 
 
 def _load(con: duckdb.DuckDBPyConnection, argument: str, source: Source, name: str, text: Sequence[str]) -> SourceKind:
@@ -180,7 +173,7 @@ def _from_pandas(argument: str, source: Any) -> pa.Table:
         return pa.Table.from_pandas(source, preserve_index=False)
     except (TypeError, ValueError, OverflowError) as error:  # such as a column of texts and numbers, or 2**64
         got = "; ".join(map(str, error.args))
-        raise InputError(argument, "columns of one type each", got, "convert the column") from error
+        raise InputError(argument, "a readable table, columns of one type each", got, "convert the column") from error
 
 
 def _from_polars(argument: str, source: Any) -> pa.Table:
@@ -206,11 +199,12 @@ def _load_files(con: duckdb.DuckDBPyConnection, argument: str, source: Any, name
         if len(found) == 1 and any(mark in column for column in found for mark in csv_faults.DELIMITERS):
             raise csv_faults.unreadable(argument, files, f"one column, {next(iter(found))!r}")
         forced = ", ".join(f"{literal(c)}: 'VARCHAR'" for c in text if c in found)
-        con.execute(f"CREATE TABLE {name} AS SELECT * FROM {reader}{', types = {' + forced + '}' if forced else ''})")
+        con.execute(f"CREATE TABLE {name}_rows AS FROM {reader}{', types = {' + forced + '}' if forced else ''})")
     except duckdb.Error as error:
         raise csv_faults.unreadable(argument, files, said_by(error)) from error
     for column in (c for c in text if c in found):
-        _restore_integers(con, name, quoted(column))
+        _restore_integers(con, f"{name}_rows", quoted(column))
+    con.execute(f"CREATE VIEW {name} AS FROM {name}_rows")
 
 
 def is_path(source: Source) -> bool:
