@@ -21,7 +21,7 @@ def values_of(text: str) -> Any:
     import yaml
 
     try:
-        values = yaml.load(text, _loader())  # noqa: S506 - a SafeLoader
+        values = yaml.load(text, _loader())
     except yaml.YAMLError as error:
         raise ValueError(str(error)) from error
     except _FAULTS as error:

@@ -15,7 +15,6 @@ from micgraph.graph.titles import check_encoder
 from micgraph.graph.vector_search import SEARCHES
 from micgraph.schema import ConfigError, check_range, check_whole
 
-
 LARGEST = 2**31 - 1
 """No graph has more items, and no setting counts more."""
 

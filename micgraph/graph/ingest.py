@@ -95,7 +95,9 @@ def readable(argument: str) -> Iterator[None]:
     try:
         yield
     except (duckdb.Error, pa.ArrowException) as error:
-        raise InputError(argument, "a readable table", said_by(error), "check the file or the table, and its format") from error
+        raise InputError(
+            argument, "a readable table", said_by(error), "check the file or the table, and its format"
+        ) from error
 
 
 def said_by(error: Exception) -> str:

@@ -68,7 +68,9 @@ def _many(worker: Worker, options: argparse.Namespace) -> int:
             keep = smaller(worker, options.seed, index, found)
             print(keep_failure(options.failures, worker, options.seed, index, keep, found), flush=True)
         if done % 500 == 0:
-            print(f"{done} inputs, {built} built, {counts['FAILED']} failed, {time.monotonic() - start:.0f} s", flush=True)
+            print(
+                f"{done} inputs, {built} built, {counts['FAILED']} failed, {time.monotonic() - start:.0f} s", flush=True
+            )
     _report(counts, warned, slow)
     last: dict[str, Any] = {"inputs": done, "failures": counts["FAILED"], "built": built, "trained": trained}
     print(json.dumps({**last, "seed": options.seed, "seconds": round(time.monotonic() - start, 1)}))

@@ -11,36 +11,46 @@ import numpy as np
 from tests.fuzz.inputs import Input, mutator, one_of
 
 NAMES = [
-    "", " ", "User_ID", "USER_ID", "user id", " user_id", "user_id ", "userid", "Item_Id", "TITLE", "Tags", "select", "order",
-    "group", "reason", "place", "micgraph_place", "n", "size", "rowid", "part", "h", "events", "a.b", 'a"b', "a'b", "a,b",
-    "日本", "e\u0301", "👍", "x" * 3_000, "\x00", "col\nname", "__index_level_0__", "values", "offsets", "embedding", "category",
-    "tags", "title", "provider", "timestamp", "user_id", "item_id", "weight", "session_id", "1", "-", "{events}", "%", "\\",
+    "", " ", "User_ID", "USER_ID", "user id", " user_id", "user_id ", "userid", "Item_Id", "TITLE", "Tags", "select",
+    "order",
+    "group", "reason", "place", "micgraph_place", "n", "size", "rowid", "part", "h", "events", "a.b", 'a"b', "a'b",
+    "a,b",
+    "日本", "e\u0301", "👍", "x" * 3_000, "\x00", "col\nname", "__index_level_0__", "values", "offsets", "embedding",
+    "category",
+    "tags", "title", "provider", "timestamp", "user_id", "item_id", "weight", "session_id", "1", "-", "{events}", "%",
+    "\\",
 ]  # fmt: skip
 
 COLUMNS: list[Any] = [
     {"user_id": "user_id"}, {"user_id": "item_id", "item_id": "user_id"}, {"timestamp": "time"}, {"itemid": "item_id"},
     {"user_id": "USER_ID"}, {"session_id": "user_id"}, {"weight": "ordinal"}, {"user_id": ""}, {"": "user_id"},
-    {"user_id": None}, {"user_id": 5}, {5: "user_id"}, {"title": "item_id"}, {"event": "user_id"}, {"item_id": "user_id"},
-    {"user_id": ["a"]}, {"tags": "category"}, {"category": "title", "title": "category"}, {"ordinal": "weight"}, "user_id",
+    {"user_id": None}, {"user_id": 5}, {5: "user_id"}, {"title": "item_id"}, {"event": "user_id"},
+    {"item_id": "user_id"},
+    {"user_id": ["a"]}, {"tags": "category"}, {"category": "title", "title": "category"}, {"ordinal": "weight"},
+    "user_id",
     ["user_id"], 5, {"user_id": "a\x00b"}, {"embedding": "year"}, {"duration": "timestamp"}, {"x" * 5_000: "user_id"},
 ]  # fmt: skip
 
 OTHERS: dict[str, list[Any]] = {
-    "positive_events": [["click"], ["view", "click"], [], [None], "click", 5, ["buy"], [1], [True], [math.nan], [["a"]], {"a": 1},
+    "positive_events": [["click"], ["view", "click"], [], [None], "click", 5, ["buy"], [1], [True], [math.nan],
+    [["a"]], {"a": 1},
                         [b"x"], ["'"], ["\x00"], [2**70]],
     "time_unit": ["s", "ms", "us", "ns", "auto", "S", "m", None, 5, ["s"], {}, ""],
-    "time_format": ["%Y-%m-%d %H:%M:%S", "%d/%m/%Y", "%Q", "", "%", "%%", 5, "%s", "%Y" * 500, "\x00", "%z", "%-d", ["%Y"]],
+    "time_format": ["%Y-%m-%d %H:%M:%S", "%d/%m/%Y", "%Q", "", "%", "%%", 5, "%s", "%Y" * 500, "\x00", "%z", "%-d",
+    ["%Y"]],
     "memory_limit": ["1GB", "2 GB", "10KB", "lots", "-1GB", "1e400GB", 5, "", "nanGB"],
     "engine": ["duckdb", "DuckDB", "polars", None, 5, []],
     "spark_master": ["local[1]", 5],
 }  # fmt: skip
 
 BUILDS: dict[str, list[Any]] = {
-    "session_gap": ["30m", "1h", "0s", "-1h", "1y", "", 5, None, "1h30m", "nan", "1e400h", "inf", "99999999999d", "１h", [1]],
+    "session_gap": ["30m", "1h", "0s", "-1h", "1y", "", 5, None, "1h30m", "nan", "1e400h", "inf", "99999999999d",
+    "１h", [1]],
     "session_span": ["30m", "2h", "0s", "x", None, "99999d"],
     "co_occurs_top_k": [1, 2, 0, -1, None, 2.5, "a", True, 10**30, math.nan],
     "semantic": ["auto", ["title"], ["tags", "category"], ["embedding"], [], ["x"], "title", {"title": 3, "tags": 1},
-                 {"title": 0}, {"title": math.inf}, {"title": "a"}, {"x": 1}, None, 5, [["title"]], {}, {"category": 1e-300}],
+                 {"title": 0}, {"title": math.inf}, {"title": "a"}, {"x": 1}, None, 5, [["title"]], {},
+                 {"category": 1e-300}],
     "encode": ["tfidf", "bert", None, 5, "", []],
     "semantic_k": [1, 3, 0, -1, 10**6, 10**30, 2.5, "a", None],
     "semantic_search": ["exact", "ivf", "auto", "fast", None],
@@ -52,14 +62,18 @@ BUILDS: dict[str, list[Any]] = {
 }  # fmt: skip
 
 SPLITS: list[dict[str, Any]] = [
-    {"kind": "temporal", "test": value} for value in ["0d", "-1d", "1e400d", "x", 5, None, timedelta(hours=3), "1s", "20h"]
+    {"kind": "temporal", "test": value} for value in ["0d", "-1d", "1e400d", "x", 5, None, timedelta(hours=3), "1s",
+    "20h"]
 ] + [
     {"kind": "temporal", "cut": value, "test": "5h", "valid": None}
-    for value in ["2024-03-01T20:00", "2024-03-01 20:00:00+09:00", "x", 5, math.nan, math.inf, "9999-12-31", -1e300, True, []]
+    for value in ["2024-03-01T20:00", "2024-03-01 20:00:00+09:00", "x", 5, math.nan, math.inf, "9999-12-31", -1e300,
+        True, []]
 ] + [
     {"kind": "user_holdout", "min_item": 1, "min_user": 1, **more}
-    for more in [{"fractions": [0.5, 0.5]}, {"fractions": [math.nan] * 3}, {"history": 0}, {"history": 1e-9}, {"seed": -1},
-                 {"seed": 2**70}, {"fractions": [0.4, 0, 0.6]}, {"fractions": "abc"}, {"history": math.nan}, {"min_item": 3}]
+    for more in [{"fractions": [0.5, 0.5]}, {"fractions": [math.nan] * 3}, {"history": 0}, {"history": 1e-9},
+        {"seed": -1},
+                 {"seed": 2**70}, {"fractions": [0.4, 0, 0.6]}, {"fractions": "abc"}, {"history": math.nan},
+                 {"min_item": 3}]
 ] + [{"kind": "random"}, {"kind": None}, {"kind": "leave_last_out", "seed": 1}, {"kind": ["temporal"]}, {}]  # fmt: skip
 
 

@@ -181,7 +181,9 @@ def _time(moment: datetime, kind: str) -> Any:
 
 def _items(family: str) -> Table:
     number = range(N_ITEMS)
-    tags: list[Any] = [f"red|tag{n % 3}" for n in number] if family == "csv" else [["red", f"tag{n % 3}"] for n in number]
+    tags: list[Any] = (
+        [f"red|tag{n % 3}" for n in number] if family == "csv" else [["red", f"tag{n % 3}"] for n in number]
+    )
     items: Table = {
         "item_id": [f"i{n}" for n in number],
         "title": [f"the {n}th story of tag{n % 3}" for n in number],

@@ -27,7 +27,12 @@ def rows_written(made: Input) -> int | None:
 def expected(made: Input) -> tuple[int, dict[str, int]] | None:
     """Events, and reason -> rows, of a log of plain ids and ISO times or seconds; None for any other."""
     log = made.tables["log"]
-    if rows_written(made) is None or made.arguments or made.types or not {"user_id", "item_id", "timestamp"} <= set(log):
+    if (
+        rows_written(made) is None
+        or made.arguments
+        or made.types
+        or not {"user_id", "item_id", "timestamp"} <= set(log)
+    ):
         return None
     if any(name.lower() != name or not name.isidentifier() for name in log):
         return None
@@ -42,7 +47,9 @@ def expected(made: Input) -> tuple[int, dict[str, int]] | None:
     refused: Counter[str] = Counter()
     seen: set[Any] = set()
     for user, item, time, weight in zip(log["user_id"], log["item_id"], times, weights, strict=True):
-        reason = _reason(user, item, time, weight) or ("duplicate (same user, item and second)" if (user, item, time) in seen else None)
+        reason = _reason(user, item, time, weight) or (
+            "duplicate (same user, item and second)" if (user, item, time) in seen else None
+        )
         if reason is not None:
             refused[reason] += 1
         else:

@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from tests.fuzz import columns, files, settings, values
+from tests.fuzz import columns, formats, settings, values
 
-LOADED = (columns, files, settings, values)
+LOADED = (columns, formats, settings, values)

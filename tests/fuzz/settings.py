@@ -25,7 +25,8 @@ BASES: list[dict[str, Any]] = [
     {
         "split": {"kind": "temporal", "test": "4h", "valid": None},
         "build": {"semantic": {"title": 2, "category": 1}, "co_occurs_top_k": 5, "keep_unclicked": False},
-        "model": {"encoder": "ican", **SMALL, "field_dim": 4, "item_hidden": [8, 8], "options": {"hidden": [8], "heads": 2}},
+        "model": {"encoder": "ican", **SMALL, "field_dim": 4, "item_hidden": [8, 8], "options": {"hidden": [8],
+        "heads": 2}},
         "tasks": {"fea": {"weight": 0.5, "mask_ratio": 0.5}, "sess": {"weight": 1.0}, "sem": None},
         "sampling": {"batch_size": 16, "samples": "clicks", "min_history": 1},
         "training": {"epochs": 1, "schedule": "cosine", "clip": 1.0},
@@ -50,30 +51,46 @@ BASES: list[dict[str, Any]] = [
 ]  # fmt: skip
 
 VALUES: list[Any] = [
-    None, True, False, 0, 1, -1, 2, 3, 7, 0.5, 1.5, -0.5, 1e-300, math.nan, math.inf, -math.inf, 10**12, 10**30, -(2**63), "", " ",
-    "a", "yes", "1", "0.5", "1e-3", "auto", "none", "1h", "30m", "-1h", "1d", "日本", "a\x00b", "x" * 5_000, "../../etc/passwd", "~",
-    [], [None], [1], ["a"], [[]], [1, "a"], {}, {"a": 1}, {"": None}, {1: 2}, date(2024, 3, 1), b"\xff", "gru4rec", "ican", "mic",
-    ["u2i"], ["u2i", "u2i"], {"u2i": -1}, [0.5, 0.5], "temporal", "softmax", "logistic", "full", "uniform", "popularity", "cosine",
+    None, True, False, 0, 1, -1, 2, 3, 7, 0.5, 1.5, -0.5, 1e-300, math.nan, math.inf, -math.inf, 10**12, 10**30,
+    -(2**63), "", " ",
+    "a", "yes", "1", "0.5", "1e-3", "auto", "none", "1h", "30m", "-1h", "1d", "日本", "a\x00b", "x" * 5_000,
+    "../../etc/passwd", "~",
+    [], [None], [1], ["a"], [[]], [1, "a"], {}, {"a": 1}, {"": None}, {1: 2}, date(2024, 3, 1), b"\xff", "gru4rec",
+    "ican", "mic",
+    ["u2i"], ["u2i", "u2i"], {"u2i": -1}, [0.5, 0.5], "temporal", "softmax", "logistic", "full", "uniform",
+    "popularity", "cosine",
 ]  # fmt: skip
 
 KEYS: list[Any] = [
-    "epoch", "Epochs", "epochs ", "session-gap", "sesion_gap", "", " ", "日本", "a.b", "a,b", "__class__", "self", 1, None, True, 1.5,
-    "x" * 3_000, "encoder", "dim", "kind", "source", "columns", "weight", "tau", "log", "build", "model", "matching", "micrec", "seed",
-    "memory_limit", "checkpoint", "index", "item_index", "latest_users", "item_graph", "item_encoder", "options", "graph_options",
+    "epoch", "Epochs", "epochs ", "session-gap", "sesion_gap", "", " ", "日本", "a.b", "a,b", "__class__", "self", 1,
+    None, True, 1.5,
+    "x" * 3_000, "encoder", "dim", "kind", "source", "columns", "weight", "tau", "log", "build", "model", "matching",
+    "micrec", "seed",
+    "memory_limit", "checkpoint", "index", "item_index", "latest_users", "item_graph", "item_encoder", "options",
+    "graph_options",
     "time_format", "positive_events", "items", "users", "samples", "neighbors", "decay", "semantic_search", "encode",
 ]  # fmt: skip
 
 TEXTS: list[str | bytes] = [
-    "", "\n", "---\n", "...", "null", "[]", "- a\n- b\n", "5", "text", "a: b: c", "a:\n\t- b\n", "a: [1, 2", "{", "'", '"', "a: &x [*x]\n",
-    "&a [*a, *a]\n", "a: &a {b: *a}\n", "model: &m {options: *m}\n", "tasks: &t {matching: *t}\n", "a: *missing\n", "%YAML 9.9\n---\na: 1\n",
-    "a: 1\na: 2\n", "--- {a: 1}\n--- {b: 2}\n", "? [a, b]\n: 1\n", "? {a: b}\n: 1\n", "<<: 5\n", "<<: {training: {epochs: 1}}\n",
-    "training: {<<: [1, 2]}\n", "a: !!python/object/apply:os.system ['touch pwned']\n", "!!python/object:os.system {}\n",
+    "", "\n", "---\n", "...", "null", "[]", "- a\n- b\n", "5", "text", "a: b: c", "a:\n\t- b\n", "a: [1, 2", "{", "'",
+    '"', "a: &x [*x]\n",
+    "&a [*a, *a]\n", "a: &a {b: *a}\n", "model: &m {options: *m}\n", "tasks: &t {matching: *t}\n", "a: *missing\n",
+    "%YAML 9.9\n---\na: 1\n",
+    "a: 1\na: 2\n", "--- {a: 1}\n--- {b: 2}\n", "? [a, b]\n: 1\n", "? {a: b}\n: 1\n", "<<: 5\n",
+    "<<: {training: {epochs: 1}}\n",
+    "training: {<<: [1, 2]}\n", "a: !!python/object/apply:os.system ['touch pwned']\n",
+    "!!python/object:os.system {}\n",
     "a: !!python/name:os.system\n", "!!set {a, b}\n", "training: !!set {epochs}\n", "training: !!omap [epochs: 1]\n",
-    "a: !!binary '###'\n", "training: {seed: !!int 'x'}\n", "training: {lr: !!float 'x'}\n", "a: !!timestamp '2024-99-99'\n",
-    "training: {seed: 2024-13-45}\n", "training: {seed: 0o777777}\n", "training: {lr: .inf}\n", "training: {seed: 1_000:99:99}\n",
-    "training: {seed: 190:20:30}\n", "a: !!bool maybe\n", "training: {epochs: " + "9" * 5_000 + "}\n", "a: \x07\n", "\ufeffa: 1\n",
-    "[" * 2_000, "{a: " * 2_000, "- " * 3_000 + "a\n", "a: " + "x" * 200_000 + "\n", "training:\n  epochs: 1\n epochs: 2\n", "= : 1\n",
-    b"\xff\xfe\x00", b"training: {epochs: 1} # \xe9\n", "training: {epochs: 1}\n".encode("utf-16"), b"\x00", b"a: \xc3\x28\n",
+    "a: !!binary '###'\n", "training: {seed: !!int 'x'}\n", "training: {lr: !!float 'x'}\n",
+    "a: !!timestamp '2024-99-99'\n",
+    "training: {seed: 2024-13-45}\n", "training: {seed: 0o777777}\n", "training: {lr: .inf}\n",
+    "training: {seed: 1_000:99:99}\n",
+    "training: {seed: 190:20:30}\n", "a: !!bool maybe\n", "training: {epochs: " + "9" * 5_000 + "}\n", "a: \x07\n",
+    "\ufeffa: 1\n",
+    "[" * 2_000, "{a: " * 2_000, "- " * 3_000 + "a\n", "a: " + "x" * 200_000 + "\n",
+    "training:\n  epochs: 1\n epochs: 2\n", "= : 1\n",
+    b"\xff\xfe\x00", b"training: {epochs: 1} # \xe9\n", "training: {epochs: 1}\n".encode("utf-16"), b"\x00",
+    b"a: \xc3\x28\n",
     "x: &a [l, l, l, l, l, l, l, l, l]\n"
     + "".join(f"x{n}: &b{n} [{', '.join([f'*b{n - 1}' if n else '*a'] * 9)}]\n" for n in range(9)),
     *("x: &a [l, l, l, l, l, l, l, l, l]\n"
@@ -82,15 +99,22 @@ TEXTS: list[str | bytes] = [
     "training: &t {epochs: 1, lr: *t}\n", "training: {seed: !!int ''}\n",
     "log: &a {columns: {user_id: user_id}}\nbuild: {semantic: &s [title]}\nmodel: {item_fields: *s}\n",
     "training: {lr: 1e-3}\n", "training: {lr: 1.0e-3}\n", "model: {encoder: on}\n", "build: {session_gap: 1:30}\n",
-    "build: {session_gap: 01:30:00}\n", "tasks: [matching, fea]\n", "tasks: matching\n", "tasks: {micrec: {}, mic: {}}\n",
-    "tasks: {micrec: false}\n", "tasks: {matching: false}\n", "tasks: {fea: {weight: 1}, fea: {weight: 2}}\n", "fusion: rrf\n",
-    "search: []\n", "search: {a: 1}\n", "log: clicks.csv\n", "split: temporal\n", "split: {}\n", "split: {kind: temporal, test: 2024-03-01}\n",
-    "log: {source: 5}\n", "log: {positive_events: click}\n", "log: {columns: {user_id: [a]}}\n", "log: {time_format: 5}\n",
-    "model: {encoder: [gru4rec]}\n", "model: {encoder: {a: b}}\n", "model: {dim: '8'}\n", "model: {dim: 8.0}\n", "model: {dim: true}\n",
+    "build: {session_gap: 01:30:00}\n", "tasks: [matching, fea]\n", "tasks: matching\n",
+    "tasks: {micrec: {}, mic: {}}\n",
+    "tasks: {micrec: false}\n", "tasks: {matching: false}\n", "tasks: {fea: {weight: 1}, fea: {weight: 2}}\n",
+    "fusion: rrf\n",
+    "search: []\n", "search: {a: 1}\n", "log: clicks.csv\n", "split: temporal\n", "split: {}\n",
+    "split: {kind: temporal, test: 2024-03-01}\n",
+    "log: {source: 5}\n", "log: {positive_events: click}\n", "log: {columns: {user_id: [a]}}\n",
+    "log: {time_format: 5}\n",
+    "model: {encoder: [gru4rec]}\n", "model: {encoder: {a: b}}\n", "model: {dim: '8'}\n", "model: {dim: 8.0}\n",
+    "model: {dim: true}\n",
 ]  # fmt: skip
 
-TAGGED = ["!!python/object/apply:os.system ['touch pwned']", "!!str 5", "!!int '5'", "!!float 1", "!!null ''", "!!seq []", "!!map {}",
-          "!custom 1", "&a 1", "*a", "!!binary aGk=", "!!timestamp 2024-03-01", "!!python/tuple [1]", "|\n  text\n", ">-\n  text\n"]  # fmt: skip
+TAGGED = ["!!python/object/apply:os.system ['touch pwned']", "!!str 5", "!!int '5'", "!!float 1", "!!null ''",
+"!!seq []", "!!map {}",
+          "!custom 1", "&a 1", "*a", "!!binary aGk=", "!!timestamp 2024-03-01", "!!python/tuple [1]", "|\n  text\n",
+          ">-\n  text\n"]  # fmt: skip
 
 
 def begin(made: Input, rng: np.random.Generator) -> None:
@@ -154,7 +178,9 @@ def setting_misspelt(made: Input, rng: np.random.Generator) -> None:
         if isinstance(holder, dict):
             text = str(key)
             at = int(rng.integers(len(text) + 1))
-            other = one_of(rng, [text[:at] + text[at + 1 :], text[:at] + "x" + text[at:], text.upper(), one_of(rng, KEYS)])
+            other = one_of(
+                rng, [text[:at] + text[at + 1 :], text[:at] + "x" + text[at:], text.upper(), one_of(rng, KEYS)]
+            )
             holder[other] = holder.pop(key)
 
 
@@ -214,7 +240,31 @@ def text_of_its_own(made: Input, rng: np.random.Generator) -> None:
 def text_changed(made: Input, rng: np.random.Generator) -> None:
     begin(made, rng)
     before, at = made.text, rng.random(3)
-    what = one_of(rng, ["\t", "  ", ":", "- ", "#", "&a ", "*a", "!!str ", "'", '"', "{", "]", "\n", "\x00", "%", "@", "é", "|", ">", "? "])
+    what = one_of(
+        rng,
+        [
+            "\t",
+            "  ",
+            ":",
+            "- ",
+            "#",
+            "&a ",
+            "*a",
+            "!!str ",
+            "'",
+            '"',
+            "{",
+            "]",
+            "\n",
+            "\x00",
+            "%",
+            "@",
+            "é",
+            "|",
+            ">",
+            "? ",
+        ],
+    )
     raw = one_of(rng, [None, None, b"\xff", b"\xc3\x28", b"\x00"])
 
     def changed(text: str) -> str | bytes:

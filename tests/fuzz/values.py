@@ -15,18 +15,22 @@ from tests.fuzz.inputs import Input, mutator, one_of, some
 TIMES: list[Any] = [
     "", None, "yesterday", "2024-03-01", "2024-03-01T10:00:00Z", "2024-03-01T10:00:00+05:45", "2024-03-31 02:30:00",
     "2024/03/01 10:00", "01/03/2024 10:00", "0001-01-01 00:00:00", "9999-12-31 23:59:59", "30000-01-01 00:00:00",
-    "2024-02-30 10:00", "2024-13-01", "1969-12-31 23:59:59", "-0044-03-15", "infinity", "-infinity", "nan", "NaN", "inf",
+    "2024-02-30 10:00", "2024-13-01", "1969-12-31 23:59:59", "-0044-03-15", "infinity", "-infinity", "nan", "NaN",
+    "inf",
     "epoch", "now", "today", "2024-03-01 10:00:00.123456789", "2024-03-01 10:00:00 Europe/Paris", "1e9", "1.5e9",
     "1709287200", "1709287200.5", "1709287200000", " 1709287200 ", "0", "-1", "99999999999999999999", "1e400", "0x10",
-    0, -1, 1, 1709287200, 1709287200.25, 1709287200000, 1709287200000000, 1709287200000000000, 2**31, 2**63 - 1, -(2**63),
+    0, -1, 1, 1709287200, 1709287200.25, 1709287200000, 1709287200000000, 1709287200000000000, 2**31, 2**63 - 1,
+    -(2**63),
     -1709287200, math.nan, math.inf, -math.inf, 1e300, True, "١٧٠٩٢٨٧٢٠٠", "2024-03-01\n10:00", "2024-03-01\x0010:00",
     datetime(1, 1, 1, tzinfo=UTC), datetime(9999, 12, 31, tzinfo=UTC), datetime(2024, 3, 1, 10), date(2024, 3, 1),
     datetime(2024, 3, 1, 10, tzinfo=timezone(timedelta(hours=5, minutes=45))),
 ]  # fmt: skip
 
 IDS: list[Any] = [
-    "", None, " ", "  u0", "u0 ", "U0", "0", "00", "007", "7", "7.0", "-7", "+7", "1e5", "nan", "NaN", "NULL", "null", "None",
-    "\\N", "NA", "true", "inf", "é", "e\u0301", "日本語", "👩‍👩‍👧", "\u202eabc", "\ufeffu0", "a\x00b", "a\nb", "a\rb", "a\tb",
+    "", None, " ", "  u0", "u0 ", "U0", "0", "00", "007", "7", "7.0", "-7", "+7", "1e5", "nan", "NaN", "NULL", "null",
+    "None",
+    "\\N", "NA", "true", "inf", "é", "e\u0301", "日本語", "👩‍👩‍👧", "\u202eabc", "\ufeffu0", "a\x00b", "a\nb", "a\rb",
+    "a\tb",
     "a,b", "a;b", "a|b", 'a"b', "a'b", "'; DROP TABLE events_0; --", "{events}", "{items}", "$n", "%s", "\\", "=1+1",
     "x" * 10_000, "ü" * 5_000, "\ud7ff", "\U0010ffff", str(2**63), str(2**64), 0, 1, -1, 7, 2**31, 2**53 + 1, 2**63 - 1,
     -(2**63), 2**64 - 1, 10**30, 1.0, 7.0, 1.5, -0.0, 1e18, 1e300, math.nan, math.inf, True, False, Decimal("1.10"),
@@ -34,30 +38,37 @@ IDS: list[Any] = [
 ]  # fmt: skip
 
 NUMBERS: list[Any] = [
-    None, "", "x", "nan", "inf", "-inf", "1e400", "1,5", "0", "-1", "NULL", 0, 1, -1, 2.5, -0.0, 1e-320, 1e308, math.nan,
-    math.inf, -math.inf, 2**31, 2**63 - 1, -(2**63), 2**64 - 1, 10**40, True, Decimal("0.1"), date(2024, 3, 1), [1], b"1",
+    None, "", "x", "nan", "inf", "-inf", "1e400", "1,5", "0", "-1", "NULL", 0, 1, -1, 2.5, -0.0, 1e-320, 1e308,
+    math.nan,
+    math.inf, -math.inf, 2**31, 2**63 - 1, -(2**63), 2**64 - 1, 10**40, True, Decimal("0.1"), date(2024, 3, 1), [1],
+    b"1",
 ]  # fmt: skip
 
 WORDS: list[Any] = [
-    None, "", " ", "click", "Click", "view", "CLICK ", "日本", "a\x00b", "x" * 5_000, 0, 1, 1.0, True, False, math.nan, b"\xff",
+    None, "", " ", "click", "Click", "view", "CLICK ", "日本", "a\x00b", "x" * 5_000, 0, 1, 1.0, True, False, math.nan,
+    b"\xff",
     ["click"], {"a": 1}, datetime(2024, 3, 1, tzinfo=UTC), Decimal("1"),
 ]  # fmt: skip
 
 TAGS: list[Any] = [
-    None, "", "a", "a|b", "|", "a||b", "a,b", "a;b", '["a", "b"]', '["a"', "[1, 2]", "[[1]]", '{"a": 1}', "[null]", "[]", "[NaN]",
-    '[1e999]', "[" * 3_000, "[" + "1" * 5_000 + "]", '["\\ud800"]', "null", 5, 1.5, True, [], ["a", None], [None], [1, 2], [1.5],
+    None, "", "a", "a|b", "|", "a||b", "a,b", "a;b", '["a", "b"]', '["a"', "[1, 2]", "[[1]]", '{"a": 1}', "[null]",
+    "[]", "[NaN]",
+    '[1e999]', "[" * 3_000, "[" + "1" * 5_000 + "]", '["\\ud800"]', "null", 5, 1.5, True, [], ["a", None], [None], [1,
+    2], [1.5],
     [["a"]], {"a": 1}, b"\xff", ["x" * 5_000], ["a"] * 500,
 ]  # fmt: skip
 
 VECTORS: list[Any] = [
-    None, [], [1.0], [1.0, 2.0], [0.0, 0.0, 0.0], [math.nan, 1.0, 2.0], [math.inf, 1.0, 2.0], [1e38, 1e38, 1e38], [1e300] * 3,
-    [1, 2, 3], [None, 1.0, 2.0], ["a", "b", "c"], [[1.0]], "1.0 2.0 3.0", "[1.0, 2.0, 3.0]", 1.0, "", b"abc", {"x": 1.0},
+    None, [], [1.0], [1.0, 2.0], [0.0, 0.0, 0.0], [math.nan, 1.0, 2.0], [math.inf, 1.0, 2.0], [1e38, 1e38, 1e38],
+    [1e300] * 3,
+    [1, 2, 3], [None, 1.0, 2.0], ["a", "b", "c"], [[1.0]], "1.0 2.0 3.0", "[1.0, 2.0, 3.0]", 1.0, "", b"abc",
+    {"x": 1.0},
     [1e-45, 0.0, 0.0], [True, False, True],
 ]  # fmt: skip
 
 
 def put(made: Input, table: str, column: str, pool: list[Any], rng: np.random.Generator) -> None:
-    """Values of a pool in a few rows, or one or several of them in all rows; the column is added where it is missing."""
+    """Values of a pool in a few rows, or one or several of them in all; a column that is missing is added."""
     found = made.tables.get(table)
     if not found:
         return
@@ -85,7 +96,9 @@ def other_time_axis(made: Input, rng: np.random.Generator) -> None:
 
 @mutator("values")
 def times_in_a_format(made: Input, rng: np.random.Generator) -> None:
-    form = one_of(rng, ["%d/%m/%Y %H:%M", "%m/%d/%y", "%Y%m%d", "%d.%m.%Y", "%Y-%m-%dT%H:%M:%S.%f", "%B %d, %Y", "%H:%M"])
+    form = one_of(
+        rng, ["%d/%m/%Y %H:%M", "%m/%d/%y", "%Y%m%d", "%d.%m.%Y", "%Y-%m-%dT%H:%M:%S.%f", "%B %d, %Y", "%H:%M"]
+    )
     rows = len(made.tables["log"]["timestamp"])
     start = datetime(2024, 3, 1, tzinfo=UTC)
     made.tables["log"]["timestamp"] = [(start + timedelta(hours=7 * row)).strftime(form) for row in range(rows)]

@@ -28,8 +28,9 @@ def main(folder: Path) -> None:
     os.chdir(folder)
     resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
     from tests.fuzz.inputs import make
-    from tests.fuzz.judge import World, judge
+    from tests.fuzz.judge import judge
     from tests.fuzz.registry import LOADED
+    from tests.fuzz.world import World
 
     assert LOADED
     world = World(folder)
