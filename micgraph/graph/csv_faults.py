@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 from micgraph.schema import InputError
 
-DELIMITERS = ",;\t|"
+_DELIMITERS = ",;\t|"
 _SHOWN = 60
 _BOMS = {b"\xff\xfe\x00\x00": "UTF-32", b"\x00\x00\xfe\xff": "UTF-32", b"\xff\xfe": "UTF-16", b"\xfe\xff": "UTF-16"}
 
@@ -28,18 +28,17 @@ class Fault(NamedTuple):
     remedy: str
 
 
-def unreadable(argument: str, files: list[str], said: str) -> InputError:
-    """The error for CSV files that cannot be read as tables.
+def first_fault(argument: str, files: list[str]) -> InputError | None:
+    """The error for CSV files that cannot be read as tables; None where they have none of the faults known here.
 
     Args:
         argument: how the error names them.
         files: their paths.
-        said: what the reader says, for a file without any fault that is known here.
     """
     for file in files:
         if fault := find(Path(file)):
             return InputError(argument, fault.expected, f"{fault.got} in {file}", fault.remedy)
-    return InputError(argument, "a readable table", said, "check the file or the table, and its format")
+    return None
 
 
 def find(path: Path) -> Fault | None:
@@ -76,7 +75,7 @@ def _uneven(text: str) -> Fault | None:
     lines = text.splitlines()
     if not (named := next((line for line in lines if line.strip()), "")):
         return None
-    delimiter = max(DELIMITERS, key=named.count)
+    delimiter = max(_DELIMITERS, key=named.count)
     rows = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter)
     try:
         header: list[str] = next(row for row in rows if row)

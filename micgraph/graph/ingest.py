@@ -95,14 +95,8 @@ def readable(argument: str) -> Iterator[None]:
     try:
         yield
     except (duckdb.Error, pa.ArrowException) as error:
-        raise InputError(
-            argument, "a readable table", said_by(error), "check the file or the table, and its format"
-        ) from error
-
-
-def said_by(error: Exception) -> str:
-    """What DuckDB or Arrow says first."""
-    return str(error).strip().split("\n")[0]
+        got = str(error).strip().split("\n")[0]
+        raise InputError(argument, "a readable table", got, "check the file or the table, and its format") from error
 
 
 @dataclass(frozen=True)
@@ -198,12 +192,14 @@ def _load_files(con: duckdb.DuckDBPyConnection, argument: str, source: Any, name
     reader = f"read_csv({listed}, union_by_name = true, sample_size = -1, comment = '', skip = 0"
     try:
         found = types(con, f"{reader})")
-        if len(found) == 1 and any(mark in column for column in found for mark in csv_faults.DELIMITERS):
-            raise csv_faults.unreadable(argument, files, f"one column, {next(iter(found))!r}")
+        if len(found) == 1 and (fault := csv_faults.first_fault(argument, files)):
+            raise fault
         forced = ", ".join(f"{literal(c)}: 'VARCHAR'" for c in text if c in found)
         con.execute(f"CREATE TABLE {name}_rows AS FROM {reader}{', types = {' + forced + '}' if forced else ''})")
     except duckdb.Error as error:
-        raise csv_faults.unreadable(argument, files, said_by(error)) from error
+        if fault := csv_faults.first_fault(argument, files):
+            raise fault from error
+        raise
     for column in (c for c in text if c in found):
         _restore_integers(con, f"{name}_rows", quoted(column))
     con.execute(f"CREATE VIEW {name} AS FROM {name}_rows")
