@@ -15,7 +15,7 @@ from typing import Any, Literal, Protocol
 import duckdb
 import pyarrow as pa
 
-from micgraph.graph import csv_faults
+from micgraph.graph import csv_faults, frames
 from micgraph.graph.memory import DATABASE, memory
 from micgraph.graph.scratch import Scratch
 from micgraph.schema import InputError, SchemaError
@@ -152,34 +152,16 @@ def _load(con: duckdb.DuckDBPyConnection, argument: str, source: Source, name: s
         return "path"
     library = type(source).__module__.split(".")[0]
     if library == "pandas" and hasattr(source, "columns"):
-        con.register(name, _from_pandas(argument, source))
+        con.register(name, frames.from_pandas(argument, source))
         return "pandas"
     if library == "polars" and hasattr(source, "to_arrow") and hasattr(source, "columns"):
-        con.register(name, _from_polars(argument, source))
+        con.register(name, frames.from_polars(argument, source))
         return "polars"
     if isinstance(source, (pa.Table, pa.RecordBatch)):
         con.register(name, source)
         return "arrow"
     remedy = "pass one of these"
     raise InputError(argument, "a path, or a pandas, polars or Arrow table", type(source).__name__, remedy)
-
-
-def _from_pandas(argument: str, source: Any) -> pa.Table:
-    try:
-        return pa.Table.from_pandas(source, preserve_index=False)
-    except (TypeError, ValueError, OverflowError) as error:  # such as a column of texts and numbers, or 2**64
-        got = "; ".join(map(str, error.args))
-        raise InputError(argument, "a readable table, columns of one type each", got, "convert the column") from error
-
-
-def _from_polars(argument: str, source: Any) -> pa.Table:
-    from polars.exceptions import PanicException, PolarsError
-
-    try:
-        return source.to_arrow()
-    except (PolarsError, PanicException) as error:  # such as a column whose name has a NUL
-        got = str(error).split("\n")[0]
-        raise InputError(argument, "a table that Arrow can hold", got, "rename or convert its columns") from error
 
 
 def _load_files(con: duckdb.DuckDBPyConnection, argument: str, source: Any, name: str, text: Sequence[str]) -> None:
