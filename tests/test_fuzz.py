@@ -48,12 +48,18 @@ def test_without_a_mutation_the_others_stay() -> None:
     assert differ >= 3
 
 
-def test_a_worker_that_hangs_is_killed_and_followed_by_another(tmp_path: Path) -> None:
-    with Worker(tmp_path / "worker", patience=0.0) as worker:
-        hung = worker.run(0, 0)
-        assert (hung["kind"], hung["detail"].split("\n")[0]) == ("FAILED", "hang")
+def test_a_worker_that_hangs_or_ends_is_followed_by_another(tmp_path: Path) -> None:
+    with Worker(tmp_path / "worker", 60.0, "tests.fuzz.bad_worker") as worker:
+        assert worker.run(0, 0)["kind"] == "built"
+        ended = worker.run(0, 2)
+        assert ended["kind"] == "FAILED"
+        assert ended["detail"] == "crash: the process ended with 7\nlast words"
+        assert worker.run(0, 3)["kind"] == "built"
+        worker.patience = 0.5
+        hung = worker.run(0, 1)
+        assert (hung["kind"], hung["detail"]) == ("FAILED", "hang\nlast words")
         worker.patience = 60.0
-        assert worker.run(0, 0)["kind"] != "FAILED"
+        assert worker.run(0, 4)["kind"] == "built"
 
 
 def test_what_an_error_has_changed_is_seen(tmp_path: Path) -> None:

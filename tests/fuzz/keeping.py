@@ -6,14 +6,15 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+from tests.fuzz import registry
+from tests.fuzz.inputs import make
 from tests.fuzz.supervisor import REPOSITORY, Worker
+
+assert registry.LOADED
 
 
 def smaller(worker: Worker, seed: int, index: int, found: dict[str, Any]) -> list[int]:
     """The places of the mutations without any of which the input does not fail in the same way."""
-    import tests.fuzz.registry  # noqa: F401 - registers the mutations
-    from tests.fuzz.inputs import make
-
     keep = list(range(len(make(seed, index).mutations)))
     for place in list(keep):
         fewer = [other for other in keep if other != place]
@@ -37,9 +38,9 @@ def keep_failure(folder: Path, worker: Worker, seed: int, index: int, keep: list
     if written.is_dir():
         shutil.copytree(written, target / "in")
     replay = f"{seed}:{index}:{','.join(map(str, keep))}"
-    names = [name for place, name in enumerate(found["mutations"]) if place in keep]
+    names = [name for place, name in enumerate(make(seed, index).mutations) if place in keep]
     again = f"cd {REPOSITORY.name} && python -m tests.fuzz --replay {replay}"
-    report = f"{found['detail']}\n\nmutations: {found['mutations']}\nenough of them: {names}\nagain: {again}\n"
+    report = f"{found['detail']}\n\nmutations that are enough: {names}\nagain: {again}\n"
     (target / "report.txt").write_text(report, encoding="utf-8", errors="replace")
     first = found["detail"].split("\n")[0]
     last = next((line for line in reversed(found["detail"].split("\n")) if line.strip()), "")

@@ -23,10 +23,11 @@ class Worker:
     Args:
         folder: where it may write.
         patience: seconds after which an input hangs.
+        module: what is run as ``python -m`` with the folder's path.
     """
 
-    def __init__(self, folder: Path, patience: float = PATIENCE) -> None:
-        self.folder, self.patience = folder, patience
+    def __init__(self, folder: Path, patience: float = PATIENCE, module: str = "tests.fuzz.worker") -> None:
+        self.folder, self.patience, self.module = folder, patience, module
         self._process: subprocess.Popen[bytes] | None = None
         self._served = 0
 
@@ -61,7 +62,7 @@ class Worker:
         self.folder.mkdir(parents=True)
         environment = {**os.environ, "PYTHONPATH": str(REPOSITORY), "PYTHONFAULTHANDLER": "1"}
         environment |= dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1")
-        command = [sys.executable, "-m", "tests.fuzz.worker", str(self.folder)]
+        command = [sys.executable, "-m", self.module, str(self.folder)]
         self._process = subprocess.Popen(
             command, cwd=REPOSITORY, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE
         )

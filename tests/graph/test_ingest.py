@@ -176,7 +176,6 @@ def test_unreadable_files(tmp_path: Path) -> None:
 
 
 def test_frames_that_arrow_cannot_hold() -> None:
-
     big = pd.DataFrame({"user_id": [1, 2**70], "item_id": ["a", "b"], "timestamp": [1, 2]})
     with pytest.raises(InputError, match="log: expected a readable table, columns of one type each"):
         read_log(big)
