@@ -208,7 +208,7 @@ def largest(values: Any) -> float:
     if is_dataclass(values) and not isinstance(values, type):
         values = asdict(values)
     if isinstance(values, dict):
-        free = ("seed", "batch_size", "sparse_rows", "max_anchors", "patience", "checkpoint_every")
+        free = ("seed", "batch_size", "sparse_rows", "max_anchors", "bank", "patience", "checkpoint_every")
         return max((largest(v) for name, v in values.items() if name not in free), default=0)
     if isinstance(values, (list, tuple)):
         return max(map(largest, values), default=0)
