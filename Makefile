@@ -8,7 +8,7 @@ PY := $(VENV)/bin/python
 PIP := $(PY) -m pip install -qq --disable-pip-version-check
 STAMP := $(VENV)/.installed
 
-.PHONY: install demo tables test lint types format clean
+.PHONY: install demo tables test fuzz lint types format clean
 
 install: $(STAMP)
 
@@ -35,6 +35,10 @@ tables: install
 
 test: install
 	@$(PY) -m pytest
+
+# Mutated logs and configs; ARGS="--inputs 500 --seed 3" and the like. What fails is kept in fuzz-failures/.
+fuzz: install
+	@$(PY) -m tests.fuzz $(ARGS)
 
 lint: install
 	@$(PY) -m ruff check .

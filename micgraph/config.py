@@ -8,6 +8,7 @@ from dataclasses import fields, is_dataclass
 from pathlib import Path
 from typing import Any, TypeVar, get_type_hints
 
+from micgraph.plain_yaml import values_of
 from micgraph.schema import ConfigError, MicgraphError, did_you_mean
 
 T = TypeVar("T")
@@ -19,15 +20,12 @@ def read_yaml(path: str | Path) -> dict[str, Any]:
     Raises:
         ConfigError: no such file, no YAML, or no mapping at its top.
     """
-    import yaml
-
     remedy = "give the path of a YAML file such as those under configs/"
     try:
-        text = Path(path).read_text(encoding="utf-8")
-        values = yaml.safe_load(text)
+        values = values_of(Path(path).read_text(encoding="utf-8"))
     except OSError as error:
         raise ConfigError("config", "a readable file", f"{path}: {error.strerror}", remedy) from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+    except ValueError as error:
         raise ConfigError("config", "YAML", f"{path}: {' '.join(str(error).split())}", remedy) from error
     if values is None:
         return {}
@@ -53,16 +51,14 @@ def dotted(settings: Iterable[str]) -> dict[str, Any]:
     Raises:
         ConfigError: an entry without ``=`` or with an empty name.
     """
-    import yaml
-
     values: dict[str, Any] = {}
     for setting in settings:
         name, equals, text = setting.partition("=")
         if not equals or not all(name.split(".")):
             raise ConfigError("--set", "name=value", repr(setting), "write it as training.epochs=3")
         try:
-            value = yaml.safe_load(text)
-        except yaml.YAMLError as error:
+            value = values_of(text)
+        except ValueError as error:
             raise ConfigError("--set", "a YAML value", repr(setting), "quote the value") from error
         values = merge(values, nested({name: value}))
     return values

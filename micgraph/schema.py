@@ -27,15 +27,32 @@ EDGE_TYPES: dict[str, tuple[str, str, str]] = {
 """Relation name -> PyG edge type (source node, relation, destination node)."""
 
 
+LONGEST = 600
+"""Characters of a part of an error's message."""
+
+
+def _legible(part: Any) -> Any:
+    """A part of a message without what breaks lines or screens, and not longer than can be read."""
+    text = str(part)
+    if not text.strip():
+        return repr(text)
+    shown = "".join(one if one.isprintable() else " " for one in text)
+    if len(shown) > LONGEST:
+        shown = f"{shown[: LONGEST // 2]} ... {shown[-LONGEST // 2 :]}"
+    return part if shown == text else shown
+
+
 class MicgraphError(Exception):
     """Base of every error that micgraph raises on purpose.
 
-    The message always reads ``argument: expected ..., got ...; remedy``.
+    The message always reads ``argument: expected ..., got ...; remedy``, on one line. Of a part that is longer than
+    ``LONGEST`` characters, such as an id of 10 kB, it has the two ends.
     """
 
     def __init__(self, argument: str, expected: str, got: Any, remedy: str) -> None:
-        self.argument, self.expected, self.got, self.remedy = argument, expected, got, remedy
-        super().__init__(f"{argument}: expected {expected}, got {got}; {remedy}")
+        parts = (_legible(part) for part in (argument, expected, got, remedy))
+        self.argument, self.expected, self.got, self.remedy = parts
+        super().__init__(f"{self.argument}: expected {self.expected}, got {self.got}; {self.remedy}")
 
     def __str__(self) -> str:  # KeyError would print the repr of the message
         return str(self.args[0])
@@ -96,9 +113,9 @@ def check_whole(name: str, value: Any, remedy: str = "correct the value") -> Non
         raise ConfigError(name, "an integer", repr(value), remedy)
 
 
-def did_you_mean(name: str, known: Iterable[str], otherwise: str) -> str:
+def did_you_mean(name: Any, known: Iterable[str], otherwise: str) -> str:
     """The remedy for an unknown name: the nearest known one, or ``otherwise`` where none is near."""
-    close = get_close_matches(name, list(known), n=1)
+    close = get_close_matches(str(name), list(known), n=1)
     return f"did you mean {close[0]!r}?" if close else otherwise
 
 

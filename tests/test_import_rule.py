@@ -21,7 +21,7 @@ LAYERS: list[set[str | tuple[str, ...]]] = [
     {"disk"},
     {
         ("artifact", "versions", "sealed"),
-        "config",
+        ("config", "plain_yaml"),
         ("drawing", "document"),
         "ranks",
         "registration",

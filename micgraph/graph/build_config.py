@@ -15,6 +15,9 @@ from micgraph.graph.titles import check_encoder
 from micgraph.graph.vector_search import SEARCHES
 from micgraph.schema import ConfigError, check_range, check_whole
 
+LARGEST = 2**31 - 1
+"""No graph has more items, and no setting counts more."""
+
 
 @dataclass(frozen=True)
 class BuildConfig:
@@ -72,7 +75,7 @@ class BuildConfig:
         duration(self.session_gap, "session_gap")
         duration(self.session_span, "session_span")
         check_engine(self.engine, self.spark_master)
-        check_range(vars(self), "co_occurs_top_k semantic_k max_pairs_per_session", at_least=1)
+        check_range(vars(self), "co_occurs_top_k semantic_k max_pairs_per_session", at_least=1, at_most=LARGEST)
         check_whole("semantic_k", self.semantic_k)
         for name in ("co_occurs_top_k", "max_pairs_per_session"):
             if getattr(self, name) is not None:

@@ -23,6 +23,15 @@ Vocab = dict[str, "pa.Array"]
 """Column -> its sorted values, code = place + 1 (categorical, multi); or [mean, standard deviation] (dense)."""
 
 
+IN_WORDS: dict[Kind, str] = {
+    "categorical": "texts",
+    "multi": "lists of texts",
+    "dense": "numbers or times",
+    "embedding": "lists of numbers",
+}
+"""What a column must hold that becomes a field of a kind."""
+
+
 @dataclass(frozen=True)
 class Encoded:
     """A feature table in the graph's order.
@@ -121,13 +130,25 @@ def _learn_fields(aligned: pa.Table, id_name: str, order: NDArray[np.int64], kno
     fields: Fields = {}
     vocab: Vocab = {}
     for name in (c for c in aligned.column_names if c not in (id_name, TITLE)):
-        kind = kind_of(name, aligned[name].type)
-        values = plain(aligned[name], kind)
+        kind, values = _read(aligned[name], name, id_name)
         if values.null_count < len(values) or name in known:
             if kind != "embedding":
                 vocab[name] = _learn(values.take(order) if kind == "dense" else values, kind, known.get(name))
             fields[name] = _encode(name, kind, values, vocab.get(name), _width(name, kind, values, vocab))
     return fields, vocab
+
+
+def _read(column: Any, name: str, id_name: str) -> tuple[Kind, pa.Array]:
+    """The kind of field that a column becomes, and its values as the encoder of that kind reads them."""
+    import pyarrow as pa
+
+    kind = kind_of(name, column.type)
+    try:
+        return kind, plain(column, kind)
+    except pa.ArrowException as error:
+        place = f"{'items' if id_name == ITEM_ID else 'users'}.{name}"
+        got = f"{column.type} ({error})"
+        raise SchemaError(place, IN_WORDS[kind], got, "correct the values, or cast or drop the column") from error
 
 
 def encode_rows(table: pa.Table, fields: Fields, vocab: Vocab, ids: IdMap, id_name: str) -> Fields:
@@ -175,6 +196,9 @@ def kind_of(name: str, kind: pa.DataType) -> Kind:
         kind = kind.value_type
     if t.is_list(kind) or t.is_large_list(kind) or t.is_fixed_size_list(kind):
         return "embedding" if name == EMBEDDING or t.is_floating(kind.value_type) else "multi"
+    if name == EMBEDDING and not t.is_null(kind):
+        remedy = "give them as lists, which CSV files do not have, or name the column otherwise"
+        raise SchemaError(name, IN_WORDS["embedding"], str(kind), remedy)
     if name in (CATEGORY, PROVIDER) or is_text(kind) or t.is_boolean(kind) or t.is_null(kind):
         return "categorical"
     if t.is_integer(kind) or t.is_floating(kind) or t.is_decimal(kind) or t.is_timestamp(kind) or t.is_date(kind):

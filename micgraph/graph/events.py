@@ -185,13 +185,13 @@ def read_log(
             twice.
         MissingExtraError: Spark is asked for, and pyspark or Java is missing.
         SchemaError: a column is missing, has a type that cannot mean what it should, or mixes units of time; an entry
-            of ``columns`` is misspelt or reversed; ``items`` or ``users`` is the log itself.
+            of ``columns`` is misspelt, reversed or no name; ``items`` or ``users`` is the log itself.
     """
     check_engine(engine, spark_master)
     check_encoding(encoding)
     with room():
         con = ingest.connect(memory_limit)
-    columns = dict(columns or {})
+    columns = naming.as_names(columns)
     ids = {"log": (USER_ID, ITEM_ID, SESSION_ID, TIMESTAMP), "items": (ITEM_ID,), "users": (USER_ID,)}
     given = {"log": source} | {name: value for name, value in (("items", items), ("users", users)) if value is not None}
     own = {"items": item_columns, "users": user_columns}

@@ -15,7 +15,8 @@ _FORMATS = {".parquet": "parquet", ".pq": "parquet", ".csv": "csv", ".tsv": "csv
 
 def is_path(source: Any) -> bool:
     """Whether a source is a path, a glob or a list of these, and no table."""
-    return isinstance(source, (str, Path)) or (isinstance(source, Sequence) and not hasattr(source, "columns"))
+    listed = isinstance(source, Sequence) and not isinstance(source, bytes) and not hasattr(source, "columns")
+    return listed or isinstance(source, (str, Path))
 
 
 def found_files(argument: str, source: Any) -> tuple[list[str], str]:
@@ -34,8 +35,13 @@ def found_files(argument: str, source: Any) -> tuple[list[str], str]:
     return files, formats.pop()
 
 
-def _expand(argument: str, pattern: str | Path) -> list[str]:
-    files = [str(pattern)] if Path(pattern).is_file() else glob.glob(str(pattern), recursive=True)
+def _expand(argument: str, pattern: Any) -> list[str]:
+    if not isinstance(pattern, (str, Path)):
+        raise InputError(argument, "a path, or a list of paths", repr(pattern), "write paths as texts")
+    try:
+        files = [str(pattern)] if Path(pattern).is_file() else glob.glob(str(pattern), recursive=True)
+    except OSError as error:  # a name that no file can have, or a folder that may not be read
+        raise InputError(argument, "an existing file", f"{pattern}: {error.strerror}", "check the path") from error
     if not files:
         raise InputError(argument, "an existing file", str(pattern), "check the path")
     return files

@@ -16,6 +16,7 @@ import duckdb
 import pyarrow as pa
 
 from micgraph.disk import is_full, no_room
+from micgraph.graph import csv_faults, frames
 from micgraph.graph.files import Encoding, found_files, is_path
 from micgraph.graph.memory import DATABASE, memory
 from micgraph.graph.scratch import Scratch
@@ -113,11 +114,8 @@ def readable(argument: str) -> Iterator[None]:
     except (duckdb.Error, pa.ArrowException) as error:
         if is_full(error):
             raise no_room(error) from error
-        got, remedy = str(error).strip().split("\n")[0], "check the file or the table, and its format"
-        if "invalid unicode" in str(error).lower():
-            got += ": bytes that are not UTF-8"
-            remedy = 'save the file as UTF-8, or name how it is written: read_log takes encoding="latin-1" or "utf-16"'
-        raise InputError(argument, "a readable table", got, remedy) from error
+        got = str(error).strip().split("\n")[0]
+        raise InputError(argument, "a readable table", got, "check the file or the table, and its format") from error
 
 
 @dataclass(frozen=True)
@@ -166,14 +164,7 @@ def opened(
     finally:
         con.execute(f"DROP VIEW IF EXISTS {view}")
         con.unregister(name)
-        for what in ("VIEW", "TABLE"):
-            if _exists(con, what, name):
-                con.execute(f"DROP {what} {name}")
-
-
-def _exists(con: duckdb.DuckDBPyConnection, what: str, name: str) -> bool:
-    query = f"SELECT * FROM duckdb_{what.lower()}s() WHERE {what.lower()}_name = $name"
-    return bool(con.execute(query, {"name": name}).fetchall())
+        con.execute(f"DROP VIEW IF EXISTS {name}; DROP TABLE IF EXISTS {name}_rows")
 
 
 def _load(
@@ -189,10 +180,10 @@ def _load(
         return "path"
     library = type(source).__module__.split(".")[0]
     if library == "pandas" and hasattr(source, "columns"):
-        con.register(name, pa.Table.from_pandas(source, preserve_index=False))
+        con.register(name, frames.from_pandas(argument, source))
         return "pandas"
     if library == "polars" and hasattr(source, "to_arrow") and hasattr(source, "columns"):
-        con.register(name, source.to_arrow())
+        con.register(name, frames.from_polars(argument, source))
         return "polars"
     if isinstance(source, (pa.Table, pa.RecordBatch)):
         con.register(name, source)
@@ -215,14 +206,23 @@ def _load_files(
         reader = _own_columns(con, f"read_parquet({listed}, union_by_name = true", files)
         con.execute(f"CREATE VIEW {name} AS SELECT * FROM {reader})")
         return
-    reader = f"read_csv({listed}, union_by_name = true, sample_size = -1"
+    # or DuckDB leaves out lines that begin with #, and those above the longest table, where it finds the rest better
+    reader = f"read_csv({listed}, union_by_name = true, sample_size = -1, comment = '', skip = 0"
     reader += f", encoding = {literal(encoding)}" if encoding is not None else ""
-    reader = _own_columns(con, reader, files)
-    found = types(con, f"{reader})")
-    forced = ", ".join(f"{literal(c)}: 'VARCHAR'" for c in text if c in found)
-    con.execute(f"CREATE TABLE {name} AS SELECT * FROM {reader}{', types = {' + forced + '}' if forced else ''})")
+    try:
+        reader = _own_columns(con, reader, files)
+        found = types(con, f"{reader})")
+        if len(found) == 1 and (fault := csv_faults.first_fault(argument, files, encoding)):
+            raise fault
+        forced = ", ".join(f"{literal(c)}: 'VARCHAR'" for c in text if c in found)
+        con.execute(f"CREATE TABLE {name}_rows AS FROM {reader}{', types = {' + forced + '}' if forced else ''})")
+    except duckdb.Error as error:
+        if fault := csv_faults.first_fault(argument, files, encoding):
+            raise fault from error
+        raise
     for column in (c for c in text if c in found):
-        _restore_integers(con, name, quoted(column))
+        _restore_integers(con, f"{name}_rows", quoted(column))
+    con.execute(f"CREATE VIEW {name} AS FROM {name}_rows")
 
 
 def _own_columns(con: duckdb.DuckDBPyConnection, reader: str, files: Sequence[str]) -> str:

@@ -24,6 +24,20 @@ NEEDED = (schema.USER_ID, schema.ITEM_ID, schema.TIMESTAMP)
 NEAR = 0.8  # likeness from which another name is taken for a slip: "titel" is one of title, "subtitle" is not
 
 
+def as_names(columns: Any) -> dict[str, str]:
+    """What ``columns=`` says, nothing for None.
+
+    Raises:
+        SchemaError: it is no mapping of texts to texts.
+    """
+    if columns is None:
+        return {}
+    if not isinstance(columns, Mapping) or not all(isinstance(n, str) for pair in columns.items() for n in pair):
+        remedy = 'write it as {"item_id": "article"}: our name -> yours'
+        raise SchemaError("columns", "a mapping of names to names", repr(columns), remedy)
+    return dict(columns)
+
+
 def check(columns: Mapping[str, str], found: Iterable[str]) -> None:
     """Refuse entries that would be ignored.
 

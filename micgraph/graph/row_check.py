@@ -9,19 +9,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
-from micgraph.graph.catalog import plain
+from micgraph.graph.catalog import IN_WORDS, plain
 from micgraph.graph.fields import Fields, Kind
 from micgraph.schema import SchemaError, did_you_mean
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-_WORDS: dict[Kind, str] = {
-    "categorical": "texts",
-    "multi": "lists of texts",
-    "dense": "numbers or times",
-    "embedding": "lists of numbers",
-}
 _SHOWN = 60
 """Characters of a value in an error."""
 
@@ -94,8 +88,8 @@ def _check_values(place: str, table: pa.Table, name: str, kind: Kind, id_name: s
     try:
         plain(column.slice(0, 0), kind)
     except pa.ArrowException:
-        raise SchemaError(place, _WORDS[kind], str(column.type), "convert the column") from cause
+        raise SchemaError(place, IN_WORDS[kind], str(column.type), "convert the column") from cause
     at = first_refused(len(column), lambda n: plain(column.slice(0, n), kind), (pa.ArrowException,))
     whose = f" ({id_name} {table[id_name][at].as_py()!r})" if id_name in table.column_names else ""
     got = f"{shown(column[at].as_py())} in row {at}, counted from 0{whose}"
-    raise SchemaError(place, _WORDS[kind], got, "correct the value, or leave it out as None") from cause
+    raise SchemaError(place, IN_WORDS[kind], got, "correct the value, or leave it out as None") from cause

@@ -62,6 +62,8 @@ def similar(
         ConfigError: a source that the items do not have.
     """
     parts: list[Edges] = []
+    n = len(next(iter(fields.values())))
+    k = min(k, n)
     for source in sources:
         if source == TITLE and any(titles):
             parts.append(by_title(titles, encode, k, checkpoint, search, findings))
@@ -74,7 +76,6 @@ def similar(
         else:
             had = [s for s in SOURCES if s in fields] + ([TITLE] if any(titles) else [])
             raise ConfigError("semantic", f"sources that the items have: {had}", source, "drop it or add the column")
-    n = len(next(iter(fields.values())))
     found = _union(parts, n)
     return _mixed(found, parts, list(sources.values())) if isinstance(sources, Mapping) else found
 

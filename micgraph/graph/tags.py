@@ -65,7 +65,8 @@ def _tags(text: str) -> list[str]:
     if text.lstrip().startswith("["):
         try:
             tags = json.loads(text)
-        except ValueError:
+            "".join(tag for tag in tags if isinstance(tag, str)).encode()  # "\\ud800" is half a character
+        except (ValueError, RecursionError):
             tags = [None]
         if not all(isinstance(tag, (str, int)) for tag in tags):
             raise SchemaError(f"items.{TAGS}", _EXPECTED, f"text such as {text!r}", "write it as JSON, or as a|b")

@@ -13,6 +13,8 @@ from micgraph.schema import InputError
 SECOND = 1_000_000
 _UNITS = {"us": 1, "ms": 1_000, "s": SECOND, "m": 60 * SECOND, "h": 3_600 * SECOND, "d": 86_400 * SECOND}
 _UNITS["w"] = 7 * _UNITS["d"]
+LONGEST = 10_000 * 366 * _UNITS["d"]
+"""No log is longer, and no time of it further from 1970: what is summed of such numbers fits into 64 bits."""
 _LENGTH = re.compile(r"\s*(\d+(?:\.\d+)?)\s*(us|ms|s|m|h|d|w)\s*")
 
 
@@ -26,9 +28,10 @@ def duration(value: str | timedelta, argument: str = "duration") -> int:
     if isinstance(value, timedelta):
         length = value // timedelta(microseconds=1)
     elif isinstance(value, str) and (match := _LENGTH.fullmatch(value)):
-        length = round(float(match[1]) * _UNITS[match[2]])
-    if length <= 0:
-        raise InputError(argument, "a length of time above zero", repr(value), 'write it as "2d", "12h" or "30m"')
+        length = round(min(float(match[1]) * _UNITS[match[2]], 2 * LONGEST))
+    if not 0 < length <= LONGEST:
+        expected = "a length of time above zero, of 10,000 years at most"
+        raise InputError(argument, expected, repr(value), 'write it as "2d", "12h" or "30m"')
     return length
 
 
@@ -43,7 +46,7 @@ def instant(value: str | date | datetime | int | float, argument: str = "time") 
     """
     try:
         if isinstance(value, (int, float)) and not isinstance(value, bool):
-            return round(value * SECOND)
+            return round(_near(value) * SECOND)
         if isinstance(value, date) and not isinstance(value, datetime):
             value = datetime(value.year, value.month, value.day)
         moment = value if isinstance(value, datetime) else datetime.fromisoformat(str(value))
@@ -52,6 +55,13 @@ def instant(value: str | date | datetime | int | float, argument: str = "time") 
     except (TypeError, ValueError, OverflowError) as error:
         remedy = 'write it as "2017-10-16 12:00" or pass a datetime'
         raise InputError(argument, "a point in time", repr(value), remedy) from error
+
+
+def _near(seconds: float) -> float:
+    """The number itself; a ValueError where it is no time of these 10,000 years."""
+    if not abs(seconds) * SECOND <= LONGEST:
+        raise ValueError(seconds)
+    return seconds
 
 
 def date_text(micros: int) -> str:

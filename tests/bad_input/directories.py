@@ -135,3 +135,27 @@ def _(world: World) -> Iterator[Attempt]:
 @case("a setting that does not exist")
 def _(world: World) -> Iterator[Attempt]:
     yield partial(world.train, micgraph.RecGraph.load(world.out), {"training": {"epoch": 3}})
+
+
+@case("a time further from 1970 than 10,000 years")
+def _(world: World) -> Iterator[Attempt]:
+    log = micgraph.read_log(world.clicks)
+    for cut in (1e300, -1e18, float("inf"), float("nan")):
+        yield partial(micgraph.split, log, "temporal", cut=cut)
+
+
+@case("a config that is no YAML, names a setting twice or holds itself")
+def _(world: World) -> Iterator[Attempt]:
+    graph = micgraph.RecGraph.load(world.out)
+    bomb = "".join(f"a{n}: &a{n} [{', '.join([f'*a{n - 1}' if n else 'x'] * 9)}]\n" for n in range(9))
+    for text in (
+        "a: b: c",
+        "training: {epochs: 1}\ntraining: {epochs: 2}",
+        "training: &t {epochs: *t}",
+        "training: {epochs: !!bool maybe}",
+        "training: {epochs: 2024-13-45}",
+        "[" * 3_000,
+        bomb + "training: *a8",
+        "training: !!python/object/apply:os.getcwd []",
+    ):
+        yield partial(world.train, graph, world.file("config.yaml", text.encode()))

@@ -217,6 +217,62 @@ def _(world: World) -> Iterator[Attempt]:
     yield partial(world.build, [world.file("a.csv", b"user_id\n"), world.file("b.parquet", b"PAR1")])
 
 
+@case("a `columns=` that is no mapping of names")
+def _(world: World) -> Iterator[Attempt]:
+    for columns in ("user_id", ["user_id"], 5, "", {"user_id": None}, {5: "user_id"}, {"user_id": ["a"]}):
+        yield partial(world.build, columns=columns)
+
+
+@case("a CSV file with a line that has too few or too many fields")
+def _(world: World) -> Iterator[Attempt]:
+    lines = world.clicks.to_csv(index=False).splitlines()
+    for wrong in ("u1,i1", "# a remark", "u1,i1,2024-03-01,x,y"):
+        for at in (1, 30, len(lines)):
+            yield partial(
+                world.build, world.file("uneven.csv", "\n".join([*lines[:at], wrong, *lines[at:-1]]).encode())
+            )
+
+
+@case("a CSV file with lines above its header")
+def _(world: World) -> Iterator[Attempt]:
+    text = world.clicks.to_csv(index=False).encode()
+    shorter = world.clicks[["user_id", "item_id"]].head(9).to_csv(index=False).encode()
+    for above in (b"sep=,\n", b"clicks, exported\n", b"clicks\n\n", shorter):
+        yield partial(world.build, world.file("title.csv", above + text))
+
+
+@case("a CSV file that is not UTF-8")
+def _(world: World) -> Iterator[Attempt]:
+    text = world.clicks.assign(user_id="é").to_csv(index=False)
+    for encoding in ("latin-1", "utf-16", "utf-32"):
+        yield partial(world.build, world.file("other.csv", text.encode(encoding)))
+
+
+@case("a CSV file with line ends of several kinds")
+def _(world: World) -> Iterator[Attempt]:
+    text = world.clicks.to_csv(index=False)
+    for end in ("\r\n", "\r"):
+        yield partial(world.build, world.file("mixed.csv", text.replace("\n", end, 9).encode()))
+
+
+@case("a list of paths with something else in it")
+def _(world: World) -> Iterator[Attempt]:
+    for source in ([None], [1, 2], [world.file("clicks.csv", b"user_id\n"), b"clicks.csv"]):
+        yield partial(world.build, source)
+
+
+@case("embeddings that are no lists")
+def _(world: World) -> Iterator[Attempt]:
+    for value in ("[1.0, 2.0]", 1.0, True):
+        yield partial(world.build, items=world.items.assign(embedding=value))
+
+
+@case("features that cannot be read as what their column is")
+def _(world: World) -> Iterator[Attempt]:
+    yield partial(world.build, items=world.items.assign(provider=b"\xff\xfe"))
+    yield partial(world.build, items=world.items.assign(provider=[[["a"]]] * len(world.items)))
+
+
 def _first(world: World, rows: int) -> pd.Series:
     return pd.Series([place < rows for place in range(len(world.clicks))], index=world.clicks.index)
 

@@ -173,3 +173,11 @@ def test_unreadable_files(tmp_path: Path) -> None:
         assert not isinstance(caught.value, duckdb.Error) and "log" in str(caught.value)
     with pytest.raises(InputError, match="items: expected an existing file"):
         read_log(good, items=tmp_path / "missing.parquet")
+
+
+def test_frames_that_arrow_cannot_hold() -> None:
+    big = pd.DataFrame({"user_id": [1, 2**70], "item_id": ["a", "b"], "timestamp": [1, 2]})
+    with pytest.raises(InputError, match="log: expected a readable table, columns of one type each"):
+        read_log(big)
+    with pytest.raises(InputError, match="log: expected a table that Arrow can hold"):
+        read_log(pl.DataFrame({"user\0id": [1]}))

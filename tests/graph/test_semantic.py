@@ -273,3 +273,10 @@ def test_items_of_a_category_are_neighbours_equally_often() -> None:
     similar_ = mg.build(mg.read_log(clicks, items=items)).relation("similar")
     assert similar_.degree().tolist() == [10] * 30
     assert similar_.reverse().degree().tolist() == [10] * 30
+
+
+def test_more_neighbours_than_there_are_items_are_all_of_them() -> None:
+    fields = {"category": Field("category", "categorical", 3, torch.tensor([1, 2, 1, 1, 0], dtype=torch.int32))}
+    few, many = (similar(fields, [], ["category"], k=k) for k in (5, 2**31 - 1))  # the room of k rows would not fit
+    assert torch.equal(few.indptr, many.indptr) and torch.equal(few.col, many.col)
+    assert many.degree().tolist() == [2, 0, 2, 2, 0]

@@ -42,6 +42,8 @@ def test_lists_and_columns_without_a_value_stay_and_so_does_the_rest_of_the_tabl
         ([[0.5], [1.5]], "list<item: double>", "rewrite"),
         (["['x', 'y']"], "['x', 'y']", "as JSON"),
         (['[["x"]]'], '[["x"]]', "as JSON"),
+        (["[" * 3_000], "[[[", "as JSON"),
+        (['["\\ud800"]'], "ud800", "as JSON"),
         (["x;y", "z"], "'x;y'", "separate the tags by |"),
         (["z", "x,y"], "'x,y'", "separate the tags by |"),
     ],

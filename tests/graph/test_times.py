@@ -17,7 +17,7 @@ def test_durations(value: object) -> None:
     assert times.duration(value) == 2 * 86_400 * 10**6
 
 
-@pytest.mark.parametrize("value", ["2 fortnights", "0s", "-1h", 5, None, timedelta(0)])
+@pytest.mark.parametrize("value", ["2 fortnights", "0s", "-1h", 5, None, timedelta(0), "99999999999d", timedelta.max])
 def test_bad_durations(value: object) -> None:
     with pytest.raises(InputError, match="length of time"):
         times.duration(value)
@@ -28,6 +28,12 @@ def test_instants() -> None:
     assert {times.instant(value) for value in same} == {DAY * 10**6}
     with pytest.raises(InputError, match="point in time"):
         times.instant("noon")
+
+
+@pytest.mark.parametrize("value", [1e300, -1e13, float("nan"), float("inf"), 2**70])
+def test_instants_that_no_log_has(value: float) -> None:
+    with pytest.raises(InputError, match="point in time"):
+        times.instant(value)
 
 
 def test_times_are_written_as_they_are_read() -> None:
