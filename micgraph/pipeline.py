@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import sys
+import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +15,7 @@ from micgraph.assembly import assemble
 from micgraph.baselines import EASE, ItemKNN, Popularity
 from micgraph.evaluation import EvalData, Ranker, Result, evaluate_ranker, prepared, table
 from micgraph.presets import RunConfig, resolve, tell_ties
+from micgraph.progress import progress_bar
 from micgraph.ranks import Ranks, join, local_rank
 from micgraph.retrieval.rankers import FusedRanker, U2IRanker
 from micgraph.retrieval.recommender import TRAIN_FIRST, Recommender
@@ -28,6 +29,8 @@ if TYPE_CHECKING:
     from micgraph.retrieval.fusion import FusionConfig
 
 __all__ = ["Evaluation", "Run", "evaluate", "load_run", "train"]
+
+_LOG = logging.getLogger(__name__)
 
 BASELINES: dict[str, Any] = {"popularity": Popularity, "itemknn": ItemKNN, "ease": EASE}
 
@@ -68,7 +71,7 @@ def train(
         device: ``auto`` takes a GPU where there is one.
         filter_seen: whether validation leaves out what users have already clicked.
         on_epoch: receives each epoch's row of metrics.
-        progress: show a progress bar, and say on stderr where a run found in ``out`` goes on.
+        progress: show a progress bar where stderr is a terminal.
         warm_start: an earlier run, or its path, such as yesterday's for a graph that has today as well: training
             begins with its best weights, matched by external ids and values; what is new begins as the seed has it.
             Its settings are the defaults of ``model`` and ``config``, and nothing of the model but the dropout may
@@ -109,7 +112,7 @@ def train(
             validate=None if data is None else lambda: validate(run, data, filter_seen),
             on_epoch=on_epoch,
             progress=_bar if progress and ranks.first else lambda steps, title: steps,
-            on_resume=_tell_resume if progress else None,
+            on_resume=_tell_resume,
             ranks=ranks,
         ).run()
         run.model.refresh()
@@ -274,12 +277,8 @@ def _device(name: str) -> torch.device:
 
 
 def _bar(steps: Iterable[int], title: str) -> Iterable[int]:
-    from tqdm.auto import tqdm
-
-    return tqdm(steps, desc=title, leave=False, mininterval=1.0)
+    return progress_bar(steps, desc=title, delay=0, mininterval=1.0)
 
 
 def _tell_resume(state: Progress) -> None:
-    from tqdm.auto import tqdm
-
-    tqdm.write(f"continuing after epoch {state.epoch}, step {state.step}", file=sys.stderr)
+    _LOG.info("continuing after epoch %d, step %d", state.epoch, state.step)

@@ -18,7 +18,7 @@ REPOSITORY = PACKAGE.parent
 # From the bottom to the top. Names of one set never import each other; an inner tuple is one unit and may.
 LAYERS: list[set[str | tuple[str, ...]]] = [
     {"schema"},
-    {("artifact", "versions"), "config", "drawing", "ranks", ("rng", "rng_kernel", "compiled")},
+    {("artifact", "versions"), "config", "drawing", "progress", "ranks", ("rng", "rng_kernel", "compiled")},
     {("ids", "id_table", "id_kernel"), "knn"},
     {"graph", "stores"},
     {"sampling", "nn", "datasets"},
