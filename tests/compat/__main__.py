@@ -35,8 +35,7 @@ def main() -> None:
         trial.alone(folder)
         print(f"{trial.combination.name}: {trial.reason or 'ok alone'}", flush=True)
     for trial in trials:
-        for other in trials:
-            trial.load(other)
+        trial.load(trials)
     _tell(trials)
     sys.exit(any(trial.outcome == "failed" for trial in trials))
 

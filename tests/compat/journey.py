@@ -1,9 +1,9 @@
 """A journey through the library under the running environment, and a second one over what another has saved.
 
-    python journey.py make FOLDER      reads, builds, trains, evaluates, recommends and saves into FOLDER
-    python journey.py load FOLDER      loads what is in FOLDER, which stays as it is, and recommends again
+    python journey.py make FOLDER         reads, builds, trains, evaluates, recommends and saves into FOLDER
+    python journey.py load FOLDER ...     loads what is in each FOLDER, which stays as it is, and recommends again
 
-The last line of either is JSON.
+The last line of either is JSON: what came of each folder, or the reason why nothing did.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import random
 import shutil
 import sys
 import tempfile
+import traceback
 from pathlib import Path
 from typing import Any
 
@@ -121,6 +122,14 @@ def _resume(graph: mg.RecGraph, folder: Path) -> list[float]:
         return [round(float(row["loss"]), 6) for row in run.metrics]
 
 
+def _tried(verb: str, folder: str) -> dict[str, Any]:
+    """What ``make`` or ``load`` gives; where it fails, why, after the traceback on stderr."""
+    try:
+        return {"make": make, "load": load}[verb](Path(folder))
+    except Exception as error:
+        traceback.print_exc()
+        return {"error": f"{type(error).__name__}: {' '.join(str(error).split())}"}
+
+
 if __name__ == "__main__":
-    verb, where = sys.argv[1:]
-    print(json.dumps({"make": make, "load": load}[verb](Path(where))))
+    print(json.dumps([_tried(sys.argv[1], folder) for folder in sys.argv[2:]]))

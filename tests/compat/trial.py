@@ -71,20 +71,25 @@ class Trial:
             return
         self.versions = versions(self.python)
         self.saved.mkdir(parents=True)
-        self.steps["journey"], self.made = self._journey("make", self.saved)
+        told, made = self._journey("make", [self.saved])
+        self.steps["journey"] = told if told != OK else made[0].get("error", OK)
+        self.made = made[0] if self.steps["journey"] == OK else {}
         command = ["-m", "pytest", "-q", "-p", "no:cacheprovider", *TESTS]
         self.steps["tests"] = self._run(command)[0]
 
-    def load(self, other: Trial) -> None:
-        """Load what another combination's journey has saved, and compare."""
-        if self.python is None or not other.made:
+    def load(self, others: list[Trial]) -> None:
+        """Load what the journeys of other combinations have saved, and compare."""
+        others = [other for other in others if other.made]
+        if self.python is None or not others:
             return
-        told, loaded = self._journey("load", other.saved)
-        self.steps[f"load {other.combination.name}"] = told if told != OK else difference(other.made, loaded)
+        told, loaded = self._journey("load", [other.saved for other in others])
+        for place, other in enumerate(others):
+            step = f"load {other.combination.name}"
+            self.steps[step] = told if told != OK else difference(other.made, loaded[place])
 
-    def _journey(self, verb: str, folder: Path) -> tuple[str, dict[str, Any]]:
-        told, output = self._run([str(JOURNEY), verb, str(folder)])
-        return told, json.loads(last_line(output)) if told == OK else {}
+    def _journey(self, verb: str, folders: list[Path]) -> tuple[str, list[dict[str, Any]]]:
+        told, output = self._run([str(JOURNEY), verb, *map(str, folders)])
+        return told, json.loads(last_line(output)) if told == OK else []
 
     def _run(self, command: list[str]) -> tuple[str, str]:
         """``ok`` or the last line of what went wrong, and the output."""
@@ -104,6 +109,8 @@ class Trial:
 
 def difference(made: dict[str, Any], loaded: dict[str, Any]) -> str:
     """``ok``, or how lists differ: ids and channels have to be the same, scores and losses nearly."""
+    if "error" in loaded:
+        return str(loaded["error"])
     if made["graph"] != loaded["graph"]:
         return "the graph has another fingerprint"
     for kind in ("lists", "served"):
