@@ -1,11 +1,12 @@
 """micgraph: from behaviour logs to a heterogeneous graph, two towers trained on it, and recalls with their reasons.
 
 The public names below are imported when they are first used, so that ``import micgraph`` loads neither torch
-nor torch-geometric.
+nor torch-geometric. Messages go to the logger ``micgraph`` and nowhere else: ``logging.basicConfig()`` shows them.
 """
 
 from __future__ import annotations
 
+import logging
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
@@ -91,6 +92,8 @@ __all__ = [
     "tune_fusion",
     "tune_index",
 ]
+
+logging.getLogger(__name__).addHandler(logging.NullHandler())
 
 _HOMES = {
     "evaluation": ("ChannelReport", "channel_report"),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +15,7 @@ from micgraph.assembly import assemble
 from micgraph.baselines import EASE, ItemKNN, Popularity
 from micgraph.evaluation import EvalData, Ranker, Result, evaluate_ranker, prepared, table
 from micgraph.presets import RunConfig, resolve, tell_ties
+from micgraph.progress import progress_bar
 from micgraph.ranks import Ranks, join, local_rank
 from micgraph.retrieval.rankers import FusedRanker, U2IRanker
 from micgraph.retrieval.recommender import TRAIN_FIRST, Recommender
@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 _LOG = logging.getLogger(__name__)
 
 __all__ = ["Evaluation", "Run", "evaluate", "load_run", "train"]
+
+_LOG = logging.getLogger(__name__)
 
 BASELINES: dict[str, Any] = {"popularity": Popularity, "itemknn": ItemKNN, "ease": EASE}
 
@@ -71,7 +73,7 @@ def train(
         device: ``auto`` takes a GPU where there is one.
         filter_seen: whether validation leaves out what users have already clicked.
         on_epoch: receives each epoch's row of metrics.
-        progress: show a progress bar, and say on stderr where a run found in ``out`` goes on.
+        progress: show a progress bar where stderr is a terminal.
         warm_start: an earlier run, or its path, such as yesterday's for a graph that has today as well: training
             begins with its best weights, matched by external ids and values; what is new begins as the seed has it.
             Its settings are the defaults of ``model`` and ``config``, and nothing of the model but the dropout may
@@ -104,7 +106,7 @@ def train(
         run, objective, sampler = assemble(resolved, graph, target, out)
         run.origin = None if earlier is None else warm.inherit(objective, earlier, graph)
         tell_ties(resolved, config, graph)
-        _prepare(run, ranks, None if data is None else _described(data, filter_seen), progress)
+        _prepare(run, ranks, None if data is None else _described(data, filter_seen))
         Trainer(
             objective,
             sampler,
@@ -113,7 +115,7 @@ def train(
             validate=None if data is None else lambda: validate(run, data, filter_seen),
             on_epoch=on_epoch,
             progress=_bar if progress and ranks.first else lambda steps, title: steps,
-            on_resume=_tell_resume if progress else None,
+            on_resume=_tell_resume,
             ranks=ranks,
         ).run()
         run.model.refresh()
@@ -143,10 +145,10 @@ def _check(config: RunConfig, graph: RecGraph, data: EvalData | None, earlier: R
         raise ConfigError("fusion.fusion", "validation data to fit a learned fusion on", "none", remedy)
 
 
-def _prepare(run: Run, ranks: Ranks, validation: dict[str, Any] | None, progress: bool) -> None:
+def _prepare(run: Run, ranks: Ranks, validation: dict[str, Any] | None) -> None:
     """Write what a run's directory says from the start."""
-    if ranks.first and prepare_directory(run, run.graph.fingerprint(), validation) and progress:
-        _tell(f"{run.directory} has no checkpoint yet: it begins anew (training.checkpoint_every makes more)")
+    if ranks.first and prepare_directory(run, run.graph.fingerprint(), validation):
+        _LOG.info("%s has no checkpoint yet: it begins anew (training.checkpoint_every makes more)", run.directory)
     ranks.told(None)  # whoever comes after finds the directory
 
 
@@ -285,16 +287,8 @@ def _device(name: str) -> torch.device:
 
 
 def _bar(steps: Iterable[int], title: str) -> Iterable[int]:
-    from tqdm.auto import tqdm
-
-    return tqdm(steps, desc=title, leave=False, mininterval=1.0)
+    return progress_bar(steps, desc=title, delay=0, mininterval=1.0)
 
 
 def _tell_resume(state: Progress) -> None:
-    _tell(f"continuing after epoch {state.epoch}, step {state.step}")
-
-
-def _tell(text: str) -> None:
-    from tqdm.auto import tqdm
-
-    tqdm.write(text, file=sys.stderr)
+    _LOG.info("continuing after epoch %d, step %d", state.epoch, state.step)

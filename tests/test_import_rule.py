@@ -23,6 +23,7 @@ LAYERS: list[set[str | tuple[str, ...]]] = [
         ("artifact", "versions", "sealed"),
         ("config", "plain_yaml"),
         ("drawing", "document"),
+        "progress",
         "ranks",
         "registration",
         ("rng", "rng_kernel", "compiled"),

@@ -41,11 +41,13 @@ def test_several_processes_need_a_directory_before_they_meet(
 
 
 def test_a_run_without_a_checkpoint_says_that_it_begins_anew(
-    graph: mg.RecGraph, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    graph: mg.RecGraph, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     def trained() -> str:
-        mg.train(graph, "gru4rec", config=CONFIG, device="cpu", out=tmp_path / "run")
-        return capsys.readouterr().err
+        caplog.clear()
+        with caplog.at_level("INFO", "micgraph"):
+            mg.train(graph, "gru4rec", config=CONFIG, device="cpu", out=tmp_path / "run")
+        return caplog.text
 
     assert "begins anew" not in trained(), "a new run"
     assert "begins anew" not in trained(), "one that has ended"

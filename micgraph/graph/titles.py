@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
-from tqdm.auto import tqdm
 
 from micgraph.extras import missing
+from micgraph.progress import progress_bar
 from micgraph.schema import ConfigError
 
 Encoder = str | Callable[[list[str]], Any]
@@ -85,7 +85,7 @@ def _sentence_transformers(texts: list[str], checkpoint: str) -> Any:
 
 def _in_parts(encode: Callable[[list[str]], Any], texts: list[str]) -> Any:
     """The vectors of some thousand titles at a time, with a bar."""
-    with tqdm(total=len(texts), desc="titles to vectors", leave=False, delay=1) as bar:
+    with progress_bar(total=len(texts), desc="titles to vectors") as bar:
         parts = []
         for begin in range(0, len(texts), _PART):
             parts.append(encode(texts[begin : begin + _PART]))

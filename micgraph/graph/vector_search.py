@@ -9,10 +9,10 @@ from importlib.util import find_spec
 
 import torch
 from torch import Tensor
-from tqdm.auto import tqdm
 
 from micgraph.extras import pip_line
 from micgraph.knn import Ragged, near, topk
+from micgraph.progress import progress_bar
 
 SEARCHES = ("auto", "exact", "ivf")
 MANY = 100_000
@@ -67,7 +67,7 @@ def nearest(
     if search == "auto" and many:
         _warn_of_time(vectors, k)
     own = torch.arange(len(vectors) + 1)
-    with tqdm(total=len(vectors), desc="nearest vectors", leave=False, delay=1) as bar:
+    with progress_bar(total=len(vectors), desc="nearest vectors") as bar:
         return topk(vectors, vectors, k, exclude=Ragged(own, own[:-1]), watch=bar.update)
 
 

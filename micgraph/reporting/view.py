@@ -11,6 +11,7 @@ from micgraph.drawing import require_matplotlib
 from micgraph.evaluation import EvalData, prepared
 from micgraph.graph.recgraph import RecGraph
 from micgraph.graph.split import Holdout
+from micgraph.progress import progress_bar
 from micgraph.reporting.given import Candidate, candidates, held_out
 from micgraph.reporting.judging import STEPS, Asked, Comparison, compare
 from micgraph.run import GRAPH, Run
@@ -73,8 +74,6 @@ def report(
 
 
 def _compared(runs: object, holdout: object, asked: Asked, users: int, progress: bool) -> Comparison:
-    from tqdm.auto import tqdm
-
     chosen = candidates(runs)
     graph = _graph_of(chosen[0])
     asked = replace(asked, k=min(asked.k, graph.n_items))
@@ -84,7 +83,8 @@ def _compared(runs: object, holdout: object, asked: Asked, users: int, progress:
         data = prepared(part, graph)
         data = data.only_new() if asked.new_only else data
         data, of_users = data.drawn(users, asked.seed), len(data)
-    with tqdm(total=STEPS * len(chosen), desc="judging runs", leave=False, disable=not progress) as bar:
+    quiet = {} if progress else {"disable": True}
+    with progress_bar(total=STEPS * len(chosen), desc="judging runs", **quiet) as bar:
         return compare(chosen, graph, (data, of_users, source), asked, bar.update)
 
 

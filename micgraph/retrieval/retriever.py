@@ -11,12 +11,12 @@ from typing import Any, TypeVar, cast
 
 import torch
 from torch import Tensor
-from tqdm.auto import tqdm
 
 from micgraph.graph.fields import Fields, take
 from micgraph.graph.recgraph import RecGraph
 from micgraph.graph.relation import Relation
 from micgraph.knn import IndexConfig, Metric, NeighborTable, Ragged, VectorIndex, neighbors, require
+from micgraph.progress import progress_bar
 from micgraph.retrieval.autoencoder import announced
 from micgraph.retrieval.blending import Asked, Blender
 from micgraph.retrieval.channels import CHANNELS, I2I, U2I, U2U, Allowed, Channel, ChannelName, Queries
@@ -162,7 +162,7 @@ class Retriever:
             if "col" in self._stored:
                 return NeighborTable(self._stored["col"], self._stored["score"])
             if kind == "near":
-                with tqdm(total=len(self.items), desc="neighbours of items", leave=False, delay=1) as bar:
+                with progress_bar(total=len(self.items), desc="neighbours of items") as bar:
                     return neighbors(self.items, size, "cosine", watch=bar.update)
             if kind == "follows":
                 return following(self.clicks, ahead, decay, size)
@@ -186,7 +186,7 @@ class Retriever:
         everyone = torch.arange(self.graph.n_users, device=self.device)
         histories = Ragged(self.clicks.indptr, self.clicks.col.long(), self.clicks.time)
         own = []
-        with tqdm(total=len(everyone), desc="vectors of users", leave=False, delay=1) as bar:
+        with progress_bar(total=len(everyone), desc="vectors of users") as bar:
             for queries in self.encode(histories, everyone):
                 own.append(queries.own.float())
                 bar.update(len(own[-1]))

@@ -6,10 +6,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from tqdm.auto import tqdm
-
 from micgraph.evaluation import EvalData, evaluate_ranker, prepared
 from micgraph.graph.split import Holdout
+from micgraph.progress import progress_bar
 from micgraph.retrieval.contracts import TrainedRun
 from micgraph.retrieval.rankers import FusedRanker
 from micgraph.retrieval.recommender import Recommender
@@ -84,7 +83,7 @@ def tune_fusion(
     config = recommender.retriever.config
     best = {name: getattr(config, name) for name in over}
     before = score = judge(best)
-    with tqdm(desc="fusions", leave=False, delay=1) as judge.bar:
+    with progress_bar(desc="fusions") as judge.bar:
         for _ in range(ROUNDS):
             start = dict(best)
             for name, values in over.items():
