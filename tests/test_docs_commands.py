@@ -45,10 +45,10 @@ def check_line(line: str) -> None:
 def after_options(words: list[str]) -> list[str]:
     """What follows the options of ``micgraph`` itself, such as ``--import MODULE``."""
     known = {option for parameter in CLI.params for option in parameter.opts}
-    while words and words[0].startswith("-"):
+    while words and words[0].startswith("-") and words != ["--help"]:
         assert words[0] in known, f"micgraph has no {words[0]}"
         words = words[2:]
-    return words
+    return [] if words == ["--help"] else words
 
 
 def check_script(name: str, options: list[str]) -> None:

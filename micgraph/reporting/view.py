@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from micgraph.document import refuse_directory, save
 from micgraph.drawing import require_matplotlib
@@ -83,7 +84,7 @@ def _compared(runs: object, holdout: object, asked: Asked, users: int, progress:
         data = prepared(part, graph)
         data = data.only_new() if asked.new_only else data
         data, of_users = data.drawn(users, asked.seed), len(data)
-    quiet = {} if progress else {"disable": True}
+    quiet: dict[str, Any] = {} if progress else {"disable": True}
     with progress_bar(total=STEPS * len(chosen), desc="judging runs", **quiet) as bar:
         return compare(chosen, graph, (data, of_users, source), asked, bar.update)
 

@@ -165,7 +165,7 @@ def test_without_matplotlib_the_remedy_comes_before_the_work(
 ) -> None:
     monkeypatch.setitem(sys.modules, "matplotlib", None)
     monkeypatch.setattr(view, "candidates", lambda runs: pytest.fail("work was begun"))
-    with pytest.raises(mg.MissingExtraError, match=r'pip install "micgraph\[report\]"'):
+    with pytest.raises(mg.MissingExtraError, match=r"pip install 'micgraph\[report\]'"):
         mg.report(_runs(folder), out=tmp_path / "p.html", progress=False)
 
 
