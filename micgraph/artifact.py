@@ -14,9 +14,7 @@ live, because its save was killed at the very end, has the empty file ``unpublis
 
 from __future__ import annotations
 
-import hashlib
 import os
-import re
 import shutil
 import uuid
 from collections.abc import Callable
@@ -24,15 +22,11 @@ from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Any, TypeVar
 
-from micgraph import disk, sealed
+from micgraph import disk
+from micgraph.manifests import MANIFEST, MARK, POINTER, REMEDY, list_files, of_version, point, pointed, serial, verify
 from micgraph.schema import ArtifactError, InputError
 
 T = TypeVar("T")
-
-POINTER, MANIFEST, MARK = "current", "manifest.json", "unpublished"
-_NAMED, _LISTED = ("kind", "format", "folder", "manifest"), ("kind", "format", "files")
-_REMEDY = "restore the directory from a copy or make it again"
-_VERSION = re.compile(r"(\d{4,})-[0-9a-f]{8}")
 
 
 def as_path(path: Any, argument: str = "path") -> Path:
@@ -73,9 +67,9 @@ def publish(path: str | Path, kind: str, version: int, write: Callable[[Path], N
         except OSError as error:
             raise disk.unwritable(error, root) from error
         with disk.held(root):
-            before = _serial(live(root)) if exists(root) else 0
-            serial = max((_serial(p) for p in root.iterdir()), default=0) + 1
-            folder = root / f"{serial:04d}-{uuid.uuid4().hex[:8]}"
+            before = serial(live(root)) if exists(root) else 0
+            number = max((serial(p) for p in root.iterdir()), default=0) + 1
+            folder = root / f"{number:04d}-{uuid.uuid4().hex[:8]}"
             folder.mkdir()
             stack.enter_context(disk.held(folder))  # so that no other save takes it for what a killed one has left
         return _published(root, folder, before, (kind, version), write, keep)
@@ -87,14 +81,14 @@ def _published(
     """Fill a new folder and make it the live one in place of the version ``before``."""
     try:
         write(folder)
-        _complete(folder, what)
+        list_files(folder, what)
         with disk.held(root):
-            now = _serial(live(root)) if exists(root) else 0
+            now = serial(live(root)) if exists(root) else 0
             if now != before:
                 got = f"version {now}, which another process has saved meanwhile"
                 raise ArtifactError(str(root), "a directory that nothing else writes", got, "run one at a time")
-            _make_live(root, folder, what)
-            killed = range(before + 1, _serial(folder))  # what a process that was killed has left
+            point(root, folder, what)
+            killed = range(before + 1, serial(folder))  # what a process that was killed has left
             _sweep(root, {*killed, *(() if keep is None else range(1, before - keep + 2))})
     except BaseException:
         if not exists(root) or live(root) != folder:  # once it is live it stays, whatever fails then
@@ -106,39 +100,12 @@ def _published(
     return folder
 
 
-def _complete(folder: Path, what: tuple[str, int]) -> None:
-    """Write the manifest, and put all on disk: after a power cut the pointer never names files that were still in
-    memory."""
-    files = [p for p in sorted(folder.rglob("*")) if p.is_file()]
-    sums = {str(p.relative_to(folder)): _sha256(p) for p in files}
-    manifest = sealed.dumps({"kind": what[0], "format": what[1], "files": sums}, indent=1)
-    (folder / MARK).touch()
-    (folder / MANIFEST).write_text(manifest, encoding="utf-8")
-    for path in (*files, folder / MANIFEST, *(p for p in folder.rglob("*") if p.is_dir()), folder, folder.parent):
-        disk.to_disk(path)
-
-
-def _make_live(root: Path, folder: Path, what: tuple[str, int]) -> None:
-    digest = hashlib.sha256((folder / MANIFEST).read_bytes()).hexdigest()
-    pointer = {"kind": what[0], "format": what[1], "folder": folder.name, "manifest": digest}
-    beside = root / f"{POINTER}.{uuid.uuid4().hex[:8]}"
-    try:
-        beside.write_text(sealed.dumps(pointer), encoding="utf-8")
-        disk.to_disk(beside)
-        os.replace(beside, root / POINTER)
-    except BaseException:
-        beside.unlink(missing_ok=True)
-        raise
-    disk.to_disk(root)
-    (folder / MARK).unlink(missing_ok=True)
-
-
 def _sweep(root: Path, gone: set[int]) -> None:
     """Remove the versions with these numbers that nobody is writing, and pointers that a crash has left."""
     for old in sorted(root.iterdir()):
         if old.name.startswith(f"{POINTER}."):
             old.unlink(missing_ok=True)
-        elif _serial(old) in gone and not disk.is_held(old):
+        elif serial(old) in gone and not disk.is_held(old):
             shutil.rmtree(old, ignore_errors=True)
 
 
@@ -149,8 +116,8 @@ def versions(path: str | Path) -> list[Path]:
         ArtifactError: nothing has been published at ``path``.
     """
     root = as_path(path)
-    last = _serial(live(root))
-    return sorted((p for p in root.iterdir() if 0 < _serial(p) <= last), key=_serial)
+    last = serial(live(root))
+    return sorted((p for p in root.iterdir() if 0 < serial(p) <= last), key=serial)
 
 
 def drop_old(path: str | Path) -> None:
@@ -192,10 +159,10 @@ def exists(path: str | Path) -> bool:
     pointer = as_path(path) / POINTER
     if pointer.is_file():
         return True
-    folders = [p for p in pointer.parent.iterdir() if _serial(p)] if pointer.parent.is_dir() else []
+    folders = [p for p in pointer.parent.iterdir() if serial(p)] if pointer.parent.is_dir() else []
     once_live = any((p / MANIFEST).is_file() and not (p / MARK).exists() for p in folders)
     if once_live and not pointer.is_file():  # it may have come meanwhile
-        raise ArtifactError(str(path), f"the file {POINTER}, which names the live version", "no such file", _REMEDY)
+        raise ArtifactError(str(path), f"the file {POINTER}, which names the live version", "no such file", REMEDY)
     return pointer.is_file()
 
 
@@ -246,46 +213,18 @@ def resolve(path: str | Path, kind: str, version: int, only: str | None = None) 
             f"make the {kind} again with this version of micgraph, or read it with the version that wrote it",
         )
     folder = root / str(pointer["folder"])
-    _verify(root, folder, str(pointer["manifest"]), only)
+    verify(root, folder, str(pointer["manifest"]), only)
     return folder
-
-
-def _verify(root: Path, folder: Path, digest: str, only: str | None) -> None:
-    text = _read(root, folder / MANIFEST)
-    if hashlib.sha256(text).hexdigest() != digest:
-        raise ArtifactError(str(folder / MANIFEST), "the checksum that was saved", "a changed file", _REMEDY)
-    for name, expected in sealed.loads(text, str(folder / MANIFEST), _LISTED)["files"].items():
-        if only not in (None, name):
-            continue
-        if not (folder / name).is_file():
-            raise ArtifactError(str(root), f"the file {folder.name}/{name}", "no such file", _REMEDY)
-        try:
-            found = _sha256(folder / name)
-        except OSError as error:
-            raise ArtifactError(str(folder / name), "a file that can be read", str(error), _REMEDY) from error
-        if found != expected:
-            raise ArtifactError(str(folder / name), "the checksum that was saved", "a changed file", _REMEDY)
-
-
-def _read(root: Path, file: Path) -> bytes:
-    try:
-        return file.read_bytes()
-    except OSError as error:
-        got = "no such file" if isinstance(error, FileNotFoundError) else str(error)
-        raise ArtifactError(str(root), f"the file {file.relative_to(root)}", got, _REMEDY) from error
 
 
 def _pointer(root: Path) -> dict[str, Any]:
     remedy = "check the path, or make the directory again"
-    if _serial(root) and (root / MANIFEST).is_file():  # one version
-        text = _read(root, root / MANIFEST)
-        about = sealed.loads(text, str(root / MANIFEST), _LISTED)
-        digest = hashlib.sha256(text).hexdigest()
-        return {"kind": about["kind"], "format": about["format"], "folder": ".", "manifest": digest}
+    if serial(root) and (root / MANIFEST).is_file():  # one version
+        return of_version(root)
     if not exists(root):
         got = "a directory without the file 'current'" if root.is_dir() else "no such directory"
         raise ArtifactError(str(root), "a directory saved by micgraph", got, remedy)
-    return sealed.loads(_read(root, root / POINTER), str(root / POINTER), _NAMED)
+    return pointed(root)
 
 
 def _refuse_foreign(root: Path, kind: str) -> None:
@@ -296,16 +235,5 @@ def _refuse_foreign(root: Path, kind: str) -> None:
         found = _pointer(root)["kind"]
         if found != kind:
             raise ArtifactError(str(root), f"a saved {kind} or a new path", f"a saved {found}", remedy)
-    elif root.is_dir() and any(not _serial(p) and not p.name.startswith(f"{POINTER}.") for p in root.iterdir()):
+    elif root.is_dir() and any(not serial(p) and not p.name.startswith(f"{POINTER}.") for p in root.iterdir()):
         raise ArtifactError(str(root), f"a saved {kind} or an empty directory", "other files", remedy)
-
-
-def _serial(path: Path) -> int:
-    """The number in a version folder's name, 0 for anything else: what is not surely ours is never removed."""
-    found = _VERSION.fullmatch(path.name)
-    return int(found[1]) if found and path.is_dir() else 0
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -19,7 +19,8 @@ from micgraph.progress import progress_bar
 from micgraph.ranks import Ranks, join, local_rank
 from micgraph.retrieval.rankers import FusedRanker, U2IRanker
 from micgraph.retrieval.recommender import TRAIN_FIRST, Recommender
-from micgraph.run import Run, load_learned, load_run, prepare_directory
+from micgraph.run import Run, load_learned, load_run
+from micgraph.run_setup import prepare_directory
 from micgraph.schema import ConfigError, InputError, did_you_mean
 from micgraph.training import Progress, Trainer
 

@@ -22,7 +22,8 @@ from micgraph.presets import resolve
 from micgraph.retrieval import saving
 from micgraph.retrieval.reloading import with_missing
 from micgraph.retrieval.retriever import Retriever
-from micgraph.run import Run, load_run, load_settings
+from micgraph.run import Run, load_run
+from micgraph.run_setup import load_settings
 from micgraph.schema import CLICKS, ITEM, ITEM_ID, USER, USER_ID, ArtifactError, InputError, SchemaError
 
 if TYPE_CHECKING:

@@ -20,7 +20,7 @@ LAYERS: list[set[str | tuple[str, ...]]] = [
     {("schema", "extras")},
     {"disk"},
     {
-        ("artifact", "versions", "sealed"),
+        ("artifact", "manifests", "versions", "sealed"),
         ("config", "plain_yaml"),
         ("drawing", "document"),
         "progress",
@@ -39,6 +39,7 @@ LAYERS: list[set[str | tuple[str, ...]]] = [
             "pipeline",
             "presets",
             "run",
+            "run_setup",
             "origin",
             "epochs",
             "assembly",

@@ -41,7 +41,8 @@ def run(look: Look, path: Path) -> None:
 def _loaded(look: Look, directory: Path) -> Run:
     """The run; it and its graph must be of one training."""
     from micgraph.graph.recgraph import RecGraph
-    from micgraph.run import load_run, load_settings
+    from micgraph.run import load_run
+    from micgraph.run_setup import load_settings
 
     setup = load_settings(directory)
     wrote = ", ".join(f"{name} {version}" for name, version in setup.get("versions", {}).items())

@@ -15,7 +15,8 @@ from micgraph.graph.split import Holdout
 from micgraph.progress import progress_bar
 from micgraph.reporting.given import Candidate, candidates, held_out
 from micgraph.reporting.judging import STEPS, Asked, Comparison, compare
-from micgraph.run import GRAPH, Run
+from micgraph.run import Run
+from micgraph.run_setup import GRAPH
 from micgraph.schema import check_range, check_whole
 from micgraph.versions import newest
 
