@@ -63,7 +63,7 @@ class Trial:
         return next((f"{step}: {told}" for step, told in self.steps.items() if told != OK), "")
 
     def alone(self, folder: Path) -> None:
-        """Install the environment into ``folder``, then the journey and the tests."""
+        """Install the environment into ``folder``, then the journey, the tests and a command."""
         try:
             self.python = environment(self.combination, folder)
         except NotInstallable as reason:
@@ -76,6 +76,7 @@ class Trial:
         self.made = made[0] if self.steps["journey"] == OK else {}
         command = ["-m", "pytest", "-q", "-p", "no:cacheprovider", *TESTS]
         self.steps["tests"] = self._run(command)[0]
+        self.steps["command"] = self._run(["-m", "micgraph", "recommend", "--help"])[0]
 
     def load(self, others: list[Trial]) -> None:
         """Load what the journeys of other combinations have saved, and compare."""
