@@ -12,7 +12,6 @@ from micgraph import artifact, versions
 from micgraph.evaluation import EvalData
 from micgraph.graph.recgraph import RecGraph
 from micgraph.graph.split import Holdout
-from micgraph.manifests import POINTER
 from micgraph.run import Run, load_run
 from micgraph.run_setup import load_settings
 from micgraph.schema import ArtifactError, InputError
@@ -79,7 +78,7 @@ def _setup(source: Run | Path) -> dict[str, Any]:
     if isinstance(source, Run):
         return load_settings(source.directory)
     if artifact.exists(source):
-        kind = json.loads((source / POINTER).read_text(encoding="utf-8")).get("kind", "directory")
+        kind, _ = artifact.described(source)
         raise ArtifactError(str(source), "the directory of a run", f"a saved {kind}", "pass the directory train wrote")
     directory = versions.newest(source)
     if not artifact.exists(directory / "setup"):
