@@ -265,10 +265,10 @@ def _read_features(log: Log, name: str, key: str, source: Opened, columns: Mappi
         others = [ingest.quoted(column) for column in types if column != key]
         order = f" ORDER BY {', '.join(others)}" if others else ""
         place = f"row_number() OVER (PARTITION BY {key}{order}) AS micgraph_place"
-        ranked = f"SELECT * REPLACE ({value} AS {key}), {place} FROM {view} WHERE {key} IS NOT NULL"
+        ranked = f"SELECT * REPLACE ({value} AS {key}), {place} FROM {view} WHERE {value} IS NOT NULL"
         chosen = f"SELECT {', '.join([key, *others])} FROM ({ranked}) WHERE micgraph_place = 1"
         con.execute(f"CREATE TABLE {table} AS {chosen}")
-    read, null = con.execute(f"SELECT count(*), count(*) - count({key}) FROM {view}").fetchall()[0]
+    read, null = con.execute(f"SELECT count(*), count(*) - count({value}) FROM {view}").fetchall()[0]
     ours, theirs = (ingest.family(ingest.types(con, t)[key]) for t in (log.table, table))
     kept = len(Log(con, table))
     if kept and ours != theirs:

@@ -29,6 +29,9 @@ INTEGERS = {f"{sign}{width}INT" for sign in ("", "U") for width in ("TINY", "SMA
 INTEGERS |= {"INTEGER", "UINTEGER"}
 FLOATS = {"FLOAT", "DOUBLE"}
 NULLS = {"NULL", '"NULL"'}
+_BLIND_TO_NAN = "statistics_propagation"
+"""What DuckDB leaves out of its plans where NaN may be: it concludes from the least and the largest value, which
+Parquet files tell of all but NaN, that a condition holds for every row, ``NOT isnan(x)`` too."""
 _names = itertools.count()
 
 
@@ -134,6 +137,8 @@ def opened(
         with readable(argument):
             kind = _load(con, argument, source, name, [columns.get(column, column) for column in text])
             found = types(con, name)
+            if FLOATS & set(found.values()):
+                con.execute(f"SET disabled_optimizers = '{_BLIND_TO_NAN}'")
             renames = {theirs: ours for ours, theirs in columns.items() if theirs in found}
             hidden = set(columns) if strict else set(renames.values())
             kept = [column for column in found if column in renames or column not in hidden]
@@ -143,6 +148,7 @@ def opened(
     finally:
         con.execute(f"DROP VIEW IF EXISTS {view}")
         con.unregister(name)
+        con.execute("RESET disabled_optimizers")
         con.execute(f"DROP VIEW IF EXISTS {name}; DROP TABLE IF EXISTS {name}_rows")
 
 
@@ -241,9 +247,10 @@ def id_sql(con: Database, view: str, argument: str, name: str, kind: str) -> str
     if kind in NULLS:
         return f"CAST({name} AS BIGINT)"
     if kind in FLOATS:  # what pandas makes of integers with gaps
-        query = f"SELECT bool_and({name} IS NULL OR ({name} = floor({name}) AND abs({name}) < 9e15)) FROM {view}"
+        number = without_nan(name, kind)
+        query = f"SELECT bool_and({number} IS NULL OR ({name} = floor({name}) AND abs({name}) < 9e15)) FROM {view}"
         if con.execute(query).fetchall()[0][0] is not False:
-            return f"CAST({name} AS BIGINT)"
+            return f"CAST({number} AS BIGINT)"
     raise SchemaError(f"{argument}.{name}", "integers, strings or UUIDs", kind, "convert the column")
 
 
@@ -259,8 +266,13 @@ def number_sql(argument: str, name: str, kind: str, target: str) -> str:
         SchemaError: the column is not numeric.
     """
     if kind in INTEGERS or kind in FLOATS or kind == "DECIMAL" or kind in NULLS:
-        return f"TRY_CAST({name} AS {target})"
+        return f"TRY_CAST({without_nan(name, kind)} AS {target})"
     raise SchemaError(f"{argument}.{name}", "numbers", kind, "convert the column")
+
+
+def without_nan(name: str, kind: str) -> str:
+    """SQL for a numeric column with null in the place of NaN, which DuckDB takes for greater than any number."""
+    return f"CASE WHEN NOT isnan({name}) THEN {name} END" if kind in FLOATS else name
 
 
 def value_text_sql(name: str, kind: str) -> str:

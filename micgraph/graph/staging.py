@@ -20,7 +20,7 @@ def staged_sql(view: str, value: Mapping[str, str], positive: str | None) -> str
         value: our column -> its SQL.
         positive: the condition that a row's event counts, see :func:`positive_sql`; all count where it is None.
     """
-    cases = [f"WHEN {name} IS NULL THEN 'null {name}'" for name in (USER_ID, ITEM_ID)]
+    cases = [f"WHEN {value[name]} IS NULL THEN 'null {name}'" for name in (USER_ID, ITEM_ID)]
     if positive is not None:
         cases.append(f"WHEN NOT {positive} THEN 'not a positive event'")
     cases.append(f"WHEN {TIMESTAMP} IS NULL THEN 'null timestamp'")
