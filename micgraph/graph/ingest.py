@@ -266,7 +266,7 @@ def number_sql(argument: str, name: str, kind: str, target: str) -> str:
         SchemaError: the column is not numeric.
     """
     if kind in INTEGERS or kind in FLOATS or kind == "DECIMAL" or kind in NULLS:
-        return f"TRY_CAST({without_nan(name, kind)} AS {target})"
+        return f"TRY_CAST({without_nan(name, kind) if target == 'BIGINT' else name} AS {target})"
     raise SchemaError(f"{argument}.{name}", "numbers", kind, "convert the column")
 
 

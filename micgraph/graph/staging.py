@@ -26,7 +26,8 @@ def staged_sql(view: str, value: Mapping[str, str], positive: str | None) -> str
     cases.append(f"WHEN {TIMESTAMP} IS NULL THEN 'null timestamp'")
     cases.append(f"WHEN {value[TIMESTAMP]} IS NULL THEN 'unparsable timestamp'")
     if WEIGHT in value:
-        cases.append(f"WHEN {value[WEIGHT]} IS NULL OR NOT {value[WEIGHT]} > 0 THEN 'weight <= 0'")
+        weight = value[WEIGHT]  # NaN is greater than any number
+        cases.append(f"WHEN {weight} IS NULL OR NOT {weight} > 0 OR isnan({weight}) THEN 'weight <= 0'")
     select = ", ".join(f"{sql} AS {name}" for name, sql in value.items())
     return f"SELECT {select}, CASE {' '.join(cases)} END AS reason FROM {view}"
 
