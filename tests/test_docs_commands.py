@@ -110,6 +110,7 @@ def test_commands_and_settings_exist(page: Path) -> None:
     for line in inline_commands(text):
         name, *given = [*after_options(line.split()[1:]), ""]
         known = {option for parameter in CLI.commands[name].params for option in parameter.opts} if name else set()
+        known |= {"--help"}
         assert {word for word in given if word.startswith("--")} <= known, line
     for _, code in blocks(text, "yaml"):
         check_yaml(code)

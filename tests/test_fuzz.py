@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
 
 import pytest
@@ -84,9 +85,10 @@ def test_a_message_without_a_remedy_is_seen() -> None:
 
 
 def test_the_slow_count() -> None:
-    log = {"user_id": ["u0", "u0", None, "u1", "u1"], "item_id": ["i1", "i1", "i1", None, "i2"]}
-    made = Input(0, 0, "parquet", {"log": {**log, "timestamp": ["2024-03-01 10:00:00"] * 4 + [None]}})
+    log = {"user_id": ["u0", "u0", None, "u1", "u1", "u1"], "item_id": ["i1", "i1", "i1", None, "i2", "i2"]}
+    times = [*["2024-03-01 10:00:00"] * 4, None, math.nan]
+    made = Input(0, 0, "parquet", {"log": {**log, "timestamp": times}}, {"log": "parquet"})
     reasons = {"duplicate (same user, item and second)": 1, "null user_id": 1, "null item_id": 1, "null timestamp": 1}
-    assert expected(made) == (1, reasons)
+    assert expected(made) == (1, {**reasons, "unparsable timestamp": 1})
     made.tables["log"]["timestamp"][0] = "yesterday"
     assert expected(made) is None

@@ -17,7 +17,7 @@ import duckdb
 import pyarrow as pa
 
 from micgraph.disk import room
-from micgraph.graph import feature_tables, ingest, naming
+from micgraph.graph import column_types, feature_tables, ingest, naming
 from micgraph.graph.duplicates import first_of_each_second
 from micgraph.graph.engines import EngineName, check_engine
 from micgraph.graph.files import Encoding, check_encoding
@@ -256,16 +256,16 @@ def _stage(
     times: tuple[TimeUnit, str | None],
 ) -> str:
     """A table of all rows in our types, each with the reason why it is refused, or null."""
-    value = {name: ingest.id_sql(con, view, "log", name, types[name]) for name in (USER_ID, ITEM_ID)}
+    value = {name: column_types.id_sql(con, view, "log", name, types[name]) for name in (USER_ID, ITEM_ID)}
     value[TIMESTAMP] = time_sql(con, view, TIMESTAMP, types[TIMESTAMP], *times)
     value[ORDINAL] = "CAST(0 AS BIGINT)"
     if ORDINAL in types:
-        value[ORDINAL] = f"COALESCE({ingest.number_sql('log', ORDINAL, types[ORDINAL], 'BIGINT')}, 0)"
+        value[ORDINAL] = f"COALESCE({column_types.number_sql('log', ORDINAL, types[ORDINAL], 'BIGINT')}, 0)"
     if SESSION_ID in types:
-        value[SESSION_ID] = ingest.id_sql(con, view, "log", SESSION_ID, types[SESSION_ID])
+        value[SESSION_ID] = column_types.id_sql(con, view, "log", SESSION_ID, types[SESSION_ID])
     for name in (DURATION, WEIGHT):
         if name in types:
-            value[name] = ingest.number_sql("log", name, types[name], "DOUBLE")
+            value[name] = column_types.number_sql("log", name, types[name], "DOUBLE")
     counts = None if positive is None else positive_sql(con, view, types[EVENT], positive)
     staged = ingest.fresh("staged")
     with watched(con, "reading the log"):

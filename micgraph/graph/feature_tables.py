@@ -8,7 +8,7 @@ from typing import Any
 
 import duckdb
 
-from micgraph.graph import ingest, naming
+from micgraph.graph import column_types, ingest, naming
 from micgraph.graph.ingest import Opened
 from micgraph.schema import ITEM_ID, USER_ID, InputError, SchemaError, did_you_mean
 
@@ -66,18 +66,18 @@ def read(
     types = ingest.types(con, view)
     naming.require(name, (key,), types, source.found, columns)
     with ingest.readable(name):
-        value = ingest.id_sql(con, view, name, key, types[key])
-        families = [ingest.family(ingest.types(con, log)[key]), ingest.family(types[key])]
+        value = column_types.id_sql(con, view, name, key, types[key])
+        families = [column_types.family(ingest.types(con, log)[key]), column_types.family(types[key])]
         if families == ["text", "integer"]:  # a CSV file does not tell text from integers
             value = f"CAST({value} AS VARCHAR)"
         others = [ingest.quoted(column) for column in types if column != key]
         order = f" ORDER BY {', '.join(others)}" if others else ""
         place = f"row_number() OVER (PARTITION BY {key}{order}) AS micgraph_place"
-        ranked = f"SELECT * REPLACE ({value} AS {key}), {place} FROM {view} WHERE {key} IS NOT NULL"
+        ranked = f"SELECT * REPLACE ({value} AS {key}), {place} FROM {view} WHERE {value} IS NOT NULL"
         chosen = f"SELECT {', '.join([key, *others])} FROM ({ranked}) WHERE micgraph_place = 1"
         con.execute(f"CREATE TABLE {table} AS {chosen}")
-    read, null = con.execute(f"SELECT count(*), count(*) - count({key}) FROM {view}").fetchall()[0]
-    ours, theirs = (ingest.family(ingest.types(con, t)[key]) for t in (log, table))
+    read, null = con.execute(f"SELECT count(*), count(*) - count({value}) FROM {view}").fetchall()[0]
+    ours, theirs = (column_types.family(ingest.types(con, t)[key]) for t in (log, table))
     kept = con.execute(f"SELECT count(*) FROM {table}").fetchall()[0][0]
     if kept and ours != theirs:
         raise SchemaError(f"{name}.{key}", f"{ours} ids as in the log", f"{theirs} ids", "convert one of the two")
@@ -111,7 +111,7 @@ def of_log(
     for column in features:
         _check_column(name, column, types, columns)
     with ingest.readable(OPTIONS[name]):
-        value = ingest.id_sql(con, source.view, "log", key, types[key])
+        value = column_types.id_sql(con, source.view, "log", key, types[key])
         rows = f"(SELECT * REPLACE ({value} AS {key}) FROM {source.view} WHERE {key} IS NOT NULL)"
         chosen = " ".join(f"LEFT JOIN ({_most_frequent(rows, key, column)}) USING ({key})" for column in features)
         listed = ", ".join([key, *map(ingest.quoted, features)])

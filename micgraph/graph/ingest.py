@@ -10,34 +10,27 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Any, Literal
 
 import duckdb
 import pyarrow as pa
 
 from micgraph.disk import is_full, no_room
 from micgraph.graph import csv_faults, frames
+from micgraph.graph.column_types import FLOATS
 from micgraph.graph.files import Encoding, found_files, is_path
 from micgraph.graph.memory import DATABASE, memory
 from micgraph.graph.scratch import Scratch
-from micgraph.schema import InputError, SchemaError
+from micgraph.schema import InputError
 
 SourceKind = Literal["pandas", "polars", "arrow", "path"]
 Source = Any
 """A path, a glob or a list of paths to Parquet or CSV files, or a pandas, polars or Arrow table."""
 
-INTEGERS = {f"{sign}{width}INT" for sign in ("", "U") for width in ("TINY", "SMALL", "BIG")}
-INTEGERS |= {"INTEGER", "UINTEGER"}
-FLOATS = {"FLOAT", "DOUBLE"}
-NULLS = {"NULL", '"NULL"'}
+_BLIND_TO_NAN = "statistics_propagation"
+"""What DuckDB leaves out of its plans where NaN may be: it concludes from the least and the largest value, which
+Parquet files tell of all but NaN, that a condition holds for every row, ``NOT isnan(x)`` too."""
 _names = itertools.count()
-
-
-class Database(Protocol):
-    """What runs SQL: a connection of DuckDB, or :class:`micgraph.graph.spark.session.Engine`."""
-
-    def execute(self, query: str, /) -> Any:
-        """Run a query; the result's ``fetchall()`` gives its rows."""
 
 
 def connect(memory_limit: str | None = None) -> duckdb.DuckDBPyConnection:
@@ -155,6 +148,8 @@ def opened(
         with readable(argument):
             kind = _load(con, argument, source, name, [columns.get(column, column) for column in text], encoding)
             found = types(con, name)
+            if FLOATS & set(found.values()):
+                con.execute(f"SET disabled_optimizers = '{_BLIND_TO_NAN}'")
             renames = {theirs: ours for ours, theirs in columns.items() if theirs in found}
             hidden = set(columns) if strict else set(renames.values())
             kept = [column for column in found if column in renames or column not in hidden]
@@ -164,6 +159,7 @@ def opened(
     finally:
         con.execute(f"DROP VIEW IF EXISTS {view}")
         con.unregister(name)
+        con.execute("RESET disabled_optimizers")
         con.execute(f"DROP VIEW IF EXISTS {name}; DROP TABLE IF EXISTS {name}_rows")
 
 
@@ -237,58 +233,3 @@ def _restore_integers(con: duckdb.DuckDBPyConnection, table: str, column: str) -
     written = f"CAST(TRY_CAST({digits} AS BIGINT) AS VARCHAR) IS NOT DISTINCT FROM {digits}"
     if con.execute(f"SELECT bool_and({written}) FROM {table}").fetchall()[0][0]:
         con.execute(f"ALTER TABLE {table} ALTER {column} TYPE BIGINT USING CAST({digits} AS BIGINT)")
-
-
-def id_sql(con: Database, view: str, argument: str, name: str, kind: str) -> str:
-    """SQL for an id column: integers, strings and UUIDs as they are, categories as text, whole floats as integers.
-
-    Raises:
-        SchemaError: the column has another type.
-    """
-    if kind in INTEGERS or kind in ("VARCHAR", "UUID"):
-        return name
-    if kind == "ENUM":
-        return f"CAST({name} AS VARCHAR)"
-    if kind in NULLS:
-        return f"CAST({name} AS BIGINT)"
-    if kind in FLOATS:  # what pandas makes of integers with gaps
-        query = f"SELECT bool_and({name} IS NULL OR ({name} = floor({name}) AND abs({name}) < 9e15)) FROM {view}"
-        if con.execute(query).fetchall()[0][0] is not False:
-            return f"CAST({name} AS BIGINT)"
-    raise SchemaError(f"{argument}.{name}", "integers, strings or UUIDs", kind, "convert the column")
-
-
-def family(kind: str) -> str:
-    """The family of an id type; ids of one family can be equal."""
-    return "integer" if kind in INTEGERS else {"VARCHAR": "text"}.get(kind, kind)
-
-
-def number_sql(argument: str, name: str, kind: str, target: str) -> str:
-    """SQL for a numeric column as ``target`` (BIGINT or DOUBLE).
-
-    Raises:
-        SchemaError: the column is not numeric.
-    """
-    if kind in INTEGERS or kind in FLOATS or kind == "DECIMAL" or kind in NULLS:
-        return f"TRY_CAST({name} AS {target})"
-    remedy = "convert the column" + (", such as '1,000' to 1000" if kind == "VARCHAR" else "")
-    raise SchemaError(f"{argument}.{name}", "numbers", kind, remedy)
-
-
-def value_text_sql(name: str, kind: str) -> str:
-    """SQL for a column's values as text, whole numbers without a fraction: what :func:`value_text` is compared with."""
-    text = f"CAST({name} AS STRING)"  # as every engine calls it
-    if kind in FLOATS or kind == "DECIMAL":
-        whole = f"{name} = floor({name}) AND abs({name}) < 9e15"
-        return f"CASE WHEN {whole} THEN CAST(CAST({name} AS BIGINT) AS STRING) ELSE {text} END"
-    return text
-
-
-def value_text(value: Any, kind: str) -> str:
-    """A Python or numpy value as :func:`value_text_sql` writes it in a column of type ``kind``."""
-    value = value.item() if hasattr(value, "item") else value
-    if kind == "BOOLEAN" and value in (0, 1):
-        return "true" if value else "false"
-    if kind != "VARCHAR" and isinstance(value, (bool, float)) and value == value // 1:
-        return str(int(value))
-    return str(value)

@@ -6,7 +6,8 @@ from typing import Any, Literal, get_args
 
 import duckdb
 
-from micgraph.graph.ingest import FLOATS, INTEGERS, NULLS, Database, literal
+from micgraph.graph.column_types import FLOATS, INTEGERS, NULLS, Database, without_nan
+from micgraph.graph.ingest import literal
 from micgraph.schema import InputError, SchemaError
 
 TimeUnit = Literal["auto", "s", "ms", "us", "ns"]
@@ -72,7 +73,7 @@ def _number_sql(name: str, kind: str) -> str:
     if kind in INTEGERS or kind in NULLS:
         return f"CAST({name} AS HUGEINT)"
     if kind in FLOATS or kind == "DECIMAL":
-        return f"CAST({name} AS DOUBLE)"
+        return f"CAST({without_nan(name, kind)} AS DOUBLE)"
     if kind == "VARCHAR":
         return f"TRY_CAST({name} AS DECIMAL(28, 6))"
     raise SchemaError(f"log.{name}", "times, numbers or text", kind, "convert the column")

@@ -130,7 +130,8 @@ class RecGraph:
         title: Sequence[str | None] = [None] * len(index)
         if self.items_table is not None and TITLE in self.items_table.column_names and len(self.items_table):
             title = self.items_table[TITLE].take(index.clip(min=0)).to_pylist()
-        return ["" if i < 0 else (t or n) for i, t, n in zip(index, title, names, strict=True)]
+        texts = ["" if t is None else str(t) for t in title]  # a column of titles may hold numbers
+        return ["" if i < 0 else (t or n) for i, t, n in zip(index, texts, names, strict=True)]
 
     def to(self, device: torch.device | str) -> RecGraph:
         """The same graph on another device: relations and fields."""

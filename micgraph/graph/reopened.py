@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from micgraph.graph import ingest
+from micgraph.graph import column_types, ingest
 from micgraph.graph.duplicates import first_of_each_second
 from micgraph.graph.events import Log
 from micgraph.graph.numbering import MICROS
@@ -125,6 +125,6 @@ def _sessions(graph: RecGraph, people: Tensor, owner: Tensor, edge: Tensor) -> I
 
 def _check_sessions(log: Log, names: dict[str, str]) -> None:
     kinds = [ingest.types(log.con, name).get(SESSION_ID) for name in (names["old"], names["new"])]
-    old, new = (None if kind is None else ingest.family(kind) for kind in kinds)
+    old, new = (None if kind is None else column_types.family(kind) for kind in kinds)
     if old and new and old != new:
         raise SchemaError(f"log.{SESSION_ID}", f"{old} ids as in the graph", f"{new} ids", "convert the column")

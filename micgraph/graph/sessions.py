@@ -31,7 +31,8 @@ def assign(user: Array, micros: Array, given: pa.ChunkedArray | None, gap: int, 
     """
     if given is None:
         return cut(user, micros, gap, span)
-    coded = given.combine_chunks().dictionary_encode()
+    ids = given.combine_chunks()
+    coded = getattr(ids, "storage", ids).dictionary_encode()  # of UUIDs, which Arrow cannot encode, the bytes
     code = coded.indices.fill_null(-1).to_numpy(zero_copy_only=False).astype(np.int64)
     label = user * (len(coded.dictionary) + 1) + code
     missing = code < 0

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-from micgraph.graph import ingest
-from micgraph.graph.ingest import Database
+from micgraph.graph import column_types, ingest
+from micgraph.graph.column_types import Database
 from micgraph.schema import EVENT, ITEM_ID, TIMESTAMP, USER_ID, WEIGHT, InputError
 
 DUPLICATE = "duplicate (same user, item and second)"
@@ -20,13 +20,14 @@ def staged_sql(view: str, value: Mapping[str, str], positive: str | None) -> str
         value: our column -> its SQL.
         positive: the condition that a row's event counts, see :func:`positive_sql`; all count where it is None.
     """
-    cases = [f"WHEN {name} IS NULL THEN 'null {name}'" for name in (USER_ID, ITEM_ID)]
+    cases = [f"WHEN {value[name]} IS NULL THEN 'null {name}'" for name in (USER_ID, ITEM_ID)]
     if positive is not None:
         cases.append(f"WHEN NOT {positive} THEN 'not a positive event'")
     cases.append(f"WHEN {TIMESTAMP} IS NULL THEN 'null timestamp'")
     cases.append(f"WHEN {value[TIMESTAMP]} IS NULL THEN 'unparsable timestamp'")
     if WEIGHT in value:
-        cases.append(f"WHEN {value[WEIGHT]} IS NULL OR NOT {value[WEIGHT]} > 0 THEN 'weight <= 0'")
+        weight = value[WEIGHT]  # NaN is greater than any number
+        cases.append(f"WHEN {weight} IS NULL OR NOT {weight} > 0 OR isnan({weight}) THEN 'weight <= 0'")
     select = ", ".join(f"{sql} AS {name}" for name, sql in value.items())
     return f"SELECT {select}, CASE {' '.join(cases)} END AS reason FROM {view}"
 
@@ -47,8 +48,8 @@ def positive_sql(
     if isinstance(positive, (str, bytes)) or not isinstance(positive, Iterable):
         raise InputError("positive_events", "a list of values", repr(positive), f"write it as [{positive!r}]")
     wanted = list(positive)
-    texts = ", ".join(literal(ingest.value_text(value, kind)) for value in wanted)
-    found = f"COALESCE({ingest.value_text_sql(EVENT, kind)} IN ({texts or 'NULL'}), false)"
+    texts = ", ".join(literal(column_types.value_text(value, kind)) for value in wanted)
+    found = f"COALESCE({column_types.value_text_sql(EVENT, kind)} IN ({texts or 'NULL'}), false)"
     if con.execute(f"SELECT bool_or({found}) FROM {view}").fetchall()[0][0] is False:
         query = f"SELECT {EVENT} FROM {view} GROUP BY ALL ORDER BY count(*) DESC, {EVENT} LIMIT {SHOWN + 1}"
         values = [repr(row[0]) for row in con.execute(query).fetchall()]

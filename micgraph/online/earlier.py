@@ -7,7 +7,7 @@ from typing import Any
 
 import duckdb
 
-from micgraph.graph import ingest, naming
+from micgraph.graph import column_types, ingest, naming
 from micgraph.graph.events import Log
 from micgraph.graph.ingest import Source
 from micgraph.online.reading import ALSO, Rows, among, renamed
@@ -53,14 +53,14 @@ def _count(
 ) -> None:
     types = ingest.types(con, view)
     naming.require(HISTORY, (USER_ID,), types, *naming_of)
-    user = ingest.id_sql(con, view, HISTORY, USER_ID, types[USER_ID])
+    user = column_types.id_sql(con, view, HISTORY, USER_ID, types[USER_ID])
     counted = f"WHERE {among(types[EVENT], clicks)}" if EVENT in types else ""
     query = f"SELECT {user} AS {USER_ID} FROM {view} {counted}"
     con.execute(f"CREATE TABLE {name} AS SELECT {USER_ID}, count(*) AS earlier FROM ({query}) GROUP BY {USER_ID}")
 
 
 def _check_ids(con: duckdb.DuckDBPyConnection, name: str, rows: Rows) -> None:
-    family = ingest.family(ingest.types(con, name)[USER_ID])
+    family = column_types.family(ingest.types(con, name)[USER_ID])
     if family != rows.family:
         expected, got = f"{rows.family} ids as in the log", f"{family} ids"
         raise SchemaError(f"{HISTORY}.{USER_ID}", expected, got, "convert one of the two")

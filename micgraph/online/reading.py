@@ -8,7 +8,7 @@ from typing import Any
 
 import duckdb
 
-from micgraph.graph import ingest, naming
+from micgraph.graph import column_types, ingest, naming
 from micgraph.graph.ingest import Opened
 from micgraph.schema import DURATION, EVENT, ITEM_ID, USER_ID, InputError, SchemaError, did_you_mean
 
@@ -31,7 +31,7 @@ class Rows:
             ...), and ``duration``, ``channel``, ``item_id`` and ``video_length`` where the log has them.
         columns: those of :data:`COLUMNS` that the log has.
         arms: the control first, then the others in the order of their names.
-        family: of the user ids, see :func:`micgraph.graph.ingest.family`.
+        family: of the user ids, see :func:`micgraph.graph.column_types.family`.
         refused: reason -> arm -> number of rows; rows without an arm have the arm "".
     """
 
@@ -110,21 +110,21 @@ def read_rows(
     refused: dict[str, dict[str, int]] = {}
     for reason, arm, count in con.execute(counts).fetchall():
         (kept if reason is None else refused.setdefault(reason, {}))[arm] = count
-    arms = _arms(kept, refused, ingest.value_text(control, types[ARM]))
-    family = ingest.family(types[USER_ID])
+    arms = _arms(kept, refused, column_types.value_text(control, types[ARM]))
+    family = column_types.family(types[USER_ID])
     return Rows(f"(SELECT * FROM {staged} WHERE reason IS NULL)", frozenset(values), arms, family, refused)
 
 
 def _values(con: duckdb.DuckDBPyConnection, view: str, types: Mapping[str, str]) -> dict[str, str]:
     """Our column -> its SQL, for those that there are; the event is left to the roles."""
     ids = [name for name in (USER_ID, ITEM_ID) if name in types]
-    found = {ARM: ingest.value_text_sql(ARM, types[ARM])}
-    found |= {name: ingest.id_sql(con, view, "log", name, types[name]) for name in ids}
+    found = {ARM: column_types.value_text_sql(ARM, types[ARM])}
+    found |= {name: column_types.id_sql(con, view, "log", name, types[name]) for name in ids}
     for name in (DURATION, VIDEO_LENGTH):
         if name in types:
-            found[name] = ingest.number_sql("log", name, types[name], "DOUBLE")
+            found[name] = column_types.number_sql("log", name, types[name], "DOUBLE")
     if CHANNEL in types:
-        if types[CHANNEL] not in {"VARCHAR", "ENUM", *ingest.INTEGERS, *ingest.NULLS}:
+        if types[CHANNEL] not in {"VARCHAR", "ENUM", *column_types.INTEGERS, *column_types.NULLS}:
             raise SchemaError(f"log.{CHANNEL}", "texts or integers", types[CHANNEL], "convert the column")
         found[CHANNEL] = f"CAST({CHANNEL} AS VARCHAR)"
     return found
@@ -141,8 +141,8 @@ def _reason(values: Mapping[str, str]) -> str:
 
 def among(kind: str, wanted: tuple[Any, ...]) -> str:
     """The SQL condition that an event is one of these."""
-    texts = ", ".join(ingest.literal(ingest.value_text(value, kind)) for value in wanted)
-    return f"COALESCE({ingest.value_text_sql(EVENT, kind)} IN ({texts or 'NULL'}), false)"
+    texts = ", ".join(ingest.literal(column_types.value_text(value, kind)) for value in wanted)
+    return f"COALESCE({column_types.value_text_sql(EVENT, kind)} IN ({texts or 'NULL'}), false)"
 
 
 def _check_events(con: duckdb.DuckDBPyConnection, view: str, kind: str, roles: Mapping[str, tuple[Any, ...]]) -> None:

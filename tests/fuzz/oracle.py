@@ -39,7 +39,9 @@ def expected(made: Input) -> tuple[int, dict[str, int]] | None:
     times = [_second(value) for value in log["timestamp"]]
     if not all(_plain(value) for name in ("user_id", "item_id") for value in log[name]) or "unknown" in times:
         return None
-    if len({type(value) for value in log["timestamp"] if value is not None}) > 1:
+    if len({type(value) for value, time in zip(log["timestamp"], times, strict=True) if time not in (None, "nan")}) > 1:
+        return None
+    if "nan" in times and made.format["log"] == "pandas":  # to which it is a gap
         return None
     weights = log.get("weight", [1.0] * len(times))
     if not all(isinstance(weight, float) for weight in weights):
@@ -62,6 +64,8 @@ def _reason(user: Any, item: Any, time: Any, weight: float) -> str | None:
         return "null user_id" if user is None else "null item_id"
     if time is None:
         return "null timestamp"
+    if time == "nan":
+        return "unparsable timestamp"
     return None if weight > 0 and not math.isnan(weight) else "weight <= 0"
 
 
@@ -77,6 +81,8 @@ def _second(value: Any) -> Any:
             return int(datetime.fromisoformat(value).replace(tzinfo=UTC).timestamp())
         except ValueError:
             return "unknown"
+    if isinstance(value, float) and math.isnan(value):
+        return "nan"
     if isinstance(value, int) and not isinstance(value, bool) and 1_600_000_000 < value < 2_000_000_000:
         return value
     return None if value is None else "unknown"

@@ -154,6 +154,12 @@ def odd_events(made: Input, rng: np.random.Generator) -> None:
 
 
 @mutator("values")
+def no_number(made: Input, rng: np.random.Generator) -> None:
+    """NaN among numbers, which Parquet's statistics leave out."""
+    put(made, "log", one_of(rng, ["timestamp", "weight", "ordinal", "user_id"]), [math.nan], rng)
+
+
+@mutator("values")
 def rows_again(made: Input, rng: np.random.Generator) -> None:
     table = made.tables[one_of(rng, made.tables)]
     rows = some(rng, len(next(iter(table.values()))))

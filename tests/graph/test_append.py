@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import uuid
 from collections import Counter
 from typing import Any
 
@@ -229,3 +230,21 @@ def _numbers_stay(before: mg.RecGraph, after: mg.RecGraph) -> None:
         assert all(a in (0, b) for a, b in zip(known.tolist(), now.tolist(), strict=False))
         codes = [c for c in now.tolist() if c]
         assert sorted(codes) == [*range(1, len(codes) + 1)] and new_fields[identity].size == len(codes) + 1
+
+
+@pytest.mark.parametrize("gaps", [False, True])
+def test_sessions_named_by_uuids_are_those_named_by_texts(tmp_path: Any, gaps: bool) -> None:
+    def table(rows: range, kind: pa.DataType) -> pa.Table:
+        ids = [None if gaps and n % 4 == 0 else uuid.UUID(int=n // 3) for n in rows]
+        values = [None if one is None else one.bytes if kind == pa.uuid() else str(one) for one in ids]
+        columns = {"user_id": [f"u{n // 6}" for n in rows], "item_id": [f"i{n % 5}" for n in rows]}
+        return pa.table(
+            {**columns, "timestamp": [1_709_287_200 + 40 * n for n in rows], "session_id": pa.array(values, kind)}
+        )
+
+    prints = set()
+    for kind in (pa.uuid(), pa.string()):
+        prints.add(mg.build(table(range(24), kind)).fingerprint())
+        mg.build(table(range(10), kind), out=tmp_path / "graph")
+        prints.add(mg.append(tmp_path / "graph", table(range(10, 24), kind)).fingerprint())
+    assert len(prints) == 1

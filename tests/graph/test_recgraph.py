@@ -49,6 +49,13 @@ def test_names_of_items(graph: mg.RecGraph) -> None:
     assert graph.titles(torch.tensor([], dtype=torch.int64)) == []
 
 
+def test_numbers_in_a_column_of_titles_are_names_too(graph: mg.RecGraph) -> None:
+    assert graph.items is not None
+    titles = [0.5, None, 0.0]
+    graph = replace(graph, items_table=pa.table({"item_id": graph.items.values[:3], "title": titles}))
+    assert graph.titles([0, 1, 2, -1]) == ["0.5", str(graph.items.values[1].as_py()), "0.0", ""]
+
+
 def test_category_is_the_first_of_several(graph: mg.RecGraph) -> None:
     assert graph.category.tolist() == [1, 1, 2]
     several = Field("category", "multi", 4, torch.tensor([3, 1, 2], dtype=torch.int32), torch.tensor([0, 2, 2, 3]))

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from micgraph.graph import ingest
-from micgraph.graph.ingest import FLOATS, INTEGERS, Database
+from micgraph.graph import column_types
+from micgraph.graph.column_types import FLOATS, INTEGERS, Database
 from micgraph.graph.moments import TimeUnit, check_unit, unit_of
 from micgraph.graph.spark.session import literal
 from micgraph.graph.staging import positive_sql
@@ -47,16 +47,16 @@ def event_sql(con: Database, view: str, types: Mapping[str, str], unit: TimeUnit
     Raises:
         SchemaError: a column has a type that cannot mean what it should, or one that Spark does not read alike.
     """
-    value = {name: ingest.id_sql(con, view, "log", name, types[name]) for name in (USER_ID, ITEM_ID)}
+    value = {name: column_types.id_sql(con, view, "log", name, types[name]) for name in (USER_ID, ITEM_ID)}
     value[TIMESTAMP] = _time_sql(con, view, types[TIMESTAMP], unit)
     value[ORDINAL] = "CAST(0 AS BIGINT)"
     if ORDINAL in types:
         value[ORDINAL] = f"COALESCE({_whole_sql(ORDINAL, types[ORDINAL])}, 0)"
     if SESSION_ID in types:
-        value[SESSION_ID] = ingest.id_sql(con, view, "log", SESSION_ID, types[SESSION_ID])
+        value[SESSION_ID] = column_types.id_sql(con, view, "log", SESSION_ID, types[SESSION_ID])
     for name in (DURATION, WEIGHT):
         if name in types:
-            value[name] = ingest.number_sql("log", name, types[name], "DOUBLE")
+            value[name] = column_types.number_sql("log", name, types[name], "DOUBLE")
     return value
 
 
@@ -74,7 +74,7 @@ def counts_sql(con: Database, view: str, types: Mapping[str, str], positive: Ite
 
 def _whole_sql(name: str, kind: str) -> str:
     """Whole numbers; others are rounded as DuckDB does, Spark would cut them off."""
-    ingest.number_sql("log", name, kind, "BIGINT")
+    column_types.number_sql("log", name, kind, "BIGINT")
     rounded = {"DECIMAL": f"round({name}, 0)"} | dict.fromkeys(FLOATS, f"rint({name})")
     return f"TRY_CAST({rounded.get(kind, name)} AS BIGINT)"
 

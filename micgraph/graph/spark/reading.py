@@ -11,7 +11,7 @@ from typing import Any
 
 import duckdb
 
-from micgraph.graph import ingest
+from micgraph.graph import column_types, ingest
 from micgraph.graph.duplicates import ranked_sql
 from micgraph.graph.events import Log
 from micgraph.graph.files import found_files, is_path
@@ -108,7 +108,7 @@ def _rows(engine: Engine, files: list[str], named: Mapping[str, str], nanos: boo
 
 def _view(con: duckdb.DuckDBPyConnection, shards: Path, names: Iterable[str], types: Mapping[str, str]) -> str:
     """A view of DuckDB on clean events, with ids of the types that DuckDB reads them in."""
-    kept = {name: types[name] for name in (USER_ID, ITEM_ID, SESSION_ID) if types.get(name) in ingest.INTEGERS}
+    kept = {name: types[name] for name in (USER_ID, ITEM_ID, SESSION_ID) if types.get(name) in column_types.INTEGERS}
     select = ", ".join(f"CAST({name} AS {kept[name]}) AS {name}" if name in kept else name for name in names)
     view = ingest.fresh("events")
     con.execute(f"CREATE VIEW {view} AS SELECT {select} FROM {ingest.parquet(shards)}")
