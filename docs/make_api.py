@@ -24,7 +24,7 @@ GROUPS: dict[str, tuple[str, ...]] = {
     "Logs and splits": ("read_log", "Log", "split", "Split", "Holdout"),
     "Graphs": ("build", "BuildConfig", "append", "RecGraph", "inspect"),
     "Training": ("train", "load_run", "Run", "tune", "Tuned", "register_encoder", "register_task"),
-    "Judging": ("evaluate", "channel_report", "ChannelReport", "ab_test"),
+    "Judging": ("evaluate", "channel_report", "ChannelReport", "report", "ab_test"),
     "Recommending": (
         *("Recommender", "LmdbStore", "RedisStore", "refresh", "Refreshed", "tune_fusion", "FusionChoice"),
         *("tune_index", "stage_times", "register_channel"),
@@ -45,6 +45,7 @@ PIECES: dict[str, tuple[str, ...]] = {
         *("retrieval.channels.Queries", "retrieval.channels.Candidates", "retrieval.rankers.FusedRanker"),
     ),
     "Evaluation": ("evaluation.prepare", "evaluation.evaluate_ranker", "evaluation.Result"),
+    "Installation and saved directories": ("doctor.diagnosis.diagnose", "doctor.diagnosis.Diagnosis"),
     "Data sets": tuple(
         f"datasets.{name}"
         for name in ("movielens_1m", "complete_journey", "globo", "mind_small_titles", "amazon_book", "steam", "taobao")
