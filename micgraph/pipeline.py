@@ -98,10 +98,7 @@ def train(
     data = None if validation is None else prepared(validation, graph)
     _check(resolved, graph, data, earlier)
     target = _device(device)
-    if out is None and local_rank() is not None:
-        remedy = "pass out=, a directory that every process sees"
-        raise ConfigError("out", "a directory, for several processes", "none", remedy)
-    ranks = join(target)
+    ranks = _joined(target, out)
     with ranks.together(), torch.random.fork_rng([target] if target.type == "cuda" else []):
         _agree(ranks, out, resolved, graph)
         run, objective, sampler = assemble(resolved, graph, target, out)
@@ -123,6 +120,14 @@ def train(
         if resolved.fusion.fusion == "learned":
             _learn_fusion(run, data, filter_seen, ranks, earlier)
     return run
+
+
+def _joined(target: torch.device, out: str | Path | None) -> Ranks:
+    """The processes of this training; refuses several without a directory, before they wait for each other."""
+    if out is None and local_rank() is not None:
+        remedy = "pass out=, a directory that every process sees"
+        raise ConfigError("out", "a directory, for several processes", "none", remedy)
+    return join(target)
 
 
 def _require(given: Any, argument: str, attribute: str, expected: str, remedy: str) -> None:

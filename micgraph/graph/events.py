@@ -211,15 +211,23 @@ def read_log(
             log = reading.read_events(con, files, columns, types, positive_events, time_unit, spark_master)
         else:
             log = _read_events(con, tables["log"], types, positive_events, (time_unit, time_format))
-        features = {
-            name: feature_tables.of_log(con, name, tables["log"], wanted, columns)
-            for name, wanted in own.items()
-            if wanted is not None
-        }
-        for name, table in tables.items():
-            if name != "log":
-                features[name] = feature_tables.read(con, name, table, columns, log.table, log.refused)
+        features = _features(log, tables, own, columns)
     return replace(log, items=features.get("items"), users=features.get("users"))
+
+
+def _features(
+    log: Log, tables: Mapping[str, Opened], own: Mapping[str, Iterable[str] | None], columns: Mapping[str, str]
+) -> dict[str, str]:
+    """The feature tables' names in the database: those that were given, and those of the log's own columns."""
+    found = {
+        name: feature_tables.of_log(log.con, name, tables["log"], wanted, columns)
+        for name, wanted in own.items()
+        if wanted is not None
+    }
+    for name, table in tables.items():
+        if name != "log":
+            found[name] = feature_tables.read(log.con, name, table, columns, log.table, log.refused)
+    return found
 
 
 def _read_events(
