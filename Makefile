@@ -8,7 +8,7 @@ PY := $(VENV)/bin/python
 PIP := $(PY) -m pip install -qq --disable-pip-version-check
 STAMP := $(VENV)/.installed
 
-.PHONY: install demo tables test fuzz lint types format clean
+.PHONY: install demo tables test fuzz compat lint types format clean
 
 install: $(STAMP)
 
@@ -40,6 +40,10 @@ test: install
 fuzz: install
 	@$(PY) -m tests.fuzz $(ARGS)
 
+# Other Pythons and versions, in environments under .compat (some gigabytes, kept); ARGS="--only NAME" tries one.
+compat: install
+	@$(PY) tests/compat $(ARGS)
+
 lint: install
 	@$(PY) -m ruff check .
 	@$(PY) -m ruff format --check .
@@ -52,5 +56,5 @@ format: install
 	@$(PY) -m ruff format .
 
 clean:
-	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) .compat build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

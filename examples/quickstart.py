@@ -2,9 +2,9 @@
 
 Trains a base model, the same with MicRec's and with MIC's tasks on everything bought before December 2017, and asks
 each for products that the household had never bought before, judged by what it bought in December. Popularity,
-ItemKNN and EASE stand beside them. Settings were chosen on November (``--tune`` trains on what lies before it and
-judges there). The catalogue is the products with 50 purchases in the whole year, December included: what is held out
-decides with what can be recommended, to every row of the table alike.
+ItemKNN and EASE stand beside them, and an HTML page compares the models. Settings were chosen on November (``--tune``
+trains on what lies before it and judges there). The catalogue is the products with 50 purchases in the whole year,
+December included: what is held out decides with what can be recommended, to every row of the table alike.
 
     python examples/quickstart.py [--out runs/quickstart] [--seed 0] [--tune]
 """
@@ -63,8 +63,10 @@ def main(argv: Sequence[str] | None = None) -> None:
     print(graph.summary())
     data = prepare(split.test, graph)
     results = [_judge(fit_baseline(name, graph), data) for name in ("popularity", "itemknn", "ease")]
+    runs = {}
     for name, (model, settings) in MODELS.items():
         rec, rows = _train(graph, data, name, model, settings, args)
+        runs[name] = Path(args.out) / model
         results += rows
     columns = [c for c in COLUMNS if c in results[0].values]
     print(f"\nProducts new to the household, {cut} and after ({time.perf_counter() - started:.0f} s so far):\n")
@@ -72,6 +74,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     figure = recall_against_coverage(results, "hit@200", "coverage@50", Path(args.out) / "recall_coverage.png")
     print(f"\nfigure: {figure}\n")
     _show_recommendations(rec, graph)
+    page = mg.report(runs, split.test, Path(args.out) / "report.html", new_only=True)
+    print(f"the models on one page: {page}\n")
     hits = {result.name: round(result["hit@200"], 4) for result in results}
     print(json.dumps({"seconds": round(time.perf_counter() - started), **hits}))
 
@@ -112,7 +116,7 @@ def _show_recommendations(rec: mg.Recommender, graph: mg.RecGraph) -> None:
 
 def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--out", default="runs/quickstart", help="where runs and the figure go")
+    parser.add_argument("--out", default="runs/quickstart", help="where runs, the figure and the page go")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--tune", action="store_true", help="judge on November instead of December")
     return parser.parse_args(argv)

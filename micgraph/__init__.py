@@ -1,16 +1,18 @@
 """micgraph: from behaviour logs to a heterogeneous graph, two towers trained on it, and recalls with their reasons.
 
 The public names below are imported when they are first used, so that ``import micgraph`` loads neither torch
-nor torch-geometric.
+nor torch-geometric. Messages go to the logger ``micgraph`` and nowhere else: ``logging.basicConfig()`` shows them.
 """
 
 from __future__ import annotations
 
+import logging
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from micgraph.evaluation import ChannelReport, channel_report
+    from micgraph.extending import register_encoder
     from micgraph.graph.appending import append
     from micgraph.graph.build_config import BuildConfig
     from micgraph.graph.builder import build
@@ -21,6 +23,8 @@ if TYPE_CHECKING:
     from micgraph.online import ab_test
     from micgraph.pipeline import evaluate, train
     from micgraph.refreshing import Refreshed, refresh
+    from micgraph.reporting import report
+    from micgraph.retrieval.extra import register_channel
     from micgraph.retrieval.indexing import tune_index
     from micgraph.retrieval.recommender import Recommender
     from micgraph.retrieval.stages import stage_times
@@ -39,6 +43,7 @@ if TYPE_CHECKING:
     )
     from micgraph.stores.lmdb_store import LmdbStore
     from micgraph.stores.redis_store import RedisStore
+    from micgraph.tasks.registry import register_task
     from micgraph.tuning import FusionChoice, Tuned, tune, tune_fusion
 
 __version__ = "0.1.0"
@@ -76,6 +81,10 @@ __all__ = [
     "load_run",
     "read_log",
     "refresh",
+    "register_channel",
+    "register_encoder",
+    "register_task",
+    "report",
     "split",
     "stage_times",
     "train",
@@ -84,8 +93,11 @@ __all__ = [
     "tune_index",
 ]
 
+logging.getLogger(__name__).addHandler(logging.NullHandler())
+
 _HOMES = {
     "evaluation": ("ChannelReport", "channel_report"),
+    "extending": ("register_encoder",),
     "graph.appending": ("append",),
     "graph.build_config": ("BuildConfig",),
     "graph.builder": ("build",),
@@ -96,12 +108,15 @@ _HOMES = {
     "online": ("ab_test",),
     "pipeline": ("evaluate", "train"),
     "refreshing": ("Refreshed", "refresh"),
+    "retrieval.extra": ("register_channel",),
+    "reporting": ("report",),
     "retrieval.indexing": ("tune_index",),
     "retrieval.recommender": ("Recommender",),
     "retrieval.stages": ("stage_times",),
     "run": ("Run", "load_run"),
     "stores.lmdb_store": ("LmdbStore",),
     "stores.redis_store": ("RedisStore",),
+    "tasks.registry": ("register_task",),
     "tuning": ("FusionChoice", "Tuned", "tune", "tune_fusion"),
 }
 _HOME = {name: module for module, names in _HOMES.items() for name in names}

@@ -7,26 +7,37 @@ A saved directory looks like this::
       0001-9f3a.../      the files of one version, and manifest.json with their SHA-256 sums
 
 A new version is written beside the old one and becomes visible by one atomic rename of ``current``,
-so a reader (or a crash) sees the old version or the new one and never a mixture.
+so a reader (or a crash) sees the old version or the new one and never a mixture. Of two processes that save to one
+directory at the same time the first to end wins; the other is refused and leaves nothing. A version that was never
+live, because its save was killed at the very end, has the empty file ``unpublished``: so a lost ``current`` is noticed.
 """
 
 from __future__ import annotations
 
-import hashlib
-import json
 import os
-import re
 import shutil
 import uuid
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
-from micgraph.schema import ArtifactError
+from micgraph import disk
+from micgraph.manifests import MANIFEST, MARK, POINTER, REMEDY, list_files, of_version, point, pointed, serial, verify
+from micgraph.schema import ArtifactError, InputError
 
-POINTER, MANIFEST = "current", "manifest.json"
-_VERSION = re.compile(r"(\d{4,})-[0-9a-f]{8}")
+T = TypeVar("T")
+
+
+def as_path(path: Any, argument: str = "path") -> Path:
+    """A path as such; whole where pyarrow would take its ``~`` for a home folder.
+
+    Raises:
+        InputError: neither text nor a path, such as None.
+    """
+    if not isinstance(path, str | os.PathLike):
+        raise InputError(argument, "the path of a directory", repr(path), "pass it as text or as a Path")
+    return Path(path).absolute() if str(path).startswith("~") else Path(path)
 
 
 def publish(path: str | Path, kind: str, version: int, write: Callable[[Path], None], keep: int | None = 1) -> Path:
@@ -45,53 +56,56 @@ def publish(path: str | Path, kind: str, version: int, write: Callable[[Path], N
         The folder of the new version.
 
     Raises:
-        ArtifactError: ``path`` holds something that is not such an artifact, or cannot be a directory.
+        ArtifactError: ``path`` holds something that is not such an artifact, or cannot be a directory; its disk is
+            full; or another process has saved there meanwhile.
     """
-    root = Path(path)
+    root = as_path(path)
     _refuse_foreign(root, kind)
-    try:
-        root.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise ArtifactError(str(root), "a place to write to", str(error), "choose another path") from error
-    before = _serial(live(root)) if exists(root) else 0
-    serial = max((_serial(p) for p in root.iterdir()), default=0) + 1
-    folder = root / f"{serial:04d}-{uuid.uuid4().hex[:8]}"
-    folder.mkdir()
+    with disk.room(root), ExitStack() as stack:
+        try:
+            root.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise disk.unwritable(error, root) from error
+        with disk.held(root):
+            before = serial(live(root)) if exists(root) else 0
+            number = max((serial(p) for p in root.iterdir()), default=0) + 1
+            folder = root / f"{number:04d}-{uuid.uuid4().hex[:8]}"
+            folder.mkdir()
+            stack.enter_context(disk.held(folder))  # so that no other save takes it for what a killed one has left
+        return _published(root, folder, before, (kind, version), write, keep)
+
+
+def _published(
+    root: Path, folder: Path, before: int, what: tuple[str, int], write: Callable[[Path], None], keep: int | None
+) -> Path:
+    """Fill a new folder and make it the live one in place of the version ``before``."""
     try:
         write(folder)
-        _make_live(root, folder, kind, version)
+        list_files(folder, what)
+        with disk.held(root):
+            now = serial(live(root)) if exists(root) else 0
+            if now != before:
+                got = f"version {now}, which another process has saved meanwhile"
+                raise ArtifactError(str(root), "a directory that nothing else writes", got, "run one at a time")
+            point(root, folder, what)
+            killed = range(before + 1, serial(folder))  # what a process that was killed has left
+            _sweep(root, {*killed, *(() if keep is None else range(1, before - keep + 2))})
     except BaseException:
-        shutil.rmtree(folder, ignore_errors=True)
+        if not exists(root) or live(root) != folder:  # once it is live it stays, whatever fails then
+            shutil.rmtree(folder, ignore_errors=True)
+            if not before:
+                with suppress(OSError):  # other things in it
+                    root.rmdir()
         raise
-    killed = range(before + 1, serial)  # what a process that was killed has left
-    _sweep(root, {*killed, *(() if keep is None else range(1, before - keep + 2))})
     return folder
 
 
-def _make_live(root: Path, folder: Path, kind: str, version: int) -> None:
-    """Write the manifest, put all on disk, then let the pointer name the folder: after a power cut the pointer never
-    names files that were still in memory."""
-    files = [p for p in sorted(folder.rglob("*")) if p.is_file()]
-    sums = {str(p.relative_to(folder)): _sha256(p) for p in files}
-    manifest = json.dumps({"kind": kind, "format": version, "files": sums}, indent=1, sort_keys=True)
-    (folder / MANIFEST).write_text(manifest, encoding="utf-8")
-    for path in (*files, folder / MANIFEST, *(p for p in folder.rglob("*") if p.is_dir()), folder, root):
-        _to_disk(path)
-    digest = hashlib.sha256(manifest.encode()).hexdigest()
-    pointer = {"kind": kind, "format": version, "folder": folder.name, "manifest": digest}
-    beside = root / f"{POINTER}.{uuid.uuid4().hex[:8]}"
-    beside.write_text(json.dumps(pointer, sort_keys=True), encoding="utf-8")
-    _to_disk(beside)
-    os.replace(beside, root / POINTER)
-    _to_disk(root)
-
-
 def _sweep(root: Path, gone: set[int]) -> None:
-    """Remove the versions with these numbers, and pointers that a crash has left."""
+    """Remove the versions with these numbers that nobody is writing, and pointers that a crash has left."""
     for old in sorted(root.iterdir()):
         if old.name.startswith(f"{POINTER}."):
             old.unlink(missing_ok=True)
-        elif _serial(old) in gone:
+        elif serial(old) in gone and not disk.is_held(old):
             shutil.rmtree(old, ignore_errors=True)
 
 
@@ -101,9 +115,9 @@ def versions(path: str | Path) -> list[Path]:
     Raises:
         ArtifactError: nothing has been published at ``path``.
     """
-    root = Path(path)
-    last = _serial(live(root))
-    return sorted((p for p in root.iterdir() if 0 < _serial(p) <= last), key=_serial)
+    root = as_path(path)
+    last = serial(live(root))
+    return sorted((p for p in root.iterdir() if 0 < serial(p) <= last), key=serial)
 
 
 def drop_old(path: str | Path) -> None:
@@ -122,12 +136,34 @@ def live(path: str | Path) -> Path:
     Raises:
         ArtifactError: nothing has been published at ``path``.
     """
-    return Path(path) / str(_pointer(Path(path))["folder"])
+    root = as_path(path)
+    return root / str(_pointer(root)["folder"])
+
+
+def described(path: str | Path) -> tuple[str, int]:
+    """The kind and the format version of an artifact, or of one version's folder; nothing else has been read.
+
+    Raises:
+        ArtifactError: nothing has been published at ``path``.
+    """
+    pointer = _pointer(as_path(path))
+    return str(pointer["kind"]), int(pointer["format"])
 
 
 def exists(path: str | Path) -> bool:
-    """Whether an artifact (of any kind) has been published at ``path``."""
-    return (Path(path) / POINTER).is_file()
+    """Whether an artifact (of any kind) has been published at ``path``.
+
+    Raises:
+        ArtifactError: one has, but the file that names its live version is gone.
+    """
+    pointer = as_path(path) / POINTER
+    if pointer.is_file():
+        return True
+    folders = [p for p in pointer.parent.iterdir() if serial(p)] if pointer.parent.is_dir() else []
+    once_live = any((p / MANIFEST).is_file() and not (p / MARK).exists() for p in folders)
+    if once_live and not pointer.is_file():  # it may have come meanwhile
+        raise ArtifactError(str(path), f"the file {POINTER}, which names the live version", "no such file", REMEDY)
+    return pointer.is_file()
 
 
 def checksum(path: str | Path) -> str:
@@ -136,19 +172,36 @@ def checksum(path: str | Path) -> str:
     Raises:
         ArtifactError: nothing there.
     """
-    return str(_pointer(Path(path))["manifest"])
+    return str(_pointer(as_path(path))["manifest"])
 
 
-def resolve(path: str | Path, kind: str, version: int) -> Path:
+def opened(path: str | Path, kind: str, version: int, read: Callable[[Path], T], only: str | None = None) -> T:
+    """What ``read`` makes of the verified folder of the live version, see :func:`resolve`; once more where another
+    version has become the live one meanwhile and its files were taken away.
+
+    Raises:
+        ArtifactError: see :func:`resolve`.
+    """
+    while True:
+        begun = live(path)
+        try:
+            return read(resolve(path, kind, version, only))
+        except Exception:
+            if live(path) == begun:
+                raise
+
+
+def resolve(path: str | Path, kind: str, version: int, only: str | None = None) -> Path:
     """The verified folder of the live version.
 
     Args:
         path: the artifact's directory; or the folder of one of its :func:`versions`, for that version.
+        only: the one file to verify; None verifies all.
 
     Raises:
         ArtifactError: nothing there, another kind, another format version, a file missing or a byte changed.
     """
-    root = Path(path)
+    root = as_path(path)
     pointer = _pointer(root)
     if pointer["kind"] != kind:
         raise ArtifactError(str(root), f"a saved {kind}", f"a saved {pointer['kind']}", f"pass the path of a {kind}")
@@ -160,42 +213,18 @@ def resolve(path: str | Path, kind: str, version: int) -> Path:
             f"make the {kind} again with this version of micgraph, or read it with the version that wrote it",
         )
     folder = root / str(pointer["folder"])
-    _verify(root, folder, str(pointer["manifest"]))
+    verify(root, folder, str(pointer["manifest"]), only)
     return folder
-
-
-def _verify(root: Path, folder: Path, digest: str) -> None:
-    remedy = "restore the directory from a copy or make it again"
-    manifest = folder / MANIFEST
-    if not manifest.is_file():
-        raise ArtifactError(str(root), f"the file {folder.name}/{MANIFEST}", "no such file", remedy)
-    text = manifest.read_bytes()
-    if hashlib.sha256(text).hexdigest() != digest:
-        raise ArtifactError(str(manifest), "the checksum that was saved", "a changed file", remedy)
-    for name, expected in json.loads(text)["files"].items():
-        if not (folder / name).is_file():
-            raise ArtifactError(str(root), f"the file {folder.name}/{name}", "no such file", remedy)
-        if _sha256(folder / name) != expected:
-            raise ArtifactError(str(folder / name), "the checksum that was saved", "a changed file", remedy)
 
 
 def _pointer(root: Path) -> dict[str, Any]:
     remedy = "check the path, or make the directory again"
-    if _serial(root) and (root / MANIFEST).is_file():  # one version
-        text = (root / MANIFEST).read_bytes()
-        about = json.loads(text)
-        digest = hashlib.sha256(text).hexdigest()
-        return {"kind": about["kind"], "format": about["format"], "folder": ".", "manifest": digest}
-    if not (root / POINTER).is_file():
+    if serial(root) and (root / MANIFEST).is_file():  # one version
+        return of_version(root)
+    if not exists(root):
         got = "a directory without the file 'current'" if root.is_dir() else "no such directory"
         raise ArtifactError(str(root), "a directory saved by micgraph", got, remedy)
-    try:
-        pointer = json.loads((root / POINTER).read_bytes())
-        if {"kind", "format", "folder", "manifest"} <= set(pointer):
-            return dict(pointer)
-    except (ValueError, TypeError):
-        pass
-    raise ArtifactError(str(root / POINTER), "the JSON that micgraph wrote", "a changed file", remedy)
+    return pointed(root)
 
 
 def _refuse_foreign(root: Path, kind: str) -> None:
@@ -206,33 +235,5 @@ def _refuse_foreign(root: Path, kind: str) -> None:
         found = _pointer(root)["kind"]
         if found != kind:
             raise ArtifactError(str(root), f"a saved {kind} or a new path", f"a saved {found}", remedy)
-    elif root.is_dir() and any(not _serial(p) and not p.name.startswith(f"{POINTER}.") for p in root.iterdir()):
+    elif root.is_dir() and any(not serial(p) and not p.name.startswith(f"{POINTER}.") for p in root.iterdir()):
         raise ArtifactError(str(root), f"a saved {kind} or an empty directory", "other files", remedy)
-
-
-def _serial(path: Path) -> int:
-    """The number in a version folder's name, 0 for anything else: what is not surely ours is never removed."""
-    found = _VERSION.fullmatch(path.name)
-    return int(found[1]) if found and path.is_dir() else 0
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def _to_disk(path: Path) -> None:
-    """fsync of a file, or of a directory's entries on the systems and file systems that know such a thing."""
-    if path.is_dir():
-        with suppress(OSError):
-            _sync(path, os.O_RDONLY)
-    else:
-        _sync(path, os.O_RDWR)  # Windows syncs only what is open for writing
-
-
-def _sync(path: Path, flags: int) -> None:
-    handle = os.open(path, flags)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

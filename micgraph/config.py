@@ -103,6 +103,11 @@ def parse(kind: type[T], values: Mapping[str, Any], where: str = "") -> T:
         from pydantic import TypeAdapter, ValidationError
     except ImportError:
         return _parse_bare(kind, values, where)
+    if not hasattr(
+        kind, "__pydantic_config__"
+    ):  # of a user's own task: pydantic would pass over names it does not have
+        for unknown in set(values) - set(_names(kind, [])):
+            raise _unknown(".".join(filter(None, [where, unknown])), unknown, _names(kind, []), [])
     try:
         return TypeAdapter(kind).validate_python(dict(values))
     except ValidationError as error:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from micgraph.training import TrainingConfig
 
 SHOWN = 8
 """Epochs of a table at most, the latest ones."""
@@ -28,3 +31,22 @@ class Epochs(list[dict[str, Any]]):
 
 def _text(value: Any) -> str:
     return "-" if value is None else f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
+def best(rows: list[dict[str, Any]], training: TrainingConfig) -> dict[str, Any]:
+    """The row of the epoch whose weights a run has: of the best ``monitor``, without validation the last one."""
+    monitor = f"valid/{training.monitor}"
+    return max(rows, key=lambda row: row.get(monitor, -1.0)) if any(monitor in row for row in rows) else rows[-1]
+
+
+def story(rows: list[dict[str, Any]], training: TrainingConfig) -> list[str]:
+    """How far a run has come, and at most five metrics of the epoch whose weights it has."""
+    monitor, length = f"valid/{training.monitor}", training.monitor.partition("@")[2]
+    judged = [row for row in rows if monitor in row]
+    chosen = best(rows, training)
+    stale = len(judged) - 1 - judged.index(chosen) if judged else 0
+    ended = ", stopped early" if len(rows) < training.epochs and stale >= training.patience else ""
+    wanted = [monitor, *(f"valid/{name}@{length}" for name in ("recall", "ndcg", "coverage")), "loss"]
+    shown = ", ".join(f"{name} {chosen[name]:.4g}" for name in dict.fromkeys(wanted) if name in chosen)
+    title = "best" if judged else "last"
+    return [f"  epochs: {len(rows)} of {training.epochs}{ended}", f"  {title} epoch {chosen['epoch']}: {shown}"]

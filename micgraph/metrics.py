@@ -113,7 +113,7 @@ def hit_by_group(top: Tensor, clicks: Ragged, group: Tensor, n_groups: int, ks: 
         InputError: as :func:`recall`.
     """
     owner = _owner(top, clicks)
-    rank = _rank(top, owner, clicks.items)
+    rank = places(top, owner, clicks.items)
     found = (rank[:, None] < torch.tensor(_checked(ks), device=top.device)) & (group >= 0)[:, None]
     hits = torch.zeros(len(top) * n_groups, len(ks), dtype=torch.int64, device=top.device)
     hits.index_add_(0, owner * n_groups + group.clamp(min=0), found.long())
@@ -224,8 +224,17 @@ def repeated(top: Tensor) -> Tensor:
     return torch.zeros_like(again).scatter_(1, order, again)
 
 
-def _rank(top: Tensor, owner: Tensor, item: Tensor) -> Tensor:
-    """Place (from 0) of the item's first occurrence in its owner's list, beyond every cut where absent: int64 [S]."""
+def places(top: Tensor, owner: Tensor, item: Tensor) -> Tensor:
+    """Where in its owner's list each item is.
+
+    Args:
+        top: int64 [B, N].
+        owner: int64 [S], rows of ``top``.
+        item: int64 [S].
+
+    Returns:
+        int64 [S], the place from 0 of the item's first occurrence, beyond every cut where it is absent.
+    """
     absent = torch.iinfo(torch.int64).max
     if not top.numel() or not item.numel():
         return torch.full_like(item, absent)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import sys
+import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,10 +15,12 @@ from micgraph.assembly import assemble
 from micgraph.baselines import EASE, ItemKNN, Popularity
 from micgraph.evaluation import EvalData, Ranker, Result, evaluate_ranker, prepared, table
 from micgraph.presets import RunConfig, resolve, tell_ties
+from micgraph.progress import progress_bar
 from micgraph.ranks import Ranks, join, local_rank
 from micgraph.retrieval.rankers import FusedRanker, U2IRanker
 from micgraph.retrieval.recommender import TRAIN_FIRST, Recommender
-from micgraph.run import Run, load_learned, load_run, prepare_directory
+from micgraph.run import Run, load_learned, load_run
+from micgraph.run_setup import prepare_directory
 from micgraph.schema import ConfigError, InputError, did_you_mean
 from micgraph.training import Progress, Trainer
 
@@ -27,7 +29,11 @@ if TYPE_CHECKING:
     from micgraph.graph.split import Holdout
     from micgraph.retrieval.fusion import FusionConfig
 
+_LOG = logging.getLogger(__name__)
+
 __all__ = ["Evaluation", "Run", "evaluate", "load_run", "train"]
+
+_LOG = logging.getLogger(__name__)
 
 BASELINES: dict[str, Any] = {"popularity": Popularity, "itemknn": ItemKNN, "ease": EASE}
 
@@ -68,7 +74,7 @@ def train(
         device: ``auto`` takes a GPU where there is one.
         filter_seen: whether validation leaves out what users have already clicked.
         on_epoch: receives each epoch's row of metrics.
-        progress: show a progress bar, and say on stderr where a run found in ``out`` goes on.
+        progress: show a progress bar where stderr is a terminal.
         warm_start: an earlier run, or its path, such as yesterday's for a graph that has today as well: training
             begins with its best weights, matched by external ids and values; what is new begins as the seed has it.
             Its settings are the defaults of ``model`` and ``config``, and nothing of the model but the dropout may
@@ -92,15 +98,16 @@ def train(
     data = None if validation is None else prepared(validation, graph)
     _check(resolved, graph, data, earlier)
     target = _device(device)
+    if out is None and local_rank() is not None:
+        remedy = "pass out=, a directory that every process sees"
+        raise ConfigError("out", "a directory, for several processes", "none", remedy)
     ranks = join(target)
     with ranks.together(), torch.random.fork_rng([target] if target.type == "cuda" else []):
         _agree(ranks, out, resolved, graph)
         run, objective, sampler = assemble(resolved, graph, target, out)
         run.origin = None if earlier is None else warm.inherit(objective, earlier, graph)
         tell_ties(resolved, config, graph)
-        if ranks.first:
-            prepare_directory(run, graph.fingerprint(), None if data is None else _described(data, filter_seen))
-        ranks.told(None)  # whoever comes after finds the directory
+        _prepare(run, ranks, None if data is None else _described(data, filter_seen))
         Trainer(
             objective,
             sampler,
@@ -109,7 +116,7 @@ def train(
             validate=None if data is None else lambda: validate(run, data, filter_seen),
             on_epoch=on_epoch,
             progress=_bar if progress and ranks.first else lambda steps, title: steps,
-            on_resume=_tell_resume if progress else None,
+            on_resume=_tell_resume,
             ranks=ranks,
         ).run()
         run.model.refresh()
@@ -127,7 +134,9 @@ def _require(given: Any, argument: str, attribute: str, expected: str, remedy: s
 def _check(config: RunConfig, graph: RecGraph, data: EvalData | None, earlier: Run | None) -> None:
     """Refuse before training what would fail only after it."""
     _check_monitor(config.training.monitor)
-    fusion = config.fusion
+    fusion, micro, batch = config.fusion, config.training.micro_batch, config.sampling.batch_size
+    if micro > batch:
+        _LOG.warning("training.micro_batch=%d is above sampling.batch_size=%d: batches are not divided", micro, batch)
     if fusion.neighbors not in ("near", "follows", "ease", *graph.relations):
         remedy = "take another kind, or build the graph with the features or settings that make the relation"
         expected = f"near, follows, ease or a relation of the graph, {list(graph.relations)}"
@@ -135,6 +144,13 @@ def _check(config: RunConfig, graph: RecGraph, data: EvalData | None, earlier: R
     if fusion.fusion == "learned" and data is None and (earlier is None or earlier.learned is None):
         remedy = "pass validation=split.valid, or take fusion.fusion=mic"
         raise ConfigError("fusion.fusion", "validation data to fit a learned fusion on", "none", remedy)
+
+
+def _prepare(run: Run, ranks: Ranks, validation: dict[str, Any] | None) -> None:
+    """Write what a run's directory says from the start."""
+    if ranks.first and prepare_directory(run, run.graph.fingerprint(), validation):
+        _LOG.info("%s has no checkpoint yet: it begins anew (training.checkpoint_every makes more)", run.directory)
+    ranks.told(None)  # whoever comes after finds the directory
 
 
 def _described(data: EvalData, filter_seen: bool) -> dict[str, Any]:
@@ -158,9 +174,6 @@ def _agree(ranks: Ranks, out: str | Path | None, config: RunConfig, graph: RecGr
     """Refuse processes that would not train the same model on the same graph into the same directory."""
     if ranks.size == 1:
         return
-    if out is None:
-        remedy = "pass out=, a directory that every process sees"
-        raise ConfigError("out", f"a directory, for {ranks.size} processes", "none", remedy)
     own = {"out": str(out), "settings": repr(config), "graph": graph.fingerprint()}
     first = ranks.told(own)
     differing = [name for name in own if own[name] != first[name]]
@@ -270,16 +283,13 @@ def _device(name: str) -> torch.device:
         return torch.empty(0, device=name).device
     except (RuntimeError, AssertionError) as error:  # torch raises either, by the way in which it was built
         got = f"{name!r} ({str(error).splitlines()[0]})"
-        raise ConfigError("device", "auto, cpu or a device that torch finds", got, "choose another device") from error
+        remedy = "write it as 'cuda'" if str(name).lower().startswith("gpu") else "choose another device"
+        raise ConfigError("device", "auto, cpu or a device that torch finds", got, remedy) from error
 
 
 def _bar(steps: Iterable[int], title: str) -> Iterable[int]:
-    from tqdm.auto import tqdm
-
-    return tqdm(steps, desc=title, leave=False, mininterval=1.0)
+    return progress_bar(steps, desc=title, delay=0, mininterval=1.0)
 
 
 def _tell_resume(state: Progress) -> None:
-    from tqdm.auto import tqdm
-
-    tqdm.write(f"continuing after epoch {state.epoch}, step {state.step}", file=sys.stderr)
+    _LOG.info("continuing after epoch %d, step %d", state.epoch, state.step)

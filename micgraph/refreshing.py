@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -10,22 +11,25 @@ from pathlib import Path
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
-from micgraph import artifact, versions
+from micgraph import artifact, versions, warm
 from micgraph.config import merge, read_yaml
 from micgraph.graph.appending import appended
 from micgraph.graph.newcomers import last_rows, with_waiting
 from micgraph.graph.recgraph import RecGraph
 from micgraph.graph.scratch import locked
 from micgraph.pipeline import train
+from micgraph.presets import resolve
 from micgraph.retrieval import saving
 from micgraph.retrieval.reloading import with_missing
 from micgraph.retrieval.retriever import Retriever
-from micgraph.run import Run, load_run, load_settings
-from micgraph.schema import CLICKS, ITEM, ITEM_ID, USER, USER_ID, ArtifactError, InputError
+from micgraph.run import Run, load_run
+from micgraph.run_setup import load_settings
+from micgraph.schema import CLICKS, ITEM, ITEM_ID, USER, USER_ID, ArtifactError, InputError, SchemaError
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
+_LOG = logging.getLogger(__name__)
 STAGES = ("append", "training", "vectors", "neighbours", "index", "save")
 FEW = {"training": {"epochs": 1}, "mining": {"start": 1}}
 """What differs from the run's settings by default: there are weights already, so mining need not wait for some."""
@@ -98,7 +102,7 @@ def refresh(
         ArtifactError: no run there, a damaged one, or one that something else is refreshing.
         ConfigError: a setting that does not fit the run, or another ``encode`` than the graph's.
         InputError: no path, or a log without an event.
-        SchemaError: ids or a feature column are of another type than the graph's.
+        SchemaError: ids or a feature column are of another type than the graph's, or a column is new.
     """
     if not isinstance(run, (str, Path)):
         raise InputError("run", "the directory of a run", type(run).__name__, "train with out=, and pass its path")
@@ -114,6 +118,9 @@ def refresh(
 def _refreshed(root: Path, log: Any, config: Mapping[str, Any], device: str, encode: Any, progress: bool) -> Refreshed:
     seconds: dict[str, float] = {}
     before, serving = load_run(root), root / versions.SERVING
+    warm.check_model(
+        before.config.model, resolve(None, warm.settings(before, None, config), before.graph.n_items).model
+    )
     how, added = _served(before, serving)
     with _timed(seconds, "append"):
         had = before.graph if added is None else with_waiting(before.graph, added)
@@ -123,6 +130,8 @@ def _refreshed(root: Path, log: Any, config: Mapping[str, Any], device: str, enc
     refused = {reason: count for reason, count in more.items() if count > 0}
     if _same(had, graph):
         return Refreshed(before, serving, seconds, new, refused)
+    _refuse_columns(before, graph)
+    _tell_strangers(had, graph, new)
     made: list[Run] = []
 
     def write(folder: Path) -> None:
@@ -166,6 +175,31 @@ def _retriever(run: Run, how: saving.Settings, added: pa.Table | None, seconds: 
 
 def _counts(graph: RecGraph) -> dict[str, int]:
     return {"clicks": graph.relation(CLICKS).n_edges, "users": graph.n_users, "items": graph.n_items}
+
+
+def _refuse_columns(run: Run, graph: RecGraph) -> None:
+    """Refuse a graph with features that the run's model has no weights for."""
+    model = run.config.model
+    sides = (
+        ("items", model.item_fields, run.graph.item_fields, graph.item_fields),
+        ("users", model.user_fields, run.graph.user_fields, graph.user_fields),
+    )
+    for table, read, had, has in sides:
+        if read is None and (strange := [name for name in has if name not in had]):
+            got, remedy = ", ".join(map(repr, strange)), "leave it out, or build a graph with it and train anew"
+            raise SchemaError(table, f"columns that the run was trained with ({', '.join(had)})", got, remedy)
+
+
+def _tell_strangers(before: RecGraph, after: RecGraph, new: Mapping[str, int]) -> None:
+    """Warn of a log in which nothing is known: numbers of users and items stay, and new ones follow."""
+    had, has = before.relation(CLICKS), after.relation(CLICKS)
+    people = int(has.indptr[before.n_users]) == had.n_edges
+    if new["clicks"] and people and int((has.col < before.n_items).sum()) == had.n_edges:
+        _LOG.warning(
+            "refresh: all %d new clicks are of users and on items that the run did not know (%d users, %d items): is "
+            "this a log of the same catalogue?",
+            *(new["clicks"], new["users"], new["items"]),
+        )
 
 
 def _same(before: RecGraph, after: RecGraph) -> bool:

@@ -8,8 +8,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import stats
-from tqdm.auto import tqdm
 
+from micgraph.progress import progress_bar
 from micgraph.schema import InputError
 
 _DRAWS_AT_ONCE = 4_000_000
@@ -85,7 +85,7 @@ def resampled_sums(values: ArrayLike, resamples: int, seed: int | Sequence[int] 
     users, rng = np.asarray(values, dtype=np.float64), np.random.default_rng(seed)
     n, step = len(users), max(_DRAWS_AT_ONCE // len(users), 1)
     sums = []
-    for begin in tqdm(range(0, resamples, step), "resampling users", delay=1, leave=False):
+    for begin in progress_bar(range(0, resamples, step), desc="resampling users"):
         draws = (rng.integers(0, n, n) for _ in range(min(step, resamples - begin)))
         sums.append(np.stack([np.bincount(drawn, minlength=n) for drawn in draws]) @ users)
     return np.concatenate(sums)

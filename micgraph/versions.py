@@ -25,13 +25,14 @@ REFRESHED, SERVING = "refreshed", "serving"
 
 def newest(run: str | Path) -> Path:
     """The folder that a run's directory stands for: that of its live version, or itself where none was made."""
-    versions = Path(run) / REFRESHED
-    return artifact.live(versions) if artifact.exists(versions) else Path(run)
+    root = artifact.as_path(run)
+    versions = root / REFRESHED
+    return artifact.live(versions) if artifact.exists(versions) else root
 
 
 def place(path: str | Path) -> Path:
     """Where a saved recommender lies: ``RUN/serving`` is the one of the run's live version."""
-    given = Path(path)
+    given = artifact.as_path(path)
     return newest(given.parent) / SERVING if given.name == SERVING else given
 
 

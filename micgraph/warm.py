@@ -23,7 +23,8 @@ from micgraph.graph.recgraph import RecGraph
 from micgraph.nn.fields import FieldEncoder
 from micgraph.nn.towers import ModelConfig, TwoTower
 from micgraph.origin import Origin
-from micgraph.run import Run, load_run, load_settings
+from micgraph.run import Run, load_run
+from micgraph.run_setup import load_settings
 from micgraph.schema import ConfigError, InputError
 from micgraph.tasks.objective import Objective
 from micgraph.tasks.registry import expand

@@ -9,15 +9,20 @@ os.environ.update(dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS
 
 import importlib.util
 import random
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 import pytest
 import torch
 from hypothesis import settings
+
+if TYPE_CHECKING:
+    from tests.saved import Saved
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 SHARED_DATA = REPOSITORY.parent / "shared" / "data"
@@ -45,6 +50,22 @@ def _fixed_seeds() -> None:
     random.seed(7)
     np.random.seed(7)  # noqa: NPY002 - libraries still read the global generator
     torch.manual_seed(7)
+
+
+@pytest.fixture(autouse=True)
+def _only_built_in() -> Iterator[None]:
+    """What a test or a page registers is forgotten after it."""
+    from micgraph.nn.registry import ENCODERS
+    from micgraph.presets import ENCODER_PRESETS
+    from micgraph.retrieval.extra import OWN
+    from micgraph.tasks.registry import TASKS
+
+    registries: list[dict[str, Any]] = [ENCODERS, TASKS, OWN, ENCODERS.made, TASKS.made, OWN.made, ENCODER_PRESETS]
+    before = [dict(one) for one in registries]
+    yield
+    for one, had in zip(registries, before, strict=True):
+        one.clear()
+        one.update(had)
 
 
 @pytest.fixture(scope="session")
@@ -126,3 +147,11 @@ def example(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> 
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
+
+
+@pytest.fixture(scope="session")
+def saved(tmp_path_factory: pytest.TempPathFactory) -> Saved:
+    """A directory of every kind that micgraph saves; tests copy what they damage."""
+    from tests.saved import make
+
+    return make(tmp_path_factory.mktemp("saved"))

@@ -14,7 +14,7 @@ import torch
 
 import micgraph
 from micgraph.evaluation import prepare
-from micgraph.knn import VectorIndex, tune_recall
+from micgraph.knn import Ragged, VectorIndex, tune_recall
 from micgraph.schema import MicgraphError
 
 NAN = math.nan
@@ -34,6 +34,16 @@ SEARCHES: dict[str, tuple[Any, str]] = {
     "no queries": (lambda: tune_recall(INDEX, VECTORS[:0], 2), "queries"),
     "recall of NaN": (lambda: tune_recall(INDEX, VECTORS, 2, NAN), "recall"),
     "an unknown metric": (lambda: VectorIndex(VECTORS, "l2"), "metric"),
+    "a list of ids among": (lambda: INDEX.search(VECTORS, 2, among=[1, 2]), "among"),
+    "a list of lists excluded": (lambda: INDEX.search(VECTORS[:2], 2, exclude=[[1], [2]]), "exclude"),
+    "fewer rows excluded": (
+        lambda: INDEX.search(VECTORS[:2], 2, exclude=Ragged(*torch.tensor([[0, 1]] * 2))),
+        "exclude",
+    ),
+    "settings as a mapping": (lambda: VectorIndex(VECTORS, settings={"nprobe": 3}), "settings"),
+    "other settings as a mapping": (lambda: INDEX.searching({"nprobe": 3}), "settings"),
+    "no path to save at": (lambda: INDEX.save(None), "path"),
+    "no path to load from": (lambda: VectorIndex.load(None), "path"),
 }
 
 
@@ -62,6 +72,10 @@ JUDGED: dict[str, tuple[Callable[[SimpleNamespace], Any], str]] = {
     "an index for a k of 2.5": (lambda w: micgraph.tune_index(micgraph.Recommender(w.run), "torch", k=2.5), "k"),
     "an index for a k that is text": (lambda w: micgraph.tune_index(micgraph.Recommender(w.run), "torch", k="3"), "k"),
     "an index of a kind that is none": (lambda w: micgraph.tune_index(micgraph.Recommender(w.run), "tree"), "kind"),
+    "an index with settings of 5": (
+        lambda w: micgraph.tune_index(micgraph.Recommender(w.run), "torch", settings=5),
+        "settings",
+    ),
     "a fusion over a number": (
         lambda w: micgraph.tune_fusion(w.run, w.parts.test, monitor="recall@2", over={"lambda_mic": 3}),
         "over",
@@ -71,11 +85,13 @@ JUDGED: dict[str, tuple[Callable[[SimpleNamespace], Any], str]] = {
     "a fusion over NaN": (lambda w: micgraph.tune_fusion(w.run, w.parts.test, over={"lambda_mic": [NAN]}), "fusion"),
     "no metric": (lambda w: micgraph.tune_fusion(w.run, w.parts.test, monitor=None), "monitor"),
     "a metric without a cut": (lambda w: micgraph.tune_fusion(w.run, w.parts.test, monitor="recall@x"), "monitor"),
+    "a metric that is none": (lambda w: micgraph.tune_fusion(w.run, w.parts.test, monitor="recal@2"), "monitor"),
     "weights on another graph's data": (lambda w: micgraph.tune_fusion(w.run, w.strange), "holdout"),
     "a fit on nothing": (lambda w: micgraph.Recommender(w.run).fit_fusion(None), "data"),
     "a fit on a raw holdout": (lambda w: micgraph.Recommender(w.run).fit_fusion(w.parts.test), "data"),
     "a fit on another graph's data": (lambda w: micgraph.Recommender(w.run).fit_fusion(w.strange), "data"),
     "a report of lists of 0": (lambda w: micgraph.channel_report(w.run, w.parts.test, ks=(0,)), "ks"),
+    "a report of a number": (lambda w: micgraph.channel_report(w.run, w.parts.test, ks=5), "ks"),
     "a report of no lists": (lambda w: micgraph.channel_report(w.run, w.parts.test, ks=()), "ks"),
     "a report on a whole split": (lambda w: micgraph.channel_report(w.run, w.parts), "holdout"),
     "a report on another graph's data": (lambda w: micgraph.channel_report(w.run, w.strange), "holdout"),

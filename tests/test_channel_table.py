@@ -82,6 +82,9 @@ def test_what_each_channel_is_worth():
     assert report.overlap["u2i", "u2u"] == [0, 0] and set(report.overlap) == {
         (a, b) for a in report.alone for b in report.alone if a != b
     }
+    # at 1, U2I finds every even user's click and I2I every odd one's; U2U's lists hold none
+    assert report.found_by[("u2i",)][0] == report.found_by[("i2i",)][0] == 10
+    assert [sum(counts[at] for counts in report.found_by.values()) for at in (0, 1)] == [20, 20]
     text = str(report)
     assert [line.split()[0] for line in text.splitlines() if line] == ["at", "u2i", "u2u", "i2i", "fused"] * 2
     assert "0.5000" in text

@@ -122,3 +122,22 @@ def test_diversity_by_what_the_items_do_not_have_is_refused():
     for wrong in ("tags", "genre"):
         with pytest.raises(InputError, match=f"diversity: expected category, or tags .*'{wrong}'"):
             evaluate_ranker(Fixed([0]), data, [1], diversity=wrong)
+
+
+def test_drawn_users_keep_what_belongs_to_them():
+    rows = [(f"u{n % 7}", f"i{n % 5}", n) for n in range(60)]
+    later = [(f"u{n}", f"i{(n + step) % 9}", 100 + n) for n in range(7) for step in range(n + 1)]
+    graph = build(log_of(rows), BuildConfig())
+    data = prepare(Holdout(log_of(rows), log_of(later), {}), graph)
+    some = data.drawn(3, seed=5)
+    assert data.drawn(7) is data and len(some) == 3 and some.counts["test users drawn of these"] == 3
+    for at, user in enumerate(some.user_ids.to_pylist()):
+        row = data.user_ids.to_pylist().index(user)
+        assert some.users[at] == data.users[row]
+        for mine, all_of in ((some.clicks, data.clicks), (some.histories, data.histories)):
+            assert mine.rows(at, at + 1).items.tolist() == all_of.rows(row, row + 1).items.tolist()
+        ends = data.clicks.indptr
+        kept = some.new[some.clicks.indptr[at] : some.clicks.indptr[at + 1]]
+        assert kept.tolist() == data.new[ends[row] : ends[row + 1]].tolist()
+    assert some.new.any() and not some.new.all(), "both kinds of clicks are there"
+    assert data.drawn(3, seed=5).user_ids.equals(some.user_ids)

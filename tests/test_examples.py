@@ -25,6 +25,8 @@ def test_quickstart(
     assert set(summary) == {"seconds", "popularity", "itemknn", "ease", *models}
     assert all(0 <= summary[name] <= 1 for name in models) and summary["popularity"] > 0
     assert (tmp_path / "runs" / "recall_coverage.png").read_bytes().startswith(b"\x89PNG")
+    page = (tmp_path / "runs" / "report.html").read_text(encoding="utf-8")
+    assert "base + MicRec" in page and any(line.startswith("the models on one page: ") for line in lines)
     shown = [line.split() for line in lines if line.startswith("  household ")]
     assert len(shown) == 15 and len({words[1] for words in shown}) == 3, "five products for three households"
     assert [words[2] for words in shown] == ["1.", "2.", "3.", "4.", "5."] * 3

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 import tomllib
@@ -12,13 +13,14 @@ import pytest
 import micgraph
 
 REPOSITORY = Path(__file__).resolve().parents[1]
+HEAVY = {"torch", "torch_geometric", "numpy", "scipy", "sklearn", "numba", "duckdb", "pyarrow", "pandas", "pydantic"}
 
 
 def test_importing_loads_nothing_heavy() -> None:
     code = (
         "import sys, micgraph; dir(micgraph)\n"
-        "heavy = {'torch', 'torch_geometric', 'numpy', 'scipy', 'duckdb', 'pyarrow', 'pandas', 'pydantic'}\n"
-        "sys.exit(f'loaded: {heavy & set(sys.modules)}' if heavy & set(sys.modules) else 0)"
+        f"heavy = {HEAVY} & set(sys.modules)\n"
+        "sys.exit(f'loaded: {heavy}' if heavy else 0)"
     )
     subprocess.run([sys.executable, "-c", code], check=True, cwd=REPOSITORY, timeout=60)
 
@@ -36,6 +38,22 @@ def test_unknown_name_is_an_attribute_error() -> None:
         micgraph.trian  # noqa: B018
 
 
-def test_version_is_the_packages() -> None:
-    project = tomllib.loads((REPOSITORY / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-    assert micgraph.__version__ == project["version"]
+def test_help_loads_nothing_heavy() -> None:
+    """Neither torch nor what reads logs: a command imports what it needs when it runs. typer may look for pydantic."""
+    code = (
+        "import sys\nfrom micgraph.cli import app\n"
+        "app(['train', '--help'], standalone_mode=False)\napp(['--help'], standalone_mode=False)\n"
+        f"heavy = {HEAVY - {'pydantic'}} & set(sys.modules)\n"
+        "sys.exit(f'loaded: {heavy}' if heavy else 0)"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, cwd=REPOSITORY, timeout=60, stdout=subprocess.DEVNULL)
+
+
+def test_the_version_stands_in_one_place() -> None:
+    """In ``micgraph/__init__.py``, from which pyproject.toml has it read; the changelog begins with it."""
+    pyproject = tomllib.loads((REPOSITORY / "pyproject.toml").read_text(encoding="utf-8"))
+    assert "version" not in pyproject["project"] and pyproject["project"]["dynamic"] == ["version"]
+    assert pyproject["tool"]["hatch"]["version"]["path"] == "micgraph/__init__.py"
+    changes = (REPOSITORY / "CHANGELOG.md").read_text(encoding="utf-8")
+    released = re.findall(r"^## \[(\d[^]]*)\] - \d{4}-\d\d-\d\d$", changes, flags=re.MULTILINE)
+    assert released[0] == micgraph.__version__

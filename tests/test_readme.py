@@ -5,23 +5,16 @@ A block that cannot run in a test has the line ``<!-- not run: reason -->`` befo
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 
 import pytest
 
-REPOSITORY = Path(__file__).resolve().parents[1]
-PAGES = [REPOSITORY / "README.md", *sorted((REPOSITORY / "docs").glob("*.md"))]
-_BLOCK = re.compile(r"^(?P<skip><!-- not run: \S.*? -->\n\s*)?^```python *\n(?P<code>.*?)^``` *$", re.M | re.S)
+from tests.pages import PAGES, REPOSITORY, blocks
 
 
 def _blocks(text: str) -> list[tuple[int, str]]:
     """(first line, code) of each Python block that is to be run."""
-    return [
-        (text.count("\n", 0, match.start("code")) + 1, match["code"])
-        for match in _BLOCK.finditer(text)
-        if not match["skip"]
-    ]
+    return blocks(text, "python")
 
 
 def test_blocks_are_found_and_marked_ones_left_out() -> None:
@@ -38,7 +31,7 @@ def test_readme_has_code_to_run() -> None:
     assert _blocks(PAGES[0].read_text(encoding="utf-8"))
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(REPOSITORY)))
 def test_code_runs(page: Path, tiny_files: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tiny_files)
     namespace: dict[str, object] = {"__name__": "__main__"}

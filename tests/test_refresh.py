@@ -203,7 +203,7 @@ def test_sigkill_before_the_swap_leaves_the_old_version(run: Path, tmp_path: Pat
 
 
 def test_what_serves_keeps_its_settings_and_added_items(run: Path) -> None:
-    rec = mg.Recommender(mg.load_run(run), fusion={"fusion": "rrf", "k1": 5})
+    rec = mg.Recommender(mg.load_run(run)).with_fusion({"fusion": "rrf", "k1": 5})
     rec.add_items(items(16).iloc[12:].assign(year=1990.0))
     rec.save(run / "serving")
     found = refreshed(run, mg.read_log(clicks(hour=1)))  # without rows: i12 and i13 have those they were added with

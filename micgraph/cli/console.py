@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
@@ -21,14 +22,37 @@ INTERRUPTED = 130
 
 
 class Commands(TyperGroup):
-    """Turns a MicgraphError of any command into one line on stderr."""
+    """Shows the library's messages, and turns a MicgraphError of any command into one line on stderr."""
 
     def invoke(self, ctx: Any) -> Any:
         try:
-            return super().invoke(ctx)
+            with messages():
+                return super().invoke(ctx)
         except MicgraphError as error:
             typer.echo(f"error: {' '.join(str(error).split())}", err=True)
             raise typer.Exit(EXIT) from error
+
+
+class _Echo(logging.Handler):
+    """A message is one line on stderr, wherever that leads at the moment; what is serious says so."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        what = f"{record.levelname.lower()}: " if record.levelno > logging.INFO else ""
+        typer.echo(f"{what}{record.getMessage()}", err=True)
+
+
+@contextmanager
+def messages() -> Iterator[None]:
+    """Show what the logger ``micgraph`` says, from INFO on, on stderr."""
+    logger, echo = logging.getLogger("micgraph"), _Echo()
+    level = logger.level
+    logger.addHandler(echo)
+    logger.setLevel(logging.INFO)
+    try:
+        yield
+    finally:
+        logger.removeHandler(echo)
+        logger.setLevel(level)
 
 
 @contextmanager

@@ -26,6 +26,8 @@ class LogConfig:
         positive_events: values of ``event`` that count.
         time_unit: of numeric timestamps.
         time_format: of timestamps that are text, such as "%d/%m/%Y %H:%M".
+        item_columns, user_columns: columns of the log that describe items or users, in place of ``items``, ``users``.
+        encoding: of CSV files that are not UTF-8.
     """
 
     __pydantic_config__: ClassVar = {"extra": "forbid"}
@@ -37,6 +39,9 @@ class LogConfig:
     positive_events: list[str | int] | None = None
     time_unit: Literal["auto", "s", "ms", "us", "ns"] = "auto"
     time_format: str | None = None
+    item_columns: list[str] | None = None
+    user_columns: list[str] | None = None
+    encoding: Literal["utf-8", "latin-1", "utf-16"] | None = None
 
 
 @dataclass(frozen=True)

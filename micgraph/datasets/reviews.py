@@ -11,6 +11,7 @@ import pyarrow as pa
 
 from micgraph.datasets.files import file_of, literals, malformed
 from micgraph.graph.events import Log, read_log
+from micgraph.graph.ingest import file_sql
 
 REVIEWS = ("reviews_Books_5.json", "reviews_Books_5.json.gz", "ratings_Books.csv", "reviews_Books.json.gz")
 METADATA = ("meta_Books.json", "meta_Books.json.gz")
@@ -35,11 +36,11 @@ def amazon_book(path: str | Path) -> Log:
     con = duckdb.connect()
     if file.suffix == ".csv":
         kinds = {"user_id": "VARCHAR", "item_id": "VARCHAR", "rating": "DOUBLE", "timestamp": "BIGINT"}
-        rows = f"read_csv({str(file)!r}, header = false, delim = ',', columns = {kinds})"
+        rows = f"read_csv({file_sql(file)}, header = false, delim = ',', columns = {kinds})"
         names = "user_id, item_id, timestamp"
     else:
         kinds = {"reviewerID": "VARCHAR", "asin": "VARCHAR", "unixReviewTime": "BIGINT"}
-        rows = f"read_json({str(file)!r}, format = 'newline_delimited', columns = {kinds})"
+        rows = f"read_json({file_sql(file)}, format = 'newline_delimited', columns = {kinds})"
         names = "reviewerID AS user_id, asin AS item_id, unixReviewTime AS timestamp"
     try:
         events = con.sql(f"SELECT {names}, row_number() OVER () AS ordinal FROM {rows}").to_arrow_table()

@@ -8,6 +8,7 @@ import duckdb
 
 from micgraph.datasets.files import file_of, malformed
 from micgraph.graph.events import Log, read_log
+from micgraph.graph.ingest import file_sql
 
 COLUMNS = {"user_id": "BIGINT", "item_id": "BIGINT", "category": "BIGINT", "event": "VARCHAR", "timestamp": "BIGINT"}
 
@@ -26,7 +27,7 @@ def taobao(path: str | Path) -> Log:
     """
     file = file_of(path, "UserBehavior.csv")
     con = duckdb.connect()
-    rows = f"read_csv({str(file)!r}, header = false, delim = ',', columns = {COLUMNS})"
+    rows = f"read_csv({file_sql(file)}, header = false, delim = ',', columns = {COLUMNS})"
     try:
         numbered = f"SELECT *, row_number() OVER () AS ordinal FROM {rows}"
         con.execute(f"CREATE TABLE clicks AS SELECT * EXCLUDE (event) FROM ({numbered}) WHERE event = 'pv'")

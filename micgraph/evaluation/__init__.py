@@ -4,6 +4,7 @@ from micgraph.evaluation.channel_table import ChannelReport, channel_report
 from micgraph.evaluation.data import EvalData, prepare, prepared
 from micgraph.evaluation.ranking import Ranker, evaluate_ranker
 from micgraph.evaluation.result import DECILES, METRICS, Result, table
+from micgraph.evaluation.vectors import spaces
 
 __all__ = [
     "DECILES",
@@ -16,5 +17,6 @@ __all__ = [
     "evaluate_ranker",
     "prepare",
     "prepared",
+    "spaces",
     "table",
 ]

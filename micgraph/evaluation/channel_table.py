@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import torch
@@ -13,6 +13,7 @@ from micgraph.evaluation.ranking import evaluate_ranker
 from micgraph.evaluation.result import Result, grid
 from micgraph.graph.split import Holdout
 from micgraph.knn import Ragged
+from micgraph.metrics import places
 from micgraph.retrieval.channels import ChannelName
 from micgraph.retrieval.contracts import TrainedRun
 from micgraph.retrieval.rankers import FusedRanker
@@ -30,12 +31,15 @@ class ChannelReport:
         without: the fused lists of the other channels; without entries where there is one channel.
         overlap: (a, b) -> float [len(ks)], the share of a's items that b's list of the same length has too, mean over
             users to whom a gives anything.
+        found_by: channels -> int [len(ks)], the test clicks whose item is in the lists of exactly these channels; of
+            no channel: those that none finds. Together they are all test clicks.
     """
 
     fused: Result
     alone: dict[ChannelName, Result]
     without: dict[ChannelName, Result]
     overlap: dict[tuple[ChannelName, ChannelName], list[float]]
+    found_by: dict[tuple[ChannelName, ...], list[int]]
 
     def lost(self, channel: ChannelName, metric: str) -> float:
         """How much of a metric such as ``"recall@50"`` the fused lists lose without a channel (its marginal recall).
@@ -101,7 +105,7 @@ def channel_report(
     lists = {name: torch.cat(ranker.lists) for name, ranker in kept.items()}
     pairs = [(a, b) for a in lists for b in lists if a != b]
     shared = {(a, b): [_shared(lists[a][:, :k], lists[b][:, :k]) for k in fused.ks] for a, b in pairs}
-    return ChannelReport(fused, alone, without, shared)
+    return ChannelReport(fused, alone, without, shared, _found_by(lists, data.clicks, fused.ks))
 
 
 class _Remembering:
@@ -115,6 +119,17 @@ class _Remembering:
         found = self.ranker.rank(histories, users, k, exclude)
         self.lists.append(found.to(torch.int32))
         return found
+
+
+def _found_by(
+    lists: Mapping[ChannelName, Tensor], clicks: Ragged, ks: Sequence[int]
+) -> dict[tuple[ChannelName, ...], list[int]]:
+    """How many clicks are on items of exactly these channels' lists int32 [B, K], cut at each of ``ks``."""
+    owner, names = clicks.owner(), tuple(lists)
+    place = torch.stack([places(found.long(), owner, clicks.items) for found in lists.values()])
+    code = torch.stack([((place < k) * 2 ** torch.arange(len(names))[:, None]).sum(0) for k in ks])
+    counts = torch.stack([torch.bincount(row, minlength=2 ** len(names)) for row in code], 1).tolist()
+    return {tuple(n for at, n in enumerate(names) if some >> at & 1): row for some, row in enumerate(counts)}
 
 
 def _shared(one: Tensor, other: Tensor) -> float:

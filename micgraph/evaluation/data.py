@@ -59,6 +59,22 @@ class EvalData:
     def __len__(self) -> int:
         return len(self.users)
 
+    def drawn(self, most: int, seed: int = 0) -> EvalData:
+        """At most so many users, drawn at random and in their order, with all that belongs to them."""
+        if len(self) <= most:
+            return self
+        rows = torch.randperm(len(self), generator=torch.Generator().manual_seed(seed))[:most].sort().values
+        new = Ragged(self.clicks.indptr, self.new.long()).pick(rows).items.bool()
+        return replace(
+            self,
+            user_ids=self.user_ids.take(rows.numpy()),
+            users=self.users[rows],
+            histories=self.histories.pick(rows),
+            clicks=self.clicks.pick(rows),
+            new=new,
+            counts={**self.counts, "test users drawn of these": len(rows)},
+        )
+
     def only_new(self) -> EvalData:
         """Only clicks on items that the user's history does not have; users without any are dropped and counted.
 

@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Literal, Protocol
 
 import numpy as np
 import torch
 from torch import Tensor
-from tqdm.auto import tqdm
 
 from micgraph import metrics
 from micgraph.evaluation.data import EvalData
 from micgraph.evaluation.popularity import deciles
 from micgraph.evaluation.result import DECILES, METRICS, Result
 from micgraph.knn import Ragged
+from micgraph.progress import progress_bar
 from micgraph.schema import InputError
 
 BLOCK = 2048
@@ -78,7 +78,7 @@ def evaluate_ranker(
     cuts, kinds = _cuts(ks), _kinds(data, diversity)
     parts: dict[str, list[Tensor]] = {}
     shown = torch.zeros(len(cuts), data.n_items, dtype=torch.bool)
-    for begin in tqdm(range(0, len(data), BLOCK), desc=f"lists of {ranker.name}", leave=False, delay=1):
+    for begin in progress_bar(range(0, len(data), BLOCK), desc=f"lists of {ranker.name}"):
         end = min(begin + BLOCK, len(data))
         seen = data.histories.rows(begin, end)
         exclude = seen if filter_seen else None
@@ -98,8 +98,9 @@ def evaluate_ranker(
 
 
 def _cuts(ks: Sequence[Any]) -> list[int]:
-    whole = [int(k) for k in ks if isinstance(k, (int, np.integer)) and not isinstance(k, bool)]
-    if len(whole) < len(ks) or min(whole, default=0) < 1:
+    given = list(ks) if isinstance(ks, Iterable) else [None]
+    whole = [int(k) for k in given if isinstance(k, (int, np.integer)) and not isinstance(k, bool)]
+    if len(whole) < len(given) or min(whole, default=0) < 1:
         raise InputError("ks", "whole numbers above 0, at least one", repr(ks), "pass them as ks=(20, 50)")
     return sorted(set(whole))
 

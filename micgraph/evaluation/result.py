@@ -63,7 +63,11 @@ class Result:
         return self.values[metric]
 
     def column(self, metric: str) -> tuple[Tensor, Tensor]:
-        """Per-user values float32 [B] of a metric such as ``"recall@20"``, and the users' weights float32 [B]."""
+        """Per-user values float32 [B] of a metric such as ``"recall@20"``, and the users' weights float32 [B].
+
+        Raises:
+            InputError: no such metric, or lists were not cut there.
+        """
         name, _, k = metric.partition("@")
         if name not in self.per_user or not k.isdigit() or int(k) not in self.ks:
             known = ", ".join(f"{m}@k" for m in self.per_user)

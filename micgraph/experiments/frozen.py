@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import itertools
-import json
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
+from micgraph import sealed
 from micgraph.evaluation import evaluate_ranker
 from micgraph.experiments.bench import Bench, fingerprint
 from micgraph.experiments.row import Row
 from micgraph.pipeline import BASELINES
 from micgraph.schema import ConfigError
-from micgraph.tuning import Choice, read_space, write_json
+from micgraph.tuning import Choice, read_space
 from micgraph.tuning.space import plain
 
 FROZEN = "frozen"
@@ -57,6 +57,7 @@ def kept(
 
     Raises:
         ConfigError: it was chosen on other data, or in another way.
+        ArtifactError: the file is damaged, or cannot be written.
     """
     path = out / FROZEN / f"{row.slug}.json"
     graph, valid = bench.develop
@@ -65,9 +66,9 @@ def kept(
     setup = plain({**judged, **how})
     if not path.exists():
         frozen = choose(setup)
-        write_json(path, asdict(frozen))
+        sealed.write(path, asdict(frozen))
         return frozen
-    found = Frozen(**json.loads(path.read_text(encoding="utf-8")))
+    found = Frozen(**sealed.read(path, ["setup"], [part.name for part in fields(Frozen)]))
     if found.setup != setup:
         differing = [name for name in {**setup, **found.setup} if found.setup.get(name) != setup.get(name)]
         expected = "the data and settings that the row was frozen with"

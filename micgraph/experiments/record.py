@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import json
+import hashlib
 import uuid
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -12,9 +12,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from micgraph import disk, sealed
 from micgraph.evaluation import Result
-from micgraph.schema import ConfigError
-from micgraph.tuning import write_json
+from micgraph.schema import ArtifactError, ConfigError
 from micgraph.tuning.space import plain
 
 Array = NDArray[np.float32]
@@ -23,6 +23,8 @@ SHARED = ("graph", "test", "test_data", "validation", "develop", "ks", "filter_s
 """What the setups of all rows of a table have in common: :meth:`micgraph.experiments.Bench.describe`."""
 SEEN_TOO = ", seen too"
 """Follows a metric's name where lists may repeat the history: ``recall@50, seen too``."""
+KEYS = ("row", "seed", "setup", "seconds", "parameters", "epochs", "extra", "lines")
+"""Of a record's JSON, which also has the SHA-256 of the arrays beside it."""
 BUDGET = ("trials", "epochs", "overrides")
 """What they have in common as far as they have it: a reference row that nothing is chosen for has none of these."""
 
@@ -83,14 +85,21 @@ class Record:
         plain |= {"extra": self.extra or {}, "lines": {name: line.values for name, line in self.lines.items()}}
         path.parent.mkdir(parents=True, exist_ok=True)
         beside = path.with_name(f".{uuid.uuid4().hex[:8]}.npz")
-        np.savez_compressed(beside, **arrays)  # type: ignore[arg-type]
-        beside.replace(path.with_suffix(".npz"))
-        write_json(path, plain)
+        with disk.room(path):
+            np.savez_compressed(beside, **arrays)  # type: ignore[arg-type]
+            beside.replace(path.with_suffix(".npz"))
+        sealed.write(path, plain | {"arrays": _digest(path)})
 
     @classmethod
     def load(cls, path: Path) -> Record:
-        """Read what :meth:`save` wrote."""
-        plain = json.loads(path.read_text(encoding="utf-8"))
+        """Read what :meth:`save` wrote.
+
+        Raises:
+            ArtifactError: one of the two files is damaged.
+        """
+        plain = sealed.read(path, KEYS, ["arrays"])
+        if plain.pop("arrays", None) not in (None, _digest(path)):
+            raise ArtifactError(str(path.with_suffix(".npz")), "what was saved", "a changed file", sealed.REMEDY)
         with np.load(path.with_suffix(".npz"), allow_pickle=False) as stored:
             arrays = dict(stored)
         plain["lines"] = {
@@ -131,7 +140,7 @@ def refuse_others(out: Path, setup: Mapping[str, Any]) -> None:
     """
     wanted = plain(setup)
     for path in sorted((out / RESULTS).glob("*/seed-*.json")):
-        found = json.loads(path.read_text(encoding="utf-8"))
+        found = sealed.read(path, KEYS, ["arrays"])
         _refuse(("these settings", wanted), (found["row"], found["setup"]))
 
 
@@ -159,6 +168,12 @@ def _refuse(
         got = f"{name} and {its_name}, whose {', '.join(dict.fromkeys(differing))} differ"
         expected = "rows of the same data, budget and overrides"
         raise ConfigError("out", expected, got, "choose another directory, or remove the results of one of them")
+
+
+def _digest(path: Path) -> str | None:
+    """Of the arrays beside a record; None where there are none."""
+    arrays = path.with_suffix(".npz")
+    return hashlib.sha256(arrays.read_bytes()).hexdigest() if arrays.is_file() else None
 
 
 def _part(arrays: Mapping[str, Array], prefix: str) -> dict[str, Array]:

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from micgraph import disk
 from micgraph.experiments.deciles import Gain, cells, gains
 from micgraph.experiments.record import RESULTS, Line, Record, refuse_mixed
 from micgraph.experiments.row import Row, comparisons
@@ -160,10 +161,9 @@ class Report:
 
     def write(self, out: Path, name: str) -> Path:
         """Write ``name.md`` and ``name.json`` into the directory; returns the first."""
-        out.mkdir(parents=True, exist_ok=True)
         write_json(out / f"{name}.json", asdict(self))
         path = out / f"{name}.md"
-        path.write_text(self.markdown(), encoding="utf-8")
+        disk.write_text(path, self.markdown())
         return path
 
     def _rows(self) -> list[list[str]]:

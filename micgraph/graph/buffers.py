@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
@@ -89,16 +90,20 @@ class Buffers:
         if self._folder is None or not size:
             return np.empty(size, kind)
         path = self._folder / name
-        array = np.memmap(path, kind, "w+", shape=(size,))
+        if hasattr(os, "posix_fallocate"):  # a full disk is an error here, but kills the process later
+            with path.open("wb") as file:
+                os.posix_fallocate(file.fileno(), 0, size * np.dtype(kind).itemsize)
+            array = np.memmap(path, kind, "r+", shape=(size,))
+        else:
+            array = np.memmap(path, kind, "w+", shape=(size,))
         _forget(path)
         return array
 
     def close(self) -> None:
-        """Close what was begun and not finished."""
-        for file in self._files.values():
-            file.close()
-        for sink, _ in self._writers.values():
-            sink.close()
+        """Close what was begun and not finished; what it held is not wanted, so a full disk is no matter."""
+        for file in (*self._files.values(), *(sink for sink, _ in self._writers.values())):
+            with suppress(OSError):
+                file.close()
         self._files.clear()
         self._parts.clear()
         self._writers.clear()

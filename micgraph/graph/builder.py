@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from micgraph.disk import room
 from micgraph.graph import storage
 from micgraph.graph.attributes import feature_table, notes, semantic_edges, with_rows
 from micgraph.graph.baskets import distinct_baskets
@@ -19,7 +20,7 @@ from micgraph.graph.build_config import BuildConfig, as_config, settings_of
 from micgraph.graph.catalog import encode_fields
 from micgraph.graph.cooccurrence import co_occurrences
 from micgraph.graph.events import Log, read_log
-from micgraph.graph.ingest import is_path
+from micgraph.graph.files import is_path
 from micgraph.graph.interactions import interactions
 from micgraph.graph.memory import part_rows
 from micgraph.graph.numbering import Numbered, numbered
@@ -77,11 +78,12 @@ def build(log: Any, config: BuildConfig | Mapping[str, Any] | None = None, out: 
         raise InputError("log", "one log", "a whole split", "pass split.train")
     log = log if isinstance(log, Log) else _read(log, settings)
     parent = _existing(None if out is None else Path(out))
-    if settings.memory_limit is not None:
-        return _bounded(log, settings, None if out is None else Path(out), parent)
-    graph = _graph(log, settings, None, parent)
-    if out is not None:
-        graph.save(out)
+    with room(parent, gettempdir()):
+        if settings.memory_limit is not None:
+            return _bounded(log, settings, None if out is None else Path(out), parent)
+        graph = _graph(log, settings, None, parent)
+        if out is not None:
+            graph.save(out)
     return graph
 
 

@@ -11,11 +11,11 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from tqdm.auto import tqdm
 
 from micgraph.graph.baskets import Baskets
 from micgraph.graph.buffers import Buffers
 from micgraph.graph.relation import Relation
+from micgraph.progress import progress_bar
 from micgraph.schema import CO_OCCURS, InputError
 
 Ints = NDArray[Any]
@@ -91,7 +91,7 @@ def _in_turn(count: _Counter, blocks: Iterator[tuple[int, int]], work: Ints) -> 
     waiting: deque[tuple[int, Future[Rows]]] = deque()
     with (
         ThreadPoolExecutor(count.threads) as pool,
-        tqdm(total=int(work.sum()), desc="co-occurrence", unit="pair", unit_scale=True, leave=False, delay=1) as bar,
+        progress_bar(total=int(work.sum()), desc="co-occurrence", unit="pair", unit_scale=True) as bar,
     ):
         for first, last in blocks:
             waiting.append((int(work[first:last].sum()), pool.submit(count, (first, last))))

@@ -28,41 +28,47 @@ class Fault(NamedTuple):
     remedy: str
 
 
-def first_fault(argument: str, files: list[str]) -> InputError | None:
+def first_fault(argument: str, files: list[str], encoding: str | None = None) -> InputError | None:
     """The error for CSV files that cannot be read as tables; None where they have none of the faults known here.
 
     Args:
         argument: how the error names them.
         files: their paths.
+        encoding: what they are said to be written in; None: UTF-8.
     """
     for file in files:
-        if fault := find(Path(file)):
+        if fault := find(Path(file), encoding or "utf-8"):
             return InputError(argument, fault.expected, f"{fault.got} in {file}", fault.remedy)
     return None
 
 
-def find(path: Path) -> Fault | None:
+def find(path: Path, encoding: str = "utf-8") -> Fault | None:
     """The first fault of a file; None where it has none of those looked for, or cannot be opened."""
     try:
         content = gzip.decompress(path.read_bytes()) if path.suffix.lower() == ".gz" else path.read_bytes()
     except (OSError, EOFError, zlib.error):
         return None
-    return _other_encoding(content) or _other_newlines(content) or _uneven(content.decode())
+    if fault := _other_encoding(content, encoding):
+        return fault
+    text = content.decode(encoding)
+    return _other_newlines(text) or _uneven(text)
 
 
-def _other_encoding(content: bytes) -> Fault | None:
-    remedy = "save it as UTF-8"
-    if bom := next((mark for mark in _BOMS if content.startswith(mark)), None):
-        return Fault("UTF-8 text", _BOMS[bom], remedy)
+def _other_encoding(content: bytes, encoding: str) -> Fault | None:
+    expected = f"{encoding.upper()} text"
+    remedy = 'save it as UTF-8, or name how it is written: read_log takes encoding="latin-1" or "utf-16"'
+    bom = next((mark for mark in _BOMS if content.startswith(mark)), None)
+    if bom and _BOMS[bom] != encoding.upper():
+        return Fault(expected, _BOMS[bom], remedy)
     try:
-        content.decode()
+        content.decode(encoding)
     except UnicodeDecodeError as error:
-        return Fault("UTF-8 text", f"other bytes in line {1 + content[: error.start].count(10)}", remedy)
+        return Fault(expected, f"other bytes in line {1 + content[: error.start].count(10)}", remedy)
     return None
 
 
-def _other_newlines(content: bytes) -> Fault | None:
-    pairs, feeds, returns = content.count(b"\r\n"), content.count(b"\n"), content.count(b"\r")
+def _other_newlines(text: str) -> Fault | None:
+    pairs, feeds, returns = text.count("\r\n"), text.count("\n"), text.count("\r")
     kinds = {"\\r\\n": pairs, "\\n": feeds - pairs, "\\r": returns - pairs}
     found = [f"{count} with {kind}" for kind, count in kinds.items() if count]
     if len(found) < 2:

@@ -16,9 +16,11 @@ from typing import Any
 import duckdb
 import pyarrow as pa
 
-from micgraph.graph import ingest, naming
+from micgraph.disk import room
+from micgraph.graph import feature_tables, ingest, naming
 from micgraph.graph.duplicates import first_of_each_second
 from micgraph.graph.engines import EngineName, check_engine
+from micgraph.graph.files import Encoding, check_encoding
 from micgraph.graph.ingest import Opened, Source
 from micgraph.graph.moments import TimeUnit, time_sql
 from micgraph.graph.naming import EVENT_COLUMNS, LOG_COLUMNS
@@ -34,7 +36,6 @@ from micgraph.schema import (
     USER_ID,
     WEIGHT,
     InputError,
-    SchemaError,
 )
 
 
@@ -79,7 +80,8 @@ class Log:
         Raises:
             InputError: the query reads a feature table that the log does not have.
         """
-        return self._relation(query, parameters).to_arrow_table()
+        with room():
+            return self._relation(query, parameters).to_arrow_table()
 
     def scalar(self, query: str, **parameters: Any) -> Any:
         """The one value of a query with one row and one column; placeholders as in :meth:`sql`."""
@@ -144,6 +146,9 @@ def read_log(
     memory_limit: str | None = None,
     engine: EngineName = "duckdb",
     spark_master: str | None = None,
+    item_columns: Iterable[str] | None = None,
+    user_columns: Iterable[str] | None = None,
+    encoding: Encoding | None = None,
 ) -> Log:
     """Read and validate an interaction log.
 
@@ -169,25 +174,35 @@ def read_log(
             numbers or timestamps. The clean events are Parquet files in the system's temporary folder, gone with the
             log, which every executor must see under the same path; feature tables are read by DuckDB.
         spark_master: see :class:`micgraph.BuildConfig`.
+        item_columns: columns of the log that describe the item rather than the click, such as ``["title"]``, under the
+            names that ``columns`` gives them, in place of ``items``. An item has the value that most of its rows have.
+        user_columns: the same of users.
+        encoding: of CSV files that are not UTF-8: ``"latin-1"`` or ``"utf-16"``.
 
     Raises:
         ConfigError: ``memory_limit`` is no size, or too small; no such engine.
-        InputError: a source cannot be read, nothing usable is in it, or no event is positive.
+        InputError: a source cannot be read, nothing usable is in it, no event is positive, or a feature table is given
+            twice.
         MissingExtraError: Spark is asked for, and pyspark or Java is missing.
         SchemaError: a column is missing, has a type that cannot mean what it should, or mixes units of time; an entry
-            of ``columns`` is misspelt, reversed or no name.
+            of ``columns`` is misspelt, reversed or no name; ``items`` or ``users`` is the log itself.
     """
     check_engine(engine, spark_master)
-    con, columns = ingest.connect(memory_limit), naming.as_names(columns)
+    check_encoding(encoding)
+    with room():
+        con = ingest.connect(memory_limit)
+    columns = naming.as_names(columns)
     ids = {"log": (USER_ID, ITEM_ID, SESSION_ID, TIMESTAMP), "items": (ITEM_ID,), "users": (USER_ID,)}
     given = {"log": source} | {name: value for name, value in (("items", items), ("users", users)) if value is not None}
+    own = {"items": item_columns, "users": user_columns}
+    feature_tables.check(given, own)
     if engine == "spark":
         from micgraph.graph.spark import reading
 
         files = reading.parquet_files(source, time_format)
     with ExitStack() as stack:
         tables = {
-            name: stack.enter_context(ingest.opened(con, name, value, columns, ids[name], strict=name == "log"))
+            name: stack.enter_context(ingest.opened(con, name, value, columns, ids[name], name == "log", encoding))
             for name, value in given.items()
         }
         naming.check(columns, [column for table in tables.values() for column in table.found])
@@ -196,8 +211,14 @@ def read_log(
             log = reading.read_events(con, files, columns, types, positive_events, time_unit, spark_master)
         else:
             log = _read_events(con, tables["log"], types, positive_events, (time_unit, time_format))
-        tables.pop("log")
-        features = {name: _read_features(log, name, ids[name][0], table, columns) for name, table in tables.items()}
+        features = {
+            name: feature_tables.of_log(con, name, tables["log"], wanted, columns)
+            for name, wanted in own.items()
+            if wanted is not None
+        }
+        for name, table in tables.items():
+            if name != "log":
+                features[name] = feature_tables.read(con, name, table, columns, log.table, log.refused)
     return replace(log, items=features.get("items"), users=features.get("users"))
 
 
@@ -250,30 +271,3 @@ def _stage(
     with watched(con, "reading the log"):
         con.execute(f"CREATE TABLE {staged} AS {staged_sql(view, value, counts)}")
     return staged
-
-
-def _read_features(log: Log, name: str, key: str, source: Opened, columns: Mapping[str, str]) -> str:
-    """Copy a feature table, one row an id: the first in the order of the columns, whatever the order of rows."""
-    con, table, view = log.con, ingest.fresh(name), source.view
-    types = ingest.types(con, view)
-    naming.require(name, (key,), types, source.found, columns)
-    with ingest.readable(name):
-        value = ingest.id_sql(con, view, name, key, types[key])
-        families = [ingest.family(ingest.types(con, log.table)[key]), ingest.family(types[key])]
-        if families == ["text", "integer"]:  # a CSV file does not tell text from integers
-            value = f"CAST({value} AS VARCHAR)"
-        others = [ingest.quoted(column) for column in types if column != key]
-        order = f" ORDER BY {', '.join(others)}" if others else ""
-        place = f"row_number() OVER (PARTITION BY {key}{order}) AS micgraph_place"
-        ranked = f"SELECT * REPLACE ({value} AS {key}), {place} FROM {view} WHERE {value} IS NOT NULL"
-        chosen = f"SELECT {', '.join([key, *others])} FROM ({ranked}) WHERE micgraph_place = 1"
-        con.execute(f"CREATE TABLE {table} AS {chosen}")
-    read, null = con.execute(f"SELECT count(*), count(*) - count({value}) FROM {view}").fetchall()[0]
-    ours, theirs = (ingest.family(ingest.types(con, t)[key]) for t in (log.table, table))
-    kept = len(Log(con, table))
-    if kept and ours != theirs:
-        raise SchemaError(f"{name}.{key}", f"{ours} ids as in the log", f"{theirs} ids", "convert one of the two")
-    for reason, count in (("null id", null), ("duplicate id", read - null - kept)):
-        if count:
-            log.refused[f"{name}: {reason}"] = count
-    return table

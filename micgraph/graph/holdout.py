@@ -21,7 +21,8 @@ def save(holdout: Holdout, path: str | Path) -> None:
         for name in PARTS:
             log: Log = getattr(holdout, name)
             events = f"SELECT {', '.join(log.columns)} FROM {log.table} ORDER BY user_id, timestamp, ordinal, item_id"
-            log.con.execute(f"COPY ({events}) TO {_file(folder, name)} (FORMAT parquet)")
+            file = ingest.literal(str(folder.absolute() / f"{name}.parquet"))
+            log.con.execute(f"COPY ({events}) TO {file} (FORMAT parquet)")
         (folder / "holdout.json").write_text(json.dumps(holdout.manifest, indent=1), encoding="utf-8")
 
     artifact.publish(path, KIND, FORMAT, write)
@@ -29,17 +30,15 @@ def save(holdout: Holdout, path: str | Path) -> None:
 
 def load(path: str | Path) -> Holdout:
     """Read what :func:`save` wrote."""
-    folder = artifact.resolve(path, KIND, FORMAT)
+    return artifact.opened(path, KIND, FORMAT, _load)
+
+
+def _load(folder: Path) -> Holdout:
     manifest = json.loads((folder / "holdout.json").read_text(encoding="utf-8"))
     con = ingest.connect()
     logs = []
     for name in PARTS:
         table = ingest.fresh(name)
-        con.execute(f"CREATE TABLE {table} AS SELECT * FROM read_parquet({_file(folder, name)})")
+        con.execute(f"CREATE TABLE {table} AS SELECT * FROM {ingest.parquet_file(folder / f'{name}.parquet')}")
         logs.append(Log(con, table, manifest=manifest))
     return Holdout(logs[0], logs[1], manifest)
-
-
-def _file(folder: Path, name: str) -> str:
-    """A part's file as SQL."""
-    return ingest.literal(str(folder / f"{name}.parquet"))

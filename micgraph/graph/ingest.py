@@ -7,7 +7,7 @@ import itertools
 import tempfile
 import weakref
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, Protocol
@@ -15,8 +15,11 @@ from typing import Any, Literal, Protocol
 import duckdb
 import pyarrow as pa
 
+from micgraph.disk import is_full, no_room
 from micgraph.graph import csv_faults, frames
+from micgraph.graph.files import Encoding, found_files, is_path
 from micgraph.graph.memory import DATABASE, memory
+from micgraph.graph.nans import FLOATS, SEE_NAN, SEE_NAN_NO_MORE, without_nan
 from micgraph.graph.scratch import Scratch
 from micgraph.schema import InputError, SchemaError
 
@@ -24,14 +27,9 @@ SourceKind = Literal["pandas", "polars", "arrow", "path"]
 Source = Any
 """A path, a glob or a list of paths to Parquet or CSV files, or a pandas, polars or Arrow table."""
 
-_FORMATS = {".parquet": "parquet", ".pq": "parquet", ".csv": "csv", ".tsv": "csv"}
 INTEGERS = {f"{sign}{width}INT" for sign in ("", "U") for width in ("TINY", "SMALL", "BIG")}
 INTEGERS |= {"INTEGER", "UINTEGER"}
-FLOATS = {"FLOAT", "DOUBLE"}
 NULLS = {"NULL", '"NULL"'}
-_BLIND_TO_NAN = "statistics_propagation"
-"""What DuckDB leaves out of its plans where NaN may be: it concludes from the least and the largest value, which
-Parquet files tell of all but NaN, that a condition holds for every row, ``NOT isnan(x)`` too."""
 _names = itertools.count()
 
 
@@ -59,10 +57,15 @@ def connect(memory_limit: str | None = None) -> duckdb.DuckDBPyConnection:
         share = round(memory(memory_limit) * DATABASE)
         scratch = Scratch(Path(tempfile.gettempdir()), "micgraph-log")
         limits = {"memory_limit": f"{share}B", "temp_directory": str(scratch.path / "spill")}
-        con = duckdb.connect(scratch.path / "log.duckdb", config=config | limits)
+        try:
+            con = duckdb.connect(scratch.path / "log.duckdb", config=config | limits)
+        except BaseException:
+            scratch.remove()
+            raise
         weakref.finalize(con, scratch.remove)
     con.execute("SET TimeZone = 'UTC'; SET arrow_lossless_conversion = true")
-    con.execute("SET enable_progress_bar = true; SET enable_progress_bar_print = false")
+    with suppress(duckdb.InvalidInputException):  # in Jupyter without ipywidgets: bars then show the time alone
+        con.execute("SET enable_progress_bar = true; SET enable_progress_bar_print = false")
     return con
 
 
@@ -81,9 +84,20 @@ def literal(text: str) -> str:
     return "'" + text.replace("'", "''") + "'"
 
 
+def file_sql(path: str | Path) -> str:
+    """The path of one file as SQL: DuckDB takes ``[1]`` for a pattern, and ``~`` for the home folder."""
+    return literal(glob.escape(str(Path(path).absolute())))
+
+
+def parquet_file(file: Path) -> str:
+    """A Parquet file of ours as a table of DuckDB's SQL; folders called ``user_id=7`` are no columns of it."""
+    return f"read_parquet({file_sql(file)}, hive_partitioning = false)"
+
+
 def parquet(folder: Path) -> str:
-    """The Parquet files of a folder as a table of DuckDB's SQL."""
-    return f"read_parquet({literal(str(folder / '*.parquet'))})"
+    """The Parquet files of a folder of ours as one table."""
+    pattern = literal(str(Path(glob.escape(str(folder.absolute()))) / "*.parquet"))
+    return f"read_parquet({pattern}, hive_partitioning = false)"
 
 
 def types(con: duckdb.DuckDBPyConnection, relation: str) -> dict[str, str]:
@@ -98,6 +112,8 @@ def readable(argument: str) -> Iterator[None]:
     try:
         yield
     except (duckdb.Error, pa.ArrowException) as error:
+        if is_full(error):
+            raise no_room(error) from error
         got = str(error).strip().split("\n")[0]
         raise InputError(argument, "a readable table", got, "check the file or the table, and its format") from error
 
@@ -119,6 +135,7 @@ def opened(
     columns: Mapping[str, str],
     text: Sequence[str],
     strict: bool = False,
+    encoding: Encoding | None = None,
 ) -> Iterator[Opened]:
     """A relation of the source's rows with our column names, there as long as the context is.
 
@@ -128,6 +145,7 @@ def opened(
         text: our names of columns that a CSV file must not guess the type of ("007" is no number, "04/03/2024" may
             be two days); they become integers only where every value is written like one.
         strict: a column that ``columns`` looks for under another name is not taken under its own.
+        encoding: of CSV files, UTF-8 by default.
 
     Raises:
         InputError: no such file, an unknown format, or it cannot be read.
@@ -135,10 +153,10 @@ def opened(
     name, view = fresh("source"), fresh("renamed")
     try:
         with readable(argument):
-            kind = _load(con, argument, source, name, [columns.get(column, column) for column in text])
+            kind = _load(con, argument, source, name, [columns.get(column, column) for column in text], encoding)
             found = types(con, name)
             if FLOATS & set(found.values()):
-                con.execute(f"SET disabled_optimizers = '{_BLIND_TO_NAN}'")
+                con.execute(SEE_NAN)
             renames = {theirs: ours for ours, theirs in columns.items() if theirs in found}
             hidden = set(columns) if strict else set(renames.values())
             kept = [column for column in found if column in renames or column not in hidden]
@@ -148,13 +166,20 @@ def opened(
     finally:
         con.execute(f"DROP VIEW IF EXISTS {view}")
         con.unregister(name)
-        con.execute("RESET disabled_optimizers")
+        con.execute(SEE_NAN_NO_MORE)
         con.execute(f"DROP VIEW IF EXISTS {name}; DROP TABLE IF EXISTS {name}_rows")
 
 
-def _load(con: duckdb.DuckDBPyConnection, argument: str, source: Source, name: str, text: Sequence[str]) -> SourceKind:
+def _load(
+    con: duckdb.DuckDBPyConnection,
+    argument: str,
+    source: Source,
+    name: str,
+    text: Sequence[str],
+    encoding: Encoding | None,
+) -> SourceKind:
     if is_path(source):
-        _load_files(con, argument, source, name, text)
+        _load_files(con, argument, source, name, text, encoding)
         return "path"
     library = type(source).__module__.split(".")[0]
     if library == "pandas" and hasattr(source, "columns"):
@@ -170,22 +195,32 @@ def _load(con: duckdb.DuckDBPyConnection, argument: str, source: Source, name: s
     raise InputError(argument, "a path, or a pandas, polars or Arrow table", type(source).__name__, remedy)
 
 
-def _load_files(con: duckdb.DuckDBPyConnection, argument: str, source: Any, name: str, text: Sequence[str]) -> None:
+def _load_files(
+    con: duckdb.DuckDBPyConnection,
+    argument: str,
+    source: Any,
+    name: str,
+    text: Sequence[str],
+    encoding: Encoding | None,
+) -> None:
     files, kind = found_files(argument, source)
-    listed = "[" + ", ".join(map(literal, files)) + "]"
+    listed = "[" + ", ".join(map(file_sql, files)) + "]"
     if kind == "parquet":
-        con.execute(f"CREATE VIEW {name} AS SELECT * FROM read_parquet({listed}, union_by_name = true)")
+        reader = _own_columns(con, f"read_parquet({listed}, union_by_name = true", files)
+        con.execute(f"CREATE VIEW {name} AS SELECT * FROM {reader})")
         return
     # or DuckDB leaves out lines that begin with #, and those above the longest table, where it finds the rest better
     reader = f"read_csv({listed}, union_by_name = true, sample_size = -1, comment = '', skip = 0"
+    reader += f", encoding = {literal(encoding)}" if encoding is not None else ""
     try:
+        reader = _own_columns(con, reader, files)
         found = types(con, f"{reader})")
-        if len(found) == 1 and (fault := csv_faults.first_fault(argument, files)):
+        if len(found) == 1 and (fault := csv_faults.first_fault(argument, files, encoding)):
             raise fault
         forced = ", ".join(f"{literal(c)}: 'VARCHAR'" for c in text if c in found)
         con.execute(f"CREATE TABLE {name}_rows AS FROM {reader}{', types = {' + forced + '}' if forced else ''})")
     except duckdb.Error as error:
-        if fault := csv_faults.first_fault(argument, files):
+        if fault := csv_faults.first_fault(argument, files, encoding):
             raise fault from error
         raise
     for column in (c for c in text if c in found):
@@ -193,38 +228,11 @@ def _load_files(con: duckdb.DuckDBPyConnection, argument: str, source: Any, name
     con.execute(f"CREATE VIEW {name} AS FROM {name}_rows")
 
 
-def is_path(source: Source) -> bool:
-    """Whether a source is a path, a glob or a list of these, and no table."""
-    listed = isinstance(source, Sequence) and not isinstance(source, bytes) and not hasattr(source, "columns")
-    return listed or isinstance(source, (str, Path))
-
-
-def found_files(argument: str, source: Any) -> tuple[list[str], str]:
-    """The files of a path, a glob or a list of these, and their format: ``parquet`` or ``csv``.
-
-    Raises:
-        InputError: there is none, or they are of several formats or of another one.
-    """
-    patterns = [source] if isinstance(source, (str, Path)) else list(source)
-    files = sorted({file for pattern in patterns for file in _expand(argument, pattern)})
-    formats = {_FORMATS.get(Path(file.removesuffix(".gz")).suffix.lower(), "") for file in files}
-    if len(formats) != 1 or "" in formats:
-        suffixes = sorted({"".join(Path(file).suffixes[-2:]) or "no suffix" for file in files})
-        got = ", ".join(suffixes) or "an empty list"
-        raise InputError(argument, "files of one kind, .parquet or .csv", got, "convert or rename the files")
-    return files, formats.pop()
-
-
-def _expand(argument: str, pattern: Any) -> list[str]:
-    if not isinstance(pattern, (str, Path)):
-        raise InputError(argument, "a path, or a list of paths", repr(pattern), "write paths as texts")
-    try:
-        files = [str(pattern)] if Path(pattern).is_file() else glob.glob(str(pattern), recursive=True)
-    except OSError as error:  # a name that no file can have, or a folder that may not be read
-        raise InputError(argument, "an existing file", f"{pattern}: {error.strerror}", "check the path") from error
-    if not files:
-        raise InputError(argument, "an existing file", str(pattern), "check the path")
-    return files
+def _own_columns(con: duckdb.DuckDBPyConnection, reader: str, files: Sequence[str]) -> str:
+    """The reader (without its last bracket) such that a folder ``event=view`` is no column where the files have it."""
+    folders = {part.split("=")[0].lower() for file in files for part in Path(file).absolute().parts if "=" in part}
+    alone = f"{reader}, hive_partitioning = false"
+    return alone if folders and folders & {column.lower() for column in types(con, f"{alone})")} else reader
 
 
 def _restore_integers(con: duckdb.DuckDBPyConnection, table: str, column: str) -> None:
@@ -267,12 +275,8 @@ def number_sql(argument: str, name: str, kind: str, target: str) -> str:
     """
     if kind in INTEGERS or kind in FLOATS or kind == "DECIMAL" or kind in NULLS:
         return f"TRY_CAST({without_nan(name, kind) if target == 'BIGINT' else name} AS {target})"
-    raise SchemaError(f"{argument}.{name}", "numbers", kind, "convert the column")
-
-
-def without_nan(name: str, kind: str) -> str:
-    """SQL for a numeric column with null in the place of NaN, which DuckDB takes for greater than any number."""
-    return f"CASE WHEN NOT isnan({name}) THEN {name} END" if kind in FLOATS else name
+    remedy = "convert the column" + (", such as '1,000' to 1000" if kind == "VARCHAR" else "")
+    raise SchemaError(f"{argument}.{name}", "numbers", kind, remedy)
 
 
 def value_text_sql(name: str, kind: str) -> str:

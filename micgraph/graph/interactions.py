@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from tqdm.auto import tqdm
 
 from micgraph.graph import sessions
 from micgraph.graph.buffers import Buffers
 from micgraph.graph.numbering import MICROS, Numbered
 from micgraph.graph.relation import Relation
 from micgraph.graph.residue import Residue
+from micgraph.progress import progress_bar
 from micgraph.schema import CLICKS, CONTAINS, HAS, ORDINAL, SESSION_ID
 
 if TYPE_CHECKING:
@@ -44,7 +44,7 @@ def interactions(
     of_user = np.zeros(len(events.users), np.int64)
     sizes: list[Ints] = [np.zeros(0, np.int32)]
     total = 0
-    with tqdm(total=int(events.indptr[-1]), desc="clicks and sessions", unit_scale=True, leave=False, delay=1) as bar:
+    with progress_bar(total=int(events.indptr[-1]), desc="clicks and sessions", unit_scale=True) as bar:
         for part in events.parts(rows):
             size = _write(part, events, total, (gap, span), of_user, buffers)
             sizes.append(size)

@@ -6,7 +6,8 @@ from typing import Any, Literal, get_args
 
 import duckdb
 
-from micgraph.graph.ingest import FLOATS, INTEGERS, NULLS, Database, literal, without_nan
+from micgraph.graph.ingest import INTEGERS, NULLS, Database, literal
+from micgraph.graph.nans import FLOATS, without_nan
 from micgraph.schema import InputError, SchemaError
 
 TimeUnit = Literal["auto", "s", "ms", "us", "ns"]

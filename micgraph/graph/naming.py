@@ -100,4 +100,9 @@ def require(
             near = get_close_matches(str(wanted), present, n=1)
             remedy = f'name it with columns={{"{name}": ...}}'
             remedy = f'did you mean columns={{"{name}": "{near[0]}"}}?' if near and near[0] != wanted else remedy
+            features = [
+                kind for kind, id_name in (("items", schema.ITEM_ID), ("users", schema.USER_ID)) if id_name in types
+            ]
+            if argument == "log" and len(features) == 1 and schema.TIMESTAMP not in types and not near:
+                remedy += f", or pass it as {features[0]}= beside a log if it is a table of these"
             raise SchemaError(argument, f"a column {wanted!r}", f"the columns {', '.join(present)}", remedy)

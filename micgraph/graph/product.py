@@ -9,8 +9,9 @@ from typing import Any, Literal, get_args
 import torch
 from torch import Tensor
 
+from micgraph.extras import missing
 from micgraph.graph.relation import Relation
-from micgraph.schema import ConfigError, MissingExtraError
+from micgraph.schema import ConfigError
 
 Backend = Literal["torch", "torch_sparse"]
 
@@ -28,8 +29,7 @@ def check_backend(name: str, backend: str) -> None:
     if backend not in get_args(Backend):
         raise ConfigError(name, f"one of {list(get_args(Backend))}", repr(backend), "choose one of these")
     if backend == "torch_sparse" and find_spec("torch_sparse") is None:
-        remedy = "pip install torch-sparse, or take torch"
-        raise MissingExtraError(name, "torch-sparse installed", "no such package", remedy)
+        raise missing(name, "torch-sparse", "take torch")
 
 
 def propagate(

@@ -10,7 +10,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from scipy import sparse
-from tqdm.auto import tqdm
+
+from micgraph.progress import progress_bar
 
 Rescale = Callable[[NDArray[Any], NDArray[Any], NDArray[Any]], NDArray[Any]]
 Edges = tuple[NDArray[np.int64], NDArray[np.int64], NDArray[Any]]
@@ -105,7 +106,7 @@ def _in_blocks(
     ranges, parts = list(_blocks(cost)), []
     with (
         ThreadPoolExecutor(torch.get_num_threads()) as pool,
-        tqdm(total=int(cost[-1]), desc="items alike", unit="pair", unit_scale=True, leave=False, delay=1) as bar,
+        progress_bar(total=int(cost[-1]), desc="items alike", unit="pair", unit_scale=True) as bar,
     ):
         for (begin, end), part in zip(ranges, pool.map(block, ranges), strict=True):
             parts.append(part)

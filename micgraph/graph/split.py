@@ -19,6 +19,7 @@ from typing import Any, Literal
 import numpy as np
 import pyarrow as pa
 
+from micgraph.disk import room
 from micgraph.graph import ingest, times
 from micgraph.graph.events import Log
 from micgraph.schema import ConfigError, InputError, check_whole
@@ -101,14 +102,11 @@ def split(log: Log, kind: Kind, **params: Any) -> Split:
     Raises:
         ConfigError: an unknown kind or parameter, or a value of the wrong type or out of range.
         InputError: ``log`` is no log, a time that cannot be read, or a part that is needed would be empty.
+        ArtifactError: the log was read with ``memory_limit``, and the disk of temporary files is full.
     """
     if not isinstance(log, Log):
         raise InputError("log", "a Log", type(log).__name__, "make one of it with micgraph.read_log(...)")
-    kinds: dict[str, Callable[..., Split]] = {
-        "temporal": temporal,
-        "user_holdout": user_holdout,
-        "leave_last_out": leave_last_out,
-    }
+    kinds: dict[str, Callable[..., Split]] = {made.__name__: made for made in (temporal, user_holdout, leave_last_out)}
     if not isinstance(kind, str) or kind not in kinds:
         raise ConfigError("kind", f"one of {', '.join(kinds)}", repr(kind), "choose one of these")
     accepted = list(inspect.signature(kinds[kind]).parameters)[1:]
@@ -116,7 +114,8 @@ def split(log: Log, kind: Kind, **params: Any) -> Split:
         if name not in accepted:
             expected = f"parameters of {kind}: {', '.join(accepted) or 'none'}"
             raise ConfigError(name, expected, repr(name), "remove it or correct its name")
-    return kinds[kind](log, **params)
+    with room():
+        return kinds[kind](log, **params)
 
 
 def temporal(

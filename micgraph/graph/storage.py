@@ -50,7 +50,10 @@ def save(graph: RecGraph, path: str | Path, keep: int | None = 1) -> Path:
 
 def load(path: str | Path) -> RecGraph:
     """Read what :func:`save` wrote; without pyarrow the graph has no ids, vocabularies and names."""
-    folder = artifact.resolve(path, KIND, FORMAT)
+    return artifact.opened(path, KIND, FORMAT, _load)
+
+
+def _load(folder: Path) -> RecGraph:
     about = json.loads((folder / "graph.json").read_text(encoding="utf-8"))
     relations = map_relations(folder, about["relations"])
     fields = {k: _load_fields(about["fields"][k], folder / f"{k}_fields.safetensors") for k in (ITEM, USER)}

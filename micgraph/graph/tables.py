@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from html import escape
 
@@ -17,12 +18,14 @@ class Table:
         heads: of the other columns.
         rows: cells, as many as there are columns.
         note: a sentence below it, may be empty.
+        marked: (row, column of ``heads``) of the cells that a page shows in bold, with the class ``best``.
     """
 
     title: str
     heads: tuple[str, ...]
     rows: tuple[tuple[str, ...], ...]
     note: str = ""
+    marked: frozenset[tuple[int, int]] = frozenset()
 
     def text(self) -> str:
         """Aligned lines without trailing blanks; the note comes last."""
@@ -42,7 +45,9 @@ class Table:
         """
         right = self._right()
         head = self._cells("th", (self.title if title else "", *self.heads), right)
-        body = "".join(f"<tr>{self._cells('td', row, right)}</tr>" for row in self.rows)
+        best = [{column + 1 for line, column in self.marked if line == at} for at in range(len(self.rows))]
+        rows = zip(self.rows, best, strict=True)
+        body = "".join(f"<tr>{self._cells('td', row, right, some)}</tr>" for row, some in rows)
         return f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
 
     def _right(self) -> list[bool]:
@@ -51,8 +56,9 @@ class Table:
         return [False, *(bool(cells) and all(set(cell) <= _NUMBER for cell in cells) for cells in others)]
 
     @staticmethod
-    def _cells(tag: str, cells: tuple[str, ...], right: list[bool]) -> str:
+    def _cells(tag: str, cells: tuple[str, ...], right: list[bool], best: Collection[int] = ()) -> str:
+        kinds = [["n"] * number + ["best"] * (at in best) for at, number in enumerate(right)]
         return "".join(
-            f'<{tag} class="n">{escape(cell)}</{tag}>' if number else f"<{tag}>{escape(cell)}</{tag}>"
-            for cell, number in zip(cells, right, strict=True)
+            f'<{tag} class="{" ".join(kind)}">{escape(cell)}</{tag}>' if kind else f"<{tag}>{escape(cell)}</{tag}>"
+            for cell, kind in zip(cells, kinds, strict=True)
         )

@@ -10,9 +10,10 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
-from tqdm.auto import tqdm
 
-from micgraph.schema import ConfigError, MissingExtraError
+from micgraph.extras import missing
+from micgraph.progress import progress_bar
+from micgraph.schema import ConfigError
 
 Encoder = str | Callable[[list[str]], Any]
 ENCODERS = ("tfidf", "wordllama", "sentence-transformers")
@@ -64,7 +65,7 @@ def _wordllama(texts: list[str]) -> Any:
     try:
         import wordllama
     except ImportError as error:
-        raise _missing("wordllama") from error
+        raise missing("encode", "wordllama") from error
     model = wordllama.WordLlama.load(cache_dir=os.path.dirname(wordllama.__file__), disable_download=True)
     return _in_parts(model.embed, texts)
 
@@ -73,7 +74,7 @@ def _sentence_transformers(texts: list[str], checkpoint: str) -> Any:
     try:
         from sentence_transformers import SentenceTransformer
     except ImportError as error:
-        raise _missing("sentence-transformers") from error
+        raise missing("encode", "sentence-transformers") from error
     model = SentenceTransformer(checkpoint, local_files_only=True)
 
     def encode(part: list[str]) -> Any:
@@ -84,14 +85,9 @@ def _sentence_transformers(texts: list[str], checkpoint: str) -> Any:
 
 def _in_parts(encode: Callable[[list[str]], Any], texts: list[str]) -> Any:
     """The vectors of some thousand titles at a time, with a bar."""
-    with tqdm(total=len(texts), desc="titles to vectors", leave=False, delay=1) as bar:
+    with progress_bar(total=len(texts), desc="titles to vectors") as bar:
         parts = []
         for begin in range(0, len(texts), _PART):
             parts.append(encode(texts[begin : begin + _PART]))
             bar.update(len(parts[-1]))
     return np.concatenate(parts) if parts else np.zeros((0, 1), np.float32)
-
-
-def _missing(package: str) -> MissingExtraError:
-    remedy = "pip install 'micgraph[text]'"
-    return MissingExtraError("encode", f"the package {package}", "no such package", remedy)

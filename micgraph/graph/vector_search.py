@@ -9,9 +9,10 @@ from importlib.util import find_spec
 
 import torch
 from torch import Tensor
-from tqdm.auto import tqdm
 
+from micgraph.extras import pip_line
 from micgraph.knn import Ragged, near, topk
+from micgraph.progress import progress_bar
 
 SEARCHES = ("auto", "exact", "ivf")
 MANY = 100_000
@@ -66,7 +67,7 @@ def nearest(
     if search == "auto" and many:
         _warn_of_time(vectors, k)
     own = torch.arange(len(vectors) + 1)
-    with tqdm(total=len(vectors), desc="nearest vectors", leave=False, delay=1) as bar:
+    with progress_bar(total=len(vectors), desc="nearest vectors") as bar:
         return topk(vectors, vectors, k, exclude=Ragged(own, own[:-1]), watch=bar.update)
 
 
@@ -75,8 +76,9 @@ def _warn_of_time(vectors: Tensor, k: int) -> None:
     topk(vectors[:_TRIAL], vectors, k)
     minutes = (time.perf_counter() - begun) * len(vectors) / _TRIAL / 60
     logger.warning(
-        "%d vectors are compared with each other, which may take %.0f minutes: pip install 'micgraph[cpu]' for FAISS's "
+        "%d vectors are compared with each other, which may take %.0f minutes: %s for FAISS's "
         "approximate search, or set semantic_search: exact",
         len(vectors),
         minutes,
+        pip_line("faiss-cpu"),
     )

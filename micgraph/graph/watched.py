@@ -7,7 +7,8 @@ from contextlib import contextmanager
 from threading import Event, Thread
 
 import duckdb
-from tqdm.auto import tqdm
+
+from micgraph.progress import progress_bar
 
 DELAY, PAUSE = 1.0, 0.5  # seconds before the bar, and between looks
 
@@ -32,6 +33,6 @@ def watched(con: duckdb.DuckDBPyConnection, what: str) -> Iterator[None]:
 def _show(con: duckdb.DuckDBPyConnection, what: str, done: Event) -> None:
     if done.wait(DELAY):
         return
-    with tqdm(total=100, desc=what, unit="%", leave=False, bar_format="{l_bar}{bar}| {elapsed}<{remaining}") as bar:
+    with progress_bar(total=100, desc=what, unit="%", delay=0, bar_format="{l_bar}{bar}| {elapsed}<{remaining}") as bar:
         while not done.wait(PAUSE):
             bar.update(max(con.query_progress() - bar.n, 0))  # it is -1 between two statements

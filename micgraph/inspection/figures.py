@@ -3,33 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from micgraph.drawing import GREY, INK, MUTED, PALETTE, canvas
+from micgraph.document import Picture
+from micgraph.drawing import INK, MUTED, PALETTE, SIZE, panel
 from micgraph.inspection.ego import Ego, Node
 from micgraph.inspection.facts import Facts, Sessions, Spread, Times
 from micgraph.inspection.leaks import Leaks
 from micgraph.inspection.overlap import Overlap
 from micgraph.schema import CLICKS, CO_OCCURS, ITEM, SIMILAR, USER
 
-SIZE = (3.6, 2.7)
-"""Inches; narrower than a phone, so that a page there need not shrink the words."""
 POINTS = 200
 """Points of one colour at most, so that a page stays small."""
 _NODES = {USER: PALETTE[0], ITEM: PALETTE[1]}
 _EDGES = {CLICKS: PALETTE[0], CO_OCCURS: PALETTE[2], SIMILAR: PALETTE[3]}
-
-
-@dataclass(frozen=True)
-class Picture:
-    """A figure with its name, which a file may have, and the sentence below it."""
-
-    name: str
-    caption: str
-    figure: Any
 
 
 def of_facts(facts: Facts, found: Leaks | None = None) -> Iterator[Picture]:
@@ -53,20 +42,8 @@ def of_ego(found: Ego) -> Iterator[Picture]:
     yield Picture("ego", caption, _network(found))
 
 
-def _panel(x_name: str, y_name: str, size: tuple[float, float] = SIZE) -> tuple[Any, Any]:
-    """One panel, in colours that a dark page can replace."""
-    figure, axes = canvas(1, 1, size)
-    axis = axes[0][0]
-    axis.set_xlabel(x_name, color=MUTED, fontsize=9)
-    axis.set_ylabel(y_name, color=MUTED, fontsize=9)
-    axis.tick_params(which="both", color=GREY, labelcolor=MUTED)
-    for side in ("left", "bottom"):
-        axis.spines[side].set_color(GREY)
-    return figure, axis
-
-
 def _degrees(ends: dict[str, Spread]) -> Any:
-    figure, axis = _panel("edges", "nodes with at least as many")
+    figure, axis = panel("edges", "nodes with at least as many")
     for (name, (degree, count)), colour, mark in zip(ends.items(), PALETTE, "os", strict=False):
         some = degree > 0  # a logarithm has no place for none: the caption says how many there are
         degree, left = _thinned(degree[some], count[some][::-1].cumsum()[::-1])
@@ -105,7 +82,7 @@ def _logarithmic(axis: Any, *most: int) -> None:
 
 
 def _session_lengths(found: Sessions) -> Any:
-    figure, axis = _panel("clicks of a session", "sessions")
+    figure, axis = panel("clicks of a session", "sessions")
     length, count = found.lengths
     axis.plot(length[length > 0], count[length > 0], "o-", color=PALETTE[0], ms=3.5, linewidth=0.8, zorder=3)
     _logarithmic(axis, int(length.max(initial=1)), int(count.max(initial=1)))
@@ -115,7 +92,7 @@ def _session_lengths(found: Sessions) -> Any:
 def _times(found: Times, held_out: Leaks | None) -> Any:
     from matplotlib.dates import AutoDateLocator, ConciseDateFormatter
 
-    figure, axis = _panel("", "clicks")
+    figure, axis = panel("", "clicks")
     width = found.edges[1] - found.edges[0]
     axis.stairs(found.counts, _dates(found.edges), fill=True, color=PALETTE[0], alpha=0.75, label="graph", zorder=3)
     if held_out is not None:
@@ -143,7 +120,7 @@ def _overlaps(found: tuple[Overlap, ...]) -> Any:
         for name, other, edges in zip((one.first, one.second), (one.second, one.first), one.edges, strict=True)
         if edges
     ]
-    figure, axis = _panel("share of edges", "", (SIZE[0], 1.2 + 0.5 * max(len(rows), 1)))
+    figure, axis = panel("share of edges", "", (SIZE[0], 1.2 + 0.5 * max(len(rows), 1)))
     places = range(len(rows))
     axis.barh(places, [share for _, share, _ in rows], 0.55, color=PALETTE[0], zorder=3)
     chances = [chance for _, _, chance in rows]
@@ -157,7 +134,7 @@ def _network(found: Ego) -> Any:
     import networkx as nx
 
     graph = found.network()
-    figure, axis = _panel("", "", (6.0, 5.0))
+    figure, axis = panel("", "", (6.0, 5.0))
     axis.set_axis_off()
     places = nx.spring_layout(nx.Graph(graph), k=1.6 / max(len(graph), 1) ** 0.5, seed=7, weight=None)
     for name, colour in _EDGES.items():

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from micgraph.graph.recgraph import RecGraph
 from micgraph.graph.relation import Relation
+from micgraph.progress import progress_bar
 from micgraph.schema import EDGE_TYPES
 
 BLOCK = 2**22
@@ -93,10 +94,8 @@ def _common(mine: NDArray[np.int64], theirs: NDArray[np.int64]) -> int:
 
 def _blocks(rels: list[Relation], title: str) -> Iterator[tuple[int, int, list[NDArray[np.int64]]]]:
     """Ranges of rows, with each relation's distinct edges of these rows, sorted, as row * columns + column."""
-    from tqdm.auto import tqdm
-
     edges = sum(rel.n_edges for rel in rels)
-    with tqdm(total=edges, desc=title, unit="edges", unit_scale=True, leave=False, delay=2, disable=None) as bar:
+    with progress_bar(total=edges, desc=title, unit="edges", unit_scale=True, delay=2) as bar:
         for begin, end in _ranges(rels):
             keys = [_keys(rel, begin, end) for rel in rels]
             bar.update(sum(int(rel.indptr[end] - rel.indptr[begin]) for rel in rels))

@@ -7,14 +7,14 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from micgraph.document import Picture, refuse_directory
+from micgraph.document import save as save_page
 from micgraph.graph.recgraph import RecGraph
 from micgraph.graph.tables import Table
 from micgraph.inspection import figures, sections
 from micgraph.inspection.ego import Ego, ego_of
 from micgraph.inspection.facts import Facts, facts_of
-from micgraph.inspection.figures import Picture
 from micgraph.inspection.leaks import Leaks, leaks
-from micgraph.schema import InputError
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -58,15 +58,11 @@ class Inspection:
 
         Raises:
             InputError: ``path`` is a directory.
+            ArtifactError: nothing can be written there.
             MissingExtraError: matplotlib is not installed.
         """
-        path = Path(path)
-        if path.is_dir():
-            raise InputError(str(path), "a file to write", "a directory", "name a file in it, such as graph.html")
-        text = self._page()
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text, encoding="utf-8")
-        return path
+        refuse_directory(Path(path))
+        return save_page(path, self._page())
 
     def _page(self) -> str:
         from micgraph.inspection.page import page

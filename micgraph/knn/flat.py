@@ -6,11 +6,11 @@ from typing import Any
 
 from torch import Tensor
 
-from micgraph.schema import MissingExtraError
+from micgraph.extras import missing
 
 
-def load_faiss(argument: str, extra: str = "cpu") -> Any:
-    """The module ``faiss``, for the setting ``argument``; ``extra`` is what installs it, ``"cpu"`` or ``"gpu"``.
+def load_faiss(argument: str, package: str = "faiss-cpu") -> Any:
+    """The module ``faiss``, for the setting ``argument``; ``package`` brings it, ``faiss-cpu`` or ``faiss-gpu``.
 
     Raises:
         MissingExtraError: it is not installed.
@@ -18,8 +18,7 @@ def load_faiss(argument: str, extra: str = "cpu") -> Any:
     try:
         import faiss
     except ImportError as error:
-        remedy = f"pip install 'micgraph[{extra}]'"
-        raise MissingExtraError(argument, "the package faiss", "no such package", remedy) from error
+        raise missing(argument, package) from error
     return faiss
 
 

@@ -16,9 +16,9 @@ from torch import Tensor
 from micgraph import artifact
 from micgraph.knn import structure
 from micgraph.knn.fetch import Exactly, fetch
-from micgraph.knn.index_config import CELLS, EXACT, IndexConfig, IndexKind
+from micgraph.knn.index_config import CELLS, EXACT, IndexConfig, IndexKind, checked
 from micgraph.knn.ragged import Ragged
-from micgraph.knn.search import Metric, Subset, check_queries, prepare, topk
+from micgraph.knn.search import Metric, Subset, check_exclude, check_queries, prepare, topk
 from micgraph.schema import ArtifactError, ConfigError, InputError
 
 KIND, FORMAT = "index", 1
@@ -69,7 +69,7 @@ class VectorIndex:
             raise InputError("vectors", "finite numbers of shape [N, d]", got, "check the model that made the vectors")
         check_queries(vectors, vectors.shape[1], 1, metric)
         self.vectors, self.metric, self.kind = vectors.detach().float(), metric, kind
-        self.settings = settings or IndexConfig()
+        self.settings = IndexConfig() if settings is None else checked(settings)
         self._structure = self._structured(stored)
 
     def _structured(self, stored: Path | None) -> structure.Structure | None:
@@ -119,7 +119,7 @@ class VectorIndex:
             settings: those of building are taken as they are, not made true.
         """
         other = copy(self)
-        other.settings = settings
+        other.settings = checked(settings)
         if self._structure is not None:
             other._structure = structure.tuned(self._structure, self.kind, settings)
         return other
@@ -165,11 +165,13 @@ class VectorIndex:
             among: the only ids that may be found (torch searches them); or what :meth:`subset` made of them.
 
         Raises:
-            InputError: k is no whole number from 1 on, or queries that are no finite numbers of the vectors' width.
+            InputError: k is no whole number from 1 on, queries that are no finite numbers of the vectors' width, or
+                ``exclude`` or ``among`` that are no ids.
         """
         check_queries(queries, self.dim, k, self.metric)
         if not bool(torch.isfinite(queries).all()):
             raise InputError("queries", "finite numbers", "inf or nan in them", "check the model that made them")
+        check_exclude(exclude, queries)
         queries = prepare(queries, self.metric)
         if among is not None:
             return (among if isinstance(among, Subset) else self.subset(among)).search(queries, k, exclude)
@@ -217,8 +219,11 @@ class VectorIndex:
             ArtifactError: damaged, or its metric or width is not the expected one.
             MissingExtraError: see the class.
         """
-        folder = artifact.resolve(path, KIND, FORMAT)
-        about = json.loads((folder / _ABOUT).read_text())
+        return artifact.opened(path, KIND, FORMAT, lambda folder: cls._load(folder, path, metric, dim))
+
+    @classmethod
+    def _load(cls, folder: Path, path: str | Path, metric: Metric | None, dim: int | None) -> VectorIndex:
+        about = json.loads((folder / _ABOUT).read_text(encoding="utf-8"))
         for name, want, got in (("metric", metric, about["metric"]), ("dim", dim, about["shape"][1])):
             if want is not None and want != got:
                 raise ArtifactError(str(path), f"{name} {want}", got, "load the index made from this model's vectors")

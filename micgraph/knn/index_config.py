@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
-from micgraph.schema import check_range
+from micgraph.schema import ConfigError, check_range
 
 IndexKind = Literal["torch", "faiss_flat", "faiss_ivf", "faiss_hnsw", "faiss_int8", "faiss_pq", "faiss_gpu"]
 
@@ -54,3 +54,14 @@ class IndexConfig:
     def __post_init__(self) -> None:
         check_range(vars(self), "nlist nprobe ef_construction ef_search pq_m refine threads", at_least=1)
         check_range(vars(self), "hnsw_m", at_least=2)
+
+
+def checked(settings: Any) -> IndexConfig:
+    """The settings as they are.
+
+    Raises:
+        ConfigError: something else, such as a mapping.
+    """
+    if not isinstance(settings, IndexConfig):
+        raise ConfigError("settings", "an IndexConfig", repr(settings), "pass IndexConfig(nprobe=64) or the like")
+    return settings

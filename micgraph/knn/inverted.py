@@ -14,6 +14,7 @@ from torch import Tensor
 from micgraph.knn.flat import load_faiss
 from micgraph.knn.ragged import Ragged
 from micgraph.knn.search import topk
+from micgraph.progress import progress_bar
 
 AIM = 0.95
 """The recall on the sample that is read for."""
@@ -108,13 +109,11 @@ def _index(faiss: Any, base: NDArray[np.float32]) -> Any:
 
 def quantizer(faiss: Any, base: NDArray[np.float32], cells: int) -> Any:
     """A flat index of the centres of so many cells, by a k-means of a fixed sample of ``base`` float32 [N, d]."""
-    from tqdm.auto import tqdm
-
     n, dim = base.shape
     drawn = np.random.default_rng(_SEED).permutation(n)[: _PER_CELL * cells]
     train, centres = base[drawn], base[drawn[:cells]]
     limits = {"min_points_per_centroid": 1, "max_points_per_centroid": _PER_CELL + 1}
-    for _ in tqdm(range(_ROUNDS), desc="centres of cells", leave=False, delay=1):
+    for _ in progress_bar(range(_ROUNDS), desc="centres of cells"):
         means = faiss.Kmeans(dim, cells, niter=1, spherical=True, seed=_SEED, **limits)
         means.train(train, init_centroids=centres)
         centres = means.centroids
@@ -125,9 +124,7 @@ def quantizer(faiss: Any, base: NDArray[np.float32], cells: int) -> Any:
 
 def fill(index: Any, base: NDArray[np.float32], what: str) -> None:
     """Add the rows of ``base`` to an index of FAISS, under a bar that says ``what`` is made."""
-    from tqdm.auto import tqdm
-
-    for begin in tqdm(range(0, len(base), _BLOCK), desc=what, leave=False, delay=1):
+    for begin in progress_bar(range(0, len(base), _BLOCK), desc=what):
         index.add(base[begin : begin + _BLOCK])
 
 
@@ -135,11 +132,9 @@ def _search(
     faiss: Any, index: Any, base: NDArray[np.float32], rows: NDArray[np.int64], cells: int, k: int
 ) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
     """The ``k`` best for the vectors ``rows`` in as many cells, themselves left out."""
-    from tqdm.auto import tqdm
-
     score = np.full((len(rows), k), -np.inf, dtype=np.float32)
     ids = np.full((len(rows), k), -1, dtype=np.int64)
-    for begin in tqdm(range(0, len(rows), _BLOCK), desc="nearest vectors", leave=False, delay=1):
+    for begin in progress_bar(range(0, len(rows), _BLOCK), desc="nearest vectors"):
         part = slice(begin, begin + _BLOCK)
         queries = base[rows[part]]
         with threads(faiss, 1):

@@ -53,12 +53,14 @@ def topk(
         scores float32 [B, k] and ids int64 [B, k]; where fewer than ``k`` remain: score -inf, id -1.
 
     Raises:
-        InputError: k < 1, an unknown metric or backend, widths that differ, no ids in ``among``.
+        InputError: k < 1, an unknown metric or backend, widths that differ, no ids in ``among``, no rows of them in
+            ``exclude``.
         MissingExtraError: the faiss backend without faiss.
     """
     check_queries(queries, base.shape[-1], k, metric)
     if backend not in get_args(Backend):
         raise InputError("backend", "'torch' or 'faiss'", repr(backend), "pass one of them")
+    check_exclude(exclude, queries)
     queries, base = prepare(queries, metric), prepare(base, metric)
     if among is not None:
         return Subset.of(base, among).search(queries, k, exclude, backend, chunk)
@@ -137,12 +139,14 @@ def neighbors(
     return NeighborTable(col.to(torch.int32), score.to(torch.float16))
 
 
-def check_ids(ids: Tensor, n: int, argument: str) -> None:
+def check_ids(ids: Any, n: int, argument: str) -> None:
     """Refuse what does not name rows of a matrix of ``n``.
 
     Raises:
-        InputError: no integers (a mask of booleans, for one), or some outside of 0 to ``n`` - 1.
+        InputError: no tensor, no integers (a mask of booleans, for one), or some outside of 0 to ``n`` - 1.
     """
+    if not isinstance(ids, Tensor):
+        raise InputError(argument, "ids as a tensor, int64 [C]", type(ids).__name__, "pass torch.tensor(...) of them")
     if ids.dtype != torch.int64 or ids.dim() != 1:
         remedy = "pass ids; a mask becomes ids by mask.nonzero()[:, 0]"
         raise InputError(argument, "ids, int64 [C]", f"{ids.dtype} {list(ids.shape)}", remedy)
@@ -167,6 +171,22 @@ def check_queries(queries: Any, dim: int, k: Any, metric: str) -> None:
     if queries.dim() not in (2, 3) or queries.shape[-1] != dim:
         shape = f"shape [B, {dim}] or [B, K, {dim}]"
         raise InputError("queries", shape, tuple(queries.shape), "use vectors of the same model")
+
+
+def check_exclude(exclude: Any, queries: Tensor) -> None:
+    """Refuse what does not name ids for every query; None excludes nothing.
+
+    Raises:
+        InputError: no :class:`Ragged`, or one of another number of rows than there are ``queries``.
+    """
+    if exclude is None:
+        return
+    if not isinstance(exclude, Ragged):
+        remedy = "pass micgraph.knn.Ragged(indptr, items), two int64 tensors"
+        raise InputError("exclude", "ids of each query as a Ragged", type(exclude).__name__, remedy)
+    if exclude.n_rows != len(queries):
+        expected = f"{len(queries)} rows, one a query"
+        raise InputError("exclude", expected, exclude.n_rows, "give queries without such ids an empty row")
 
 
 def prepare(vectors: Tensor, metric: str) -> Tensor:

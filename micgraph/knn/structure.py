@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from micgraph.extras import pip_line
 from micgraph.knn.flat import load_faiss
 from micgraph.knn.index_config import CELLS, EXACT, QUANTISED, IndexConfig, IndexKind
 from micgraph.knn.inverted import fill, quantizer, threads
@@ -74,10 +75,10 @@ def require(kind: IndexKind, argument: str) -> Any:
     """
     if kind == "torch":
         return None
-    faiss = load_faiss(argument, "gpu" if kind == "faiss_gpu" else "cpu")
+    faiss = load_faiss(argument, "faiss-gpu" if kind == "faiss_gpu" else "faiss-cpu")
     if kind == "faiss_gpu":
         if not hasattr(faiss, "StandardGpuResources"):
-            remedy = "pip uninstall faiss-cpu; pip install 'micgraph[gpu]'"
+            remedy = f"pip uninstall faiss-cpu; {pip_line('faiss-gpu')}"
             raise MissingExtraError(argument, "the package faiss-gpu", "faiss for the CPU alone", remedy)
         if faiss.get_num_gpus() < 1:
             raise ConfigError(argument, "a GPU that FAISS can use", "none", "take 'torch' or a kind for the CPU")
@@ -137,7 +138,9 @@ def tuned(structure: Structure, kind: IndexKind, settings: IndexConfig) -> Struc
 
 def write(structure: Structure, path: Path) -> None:
     """Write the index to the file ``path``."""
-    load_faiss("kind").write_index(structure.index, str(path))
+    faiss = load_faiss("kind")
+    with path.open("wb") as file:  # FAISS's own files do not tell where their last bytes find no room
+        faiss.write_index(structure.index, faiss.PyCallbackIOWriter(file.write))
 
 
 def read(path: Path, shape: tuple[int, int], kind: IndexKind, settings: IndexConfig) -> Structure:

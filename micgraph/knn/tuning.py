@@ -14,6 +14,7 @@ from micgraph.knn.index import VectorIndex
 from micgraph.knn.index_config import CELLS, QUANTISED, IndexConfig
 from micgraph.knn.ragged import Ragged
 from micgraph.knn.search import topk
+from micgraph.progress import progress_bar
 from micgraph.schema import ConfigError, InputError, check_range
 
 HELD_MOST = 32
@@ -71,14 +72,12 @@ def tune_recall(
         ConfigError: a recall out of range, or one that the structure does not reach.
         InputError: no queries.
     """
-    from tqdm.auto import tqdm
-
     check_range({"recall": recall}, "recall", above=0, at_most=1)
     if not len(queries):
         raise InputError("queries", "at least one", "none", "pass a sample of what will be asked")
     true = topk(queries, index.vectors, k, index.metric, exclude)[0]
     trials: list[Trial] = []
-    with tqdm(desc="recall by settings", leave=False, delay=1) as bar:
+    with progress_bar(desc="recall by settings") as bar:
 
         def measure(settings: IndexConfig) -> float:
             begin = time.perf_counter()

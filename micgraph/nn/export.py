@@ -186,7 +186,7 @@ class BoundModel:
         with self._evaluated():
             user_fields = take(self.fields["user"], user) if fields is None else fields
             history = torch.where(mask, items, -1)
-            own = self.towers.encoder(self.towers.query_input(encoded, history, mask, user_fields, gap=gap))
+            own = self.towers.encode(self.towers.query_input(encoded, history, mask, user_fields, gap=gap))
             return self.towers.search_queries(own), own.mean(1) if own.dim() == 3 else own
 
 

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from micgraph.nn.dropout import Dropout
 from micgraph.nn.lookup import Looked, masked_mean
+from micgraph.schema import InputError
 
 
 @dataclass(frozen=True)
@@ -80,6 +81,26 @@ class QueryEncoder(nn.Module):
         second, as those of a basket do, few places of a history are ever asked for.
         """
         return self.positions(query)[row, place]
+
+
+def check_vectors(name: str, found: Tensor, size: int, dim: int) -> Tensor:
+    """What an encoder gave, if it is [size, dim] or [size, K, dim]; shapes alone are looked at, nothing is waited for.
+
+    Args:
+        name: of the encoder.
+        found: its vectors.
+        size: how many queries it was asked for.
+        dim: d of the model.
+
+    Raises:
+        InputError: another shape, or no tensor.
+    """
+    shape = tuple(getattr(found, "shape", ()))
+    if len(shape) not in (2, 3) or (shape[0], shape[-1]) != (size, dim):
+        got = f"the shape {list(shape)}" if isinstance(found, Tensor) else f"a {type(found).__name__}"
+        expected = f"vectors [{size}, {dim}] (queries, model.dim), or [{size}, K, {dim}] of K interests"
+        raise InputError(f"encoder {name}", expected, got, "mend its forward, or positions where it scores every place")
+    return found
 
 
 def running_mean(x: Tensor, mask: Tensor) -> Tensor:

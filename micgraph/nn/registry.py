@@ -1,8 +1,9 @@
-"""Query encoders by name. A new encoder is one class and one entry here."""
+"""Query encoders by name. A new encoder is one class and one line that registers it, here or in a user's module."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from micgraph.nn.attention import SASRec
@@ -13,86 +14,68 @@ from micgraph.nn.interests import ComiRecDR, ComiRecSA
 from micgraph.nn.query import QueryEncoder
 from micgraph.nn.reader import ITEM_GRAPHS
 from micgraph.nn.sequential import ICAN, GRU4Rec, PooledMLP
+from micgraph.registration import Names, call, check_kind
 from micgraph.schema import ConfigError, check_range
 
 if TYPE_CHECKING:
     from micgraph.nn.towers import ModelConfig
 
 
-def _gru4rec(config: ModelConfig, user_width: int, field_dim: int, n_fields: int) -> QueryEncoder:
-    return GRU4Rec(config.dim, user_width, dropout=config.dropout, **config.options)
+GIVEN = ("dim", "user_width", "field_dim", "n_fields", "history", "dropout", "graph_options")
+"""What an encoder may ask for by naming it: d; the width W of the user's fields end to end; the width d_f of one of
+them; the number F of item fields; T; ``model.dropout``; ``model.graph_options``."""
+
+ENCODERS: Names[Callable[..., QueryEncoder]] = Names("encoder")
+"""Classes, or functions that make one: those of :data:`GIVEN` that their signatures name, and ``model.options``."""
 
 
-def _mic_dnn(config: ModelConfig, user_width: int, field_dim: int, n_fields: int) -> QueryEncoder:
-    return PooledMLP(config.dim, user_width, dropout=config.dropout, **config.options)
+def add_encoder(name: str, make: Callable[..., QueryEncoder]) -> None:
+    """Register an encoder; :func:`micgraph.register_encoder` also takes its preset.
+
+    Raises:
+        ConfigError: a name that is taken or none at all, or a class that is no :class:`QueryEncoder`.
+    """
+    check_kind("encoder", name, make, QueryEncoder)
+    ENCODERS.add(name, make, make)
 
 
-def _youtube_dnn(config: ModelConfig, user_width: int, field_dim: int, n_fields: int) -> QueryEncoder:
-    options: dict[str, Any] = {"hidden": (128, 64), **config.options}
-    return PooledMLP(config.dim, user_width, dropout=config.dropout, **options)
-
-
-def _ican(config: ModelConfig, user_width: int, field_dim: int, n_fields: int) -> QueryEncoder:
-    return ICAN(config.dim, user_width, field_dim, n_fields, config.history, dropout=config.dropout, **config.options)
-
-
-def _comirec_sa(config: ModelConfig, user_width: int, field_dim: int, n_fields: int) -> QueryEncoder:
-    return ComiRecSA(config.dim, user_width, config.history, dropout=config.dropout, **config.options)
-
-
-def _comirec_dr(config: ModelConfig, user_width: int, field_dim: int, n_fields: int) -> QueryEncoder:
-    return ComiRecDR(config.dim, user_width, config.history, dropout=config.dropout, **config.options)
-
-
-def _sasrec(config: ModelConfig, user_width: int, field_dim: int, n_fields: int) -> QueryEncoder:
-    return SASRec(config.dim, user_width, config.history, dropout=config.dropout, **config.options)
-
-
-def _graphsage(config: ModelConfig, user_width: int, field_dim: int, n_fields: int) -> QueryEncoder:
-    """A layer of GraphSAGE at the user: the mean of the neighbours, which are the history, and his own fields."""
-    return PooledMLP(config.dim, user_width, dropout=config.dropout, **config.options)
-
-
-def _lightgcn(config: ModelConfig, user_width: int, field_dim: int, n_fields: int) -> QueryEncoder:
-    if "layers" in config.options:
+def _lightgcn(dim: int, user_width: int, dropout: float, graph_options: dict[str, Any], **options: Any) -> LightGCNUser:
+    if "layers" in options:
         remedy = "set model.graph_options.layers, which both halves read"
-        raise ConfigError("model.options.layers", "nothing with lightgcn", config.options["layers"], remedy)
-    layers = config.graph_options.get("layers", LAYERS)
-    return LightGCNUser(config.dim, user_width, layers, config.dropout, **config.options)
+        raise ConfigError("model.options.layers", "nothing with lightgcn", options["layers"], remedy)
+    return LightGCNUser(dim, user_width, graph_options.get("layers", LAYERS), dropout, **options)
 
 
-def _fm(config: ModelConfig, user_width: int, field_dim: int, n_fields: int) -> QueryEncoder:
-    check_summable("model.encoder", field_dim, config.dim)
-    return FieldTokens(SumTokens(**config.options), field_dim, config.dropout)
+def _fm(dim: int, field_dim: int, dropout: float, **options: Any) -> FieldTokens:
+    check_summable("model.encoder", field_dim, dim)
+    return FieldTokens(SumTokens(**options), field_dim, dropout)
 
 
-def _deepfm(config: ModelConfig, user_width: int, field_dim: int, n_fields: int) -> QueryEncoder:
-    check_summable("model.encoder", field_dim, config.dim)
-    mixer = DeepFM(n_fields + user_width // field_dim, config.dim, **config.options)
-    return FieldTokens(mixer, field_dim, config.dropout)
+def _deepfm(dim: int, user_width: int, field_dim: int, n_fields: int, dropout: float, **options: Any) -> FieldTokens:
+    check_summable("model.encoder", field_dim, dim)
+    return FieldTokens(DeepFM(n_fields + user_width // field_dim, dim, **options), field_dim, dropout)
 
 
-def _autoint(config: ModelConfig, user_width: int, field_dim: int, n_fields: int) -> QueryEncoder:
-    options: dict[str, Any] = {"heads": 2, **config.options}
-    check_heads("model.options.heads", options["heads"], field_dim)
-    mixer = AutoInt(n_fields + user_width // field_dim, field_dim, config.dim, **options)
-    return FieldTokens(mixer, field_dim, config.dropout)
+def _autoint(
+    dim: int, user_width: int, field_dim: int, n_fields: int, dropout: float, heads: int = 2, **options: Any
+) -> FieldTokens:
+    check_heads("model.options.heads", heads, field_dim)
+    mixer = AutoInt(n_fields + user_width // field_dim, field_dim, dim, heads, **options)
+    return FieldTokens(mixer, field_dim, dropout)
 
 
-ENCODERS: dict[str, Callable[[ModelConfig, int, int, int], QueryEncoder]] = {
-    "autoint": _autoint,
-    "deepfm": _deepfm,
-    "fm": _fm,
-    "comirec_dr": _comirec_dr,
-    "comirec_sa": _comirec_sa,
-    "graphsage": _graphsage,
-    "gru4rec": _gru4rec,
-    "ican": _ican,
-    "lightgcn": _lightgcn,
-    "mic_dnn": _mic_dnn,
-    "sasrec": _sasrec,
-    "youtube_dnn": _youtube_dnn,
-}
+add_encoder("autoint", _autoint)
+add_encoder("comirec_dr", ComiRecDR)
+add_encoder("comirec_sa", ComiRecSA)
+add_encoder("deepfm", _deepfm)
+add_encoder("fm", _fm)
+add_encoder("graphsage", PooledMLP)  # a layer of it at the user: the mean of his neighbours, and his own fields
+add_encoder("gru4rec", GRU4Rec)
+add_encoder("ican", ICAN)
+add_encoder("lightgcn", _lightgcn)
+add_encoder("mic_dnn", PooledMLP)
+add_encoder("sasrec", SASRec)
+add_encoder("youtube_dnn", partial(PooledMLP, hidden=(128, 64)))
 
 
 def make_encoder(config: ModelConfig, user_width: int, field_dim: int, n_fields: int) -> QueryEncoder:
@@ -103,16 +86,27 @@ def make_encoder(config: ModelConfig, user_width: int, field_dim: int, n_fields:
             reads what the config does not give, or not what the config adds.
     """
     if config.encoder not in ENCODERS:
-        raise ConfigError("model.encoder", f"one of {sorted(ENCODERS)}", repr(config.encoder), "choose one of these")
+        remedy = "choose one of these, or register your own first"
+        raise ConfigError("model.encoder", f"one of {sorted(ENCODERS)}", repr(config.encoder), remedy)
     try:
         options = {f"model.options.{name}": value for name, value in config.options.items()}
         names = ("layers", "heads", "hidden", "interests", "blocks")
-        check_range(options, " ".join(f"model.options.{name}" for name in names), at_least=1)
-        encoder = ENCODERS[config.encoder](config, user_width, field_dim, n_fields)
+        if ENCODERS.module_of(config.encoder) is None:  # what a user's own options mean he knows himself
+            check_range(options, " ".join(f"model.options.{name}" for name in names), at_least=1)
+        widths = {"user_width": user_width, "field_dim": field_dim, "n_fields": n_fields}
+        given = {name: widths[name] if name in widths else getattr(config, name) for name in GIVEN}
+        encoder = call(ENCODERS[config.encoder], given, config.options)
     except TypeError as error:
         raise ConfigError("model.options", f"arguments of {config.encoder}", str(error), "see its docstring") from error
+    _check_made(config.encoder, encoder)
     _check_reading(config, encoder)
     return encoder
+
+
+def _check_made(name: str, encoder: Any) -> None:
+    if not isinstance(encoder, QueryEncoder):
+        remedy = "return a subclass of micgraph.nn.query.QueryEncoder"
+        raise ConfigError(f"encoder {name}", "a QueryEncoder", f"a {type(encoder).__name__}", remedy)
 
 
 def _check_reading(config: ModelConfig, encoder: QueryEncoder) -> None:

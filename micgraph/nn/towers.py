@@ -16,9 +16,9 @@ from micgraph.nn.dropout import dropout as drop_out
 from micgraph.nn.fields import FieldEncoder
 from micgraph.nn.items import make_item_encoder
 from micgraph.nn.lookup import Looked, rows
-from micgraph.nn.query import QueryEncoder, QueryInput, mlp
+from micgraph.nn.query import QueryEncoder, QueryInput, check_vectors, mlp
 from micgraph.nn.reader import GraphReader
-from micgraph.nn.registry import make_encoder
+from micgraph.nn.registry import ENCODERS, make_encoder
 from micgraph.schema import USER_ID, ConfigError, check_range
 
 
@@ -212,6 +212,14 @@ class TwoTower(nn.Module):
             own = rows(items.vectors, history) + self.gap(gap_code(gap))
         return QueryInput(own, raw, mask, width, sent)
 
+    def encode(self, query: QueryInput) -> Tensor:
+        """The query encoder's vectors of whole histories, their shape checked: [B, d] or [B, K, d]."""
+        return check_vectors(self.config.encoder, self.encoder(query), len(query.mask), self.config.dim)
+
+    def encode_at(self, query: QueryInput, row: Tensor, place: Tensor) -> Tensor:
+        """The same of prefixes, see :meth:`QueryEncoder.at`: [C, d] or [C, K, d]."""
+        return check_vectors(self.config.encoder, self.encoder.at(query, row, place), len(row), self.config.dim)
+
     def search_items(self, items: ItemReps) -> Tensor:
         """The vectors that U2I searches, of encoded items and the unknown one: [U + 1, D]."""
         found = self._search(items.vectors, "item")
@@ -240,14 +248,16 @@ class TwoTower(nn.Module):
         """Everything but the weights, as JSON: :meth:`from_spec` makes the same towers of it."""
         return {
             "config": asdict(self.config),
-            "item_fields": [_shape(f) for f in item_fields.values()],
-            "user_fields": [_shape(f) for f in user_fields.values()],
+            "registered_by": ENCODERS.module_of(self.config.encoder),
+            "item_fields": _shapes(item_fields),
+            "user_fields": _shapes(user_fields),
         }
 
     @classmethod
     def from_spec(cls, spec: dict[str, Any]) -> TwoTower:
-        """The towers that :meth:`spec` described, with fresh weights."""
+        """The towers that :meth:`spec` described, with fresh weights; refuses an encoder that is not registered."""
         config = dict(spec["config"])
+        ENCODERS.require(config["encoder"], spec.get("registered_by"), "model.encoder")
         for name in ("item_hidden", "item_fields", "user_fields"):
             config[name] = None if config[name] is None else tuple(config[name])
         fields = [{f["name"]: _empty_field(f) for f in spec[side]} for side in ("item_fields", "user_fields")]
@@ -277,8 +287,8 @@ def _with_unknown(one: Field) -> Field:
     return replace(one, offsets=torch.cat([one.offsets, one.offsets[-1:]]))
 
 
-def _shape(one: Field) -> dict[str, Any]:
-    return {"name": one.name, "kind": one.kind, "size": one.size}
+def _shapes(fields: Fields) -> list[dict[str, Any]]:
+    return [{"name": one.name, "kind": one.kind, "size": one.size} for one in fields.values()]
 
 
 def _empty_field(shape: dict[str, Any]) -> Field:

@@ -17,7 +17,8 @@ from micgraph.graph.recgraph import RecGraph
 from micgraph.ids import IdMap
 from micgraph.knn import Ragged
 from micgraph.retrieval import frames
-from micgraph.retrieval.channels import CHANNELS, Allowed, ChannelName, Queries
+from micgraph.retrieval.channels import Allowed, ChannelName, Queries
+from micgraph.retrieval.extra import known
 from micgraph.retrieval.fusion import FusionConfig
 from micgraph.retrieval.histories import rows_of
 from micgraph.retrieval.limits import joined, limits
@@ -59,7 +60,7 @@ def fusion_of(run: FusionConfig, fusion: Any) -> FusionConfig:
 
 
 def channels_of(given: str | Iterable[str], every: tuple[ChannelName, ...]) -> tuple[ChannelName, ...]:
-    """``"all"`` that there are, or those named, in the order of CHANNELS.
+    """``"all"`` that there are, or those named, in the order of :func:`micgraph.retrieval.extra.known`.
 
     Raises:
         InputError: none, or an unknown one.
@@ -67,9 +68,9 @@ def channels_of(given: str | Iterable[str], every: tuple[ChannelName, ...]) -> t
     wanted: tuple[Any, ...] = (given,) if isinstance(given, str) or not isinstance(given, Iterable) else tuple(given)
     if wanted == ("all",):
         return every
-    if not wanted or not all(name in CHANNELS for name in wanted):
-        raise InputError("channels", "'all' or some of " + ", ".join(CHANNELS), repr(given), "name channels of these")
-    return tuple(name for name in CHANNELS if name in wanted)
+    if not wanted or not all(name in known() for name in wanted):
+        raise InputError("channels", "'all' or some of " + ", ".join(known()), repr(given), "name channels of these")
+    return tuple(name for name in known() if name in wanted)
 
 
 def check_k(k: int, available: int) -> None:

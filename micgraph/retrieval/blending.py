@@ -214,7 +214,7 @@ def _lists(batch: int, k: int) -> Lists:
 
 
 def _fused(lists: Lists) -> Fused:
-    made = {name: torch.from_numpy(value) for name, value in lists._asdict().items()}
+    made: dict[str, Any] = {name: torch.from_numpy(value) for name, value in lists._asdict().items()}
     trigger = Trigger(made.pop("source"), made.pop("node"), made.pop("similarity"))
     count = made.pop("counts")
     return Fused(**made, count=count, trigger=trigger)

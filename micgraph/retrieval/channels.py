@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal, NamedTuple, Protocol
+from typing import NamedTuple, Protocol
 
 import torch
 from torch import Tensor
@@ -15,8 +15,9 @@ from micgraph.knn import Metric, NeighborTable, Ragged, Subset, VectorIndex
 from micgraph.retrieval.own_lists import among_own
 from micgraph.retrieval.stages import Stage
 
-ChannelName = Literal["u2i", "u2u", "i2i"]
+ChannelName = str
 CHANNELS: tuple[ChannelName, ...] = ("u2i", "u2u", "i2i")
+"""MIC's. :mod:`micgraph.retrieval.extra` has those that users register, which come behind them."""
 
 
 @dataclass(frozen=True)
@@ -82,6 +83,19 @@ class Candidates:
     mask: Tensor
     weight: Tensor
     trigger: Tensor
+
+    @classmethod
+    def of(cls, items: Tensor, weight: Tensor | None = None, trigger: Tensor | None = None) -> Candidates:
+        """Candidates of which ``items`` int64 [B, C] has -1 where a place is empty.
+
+        Args:
+            items: the items.
+            weight: float [B, C], how strongly each is meant; 1 by default.
+            trigger: int64 [B, C], what brought it, -1 for nothing in particular; that by default.
+        """
+        weight = torch.ones_like(items, dtype=torch.float32) if weight is None else weight.float()
+        trigger = torch.full_like(items, -1) if trigger is None else trigger
+        return cls(items.clamp(min=0), items >= 0, weight, trigger)
 
 
 class Channel(Protocol):
@@ -251,13 +265,19 @@ def _lay_out(
 ) -> Candidates:
     """Items [B, M, K] side by side, without those that the user must not get; the rest broadcasts to their shape."""
     items, mask, weight, trigger = (x.expand_as(items).flatten(1) for x in (items, mask, weight, trigger))
+    return permitted(Candidates(items, mask, weight, trigger), queries, allowed)
+
+
+def permitted(found: Candidates, queries: Queries, allowed: Allowed | None) -> Candidates:
+    """The same without items that a user must not get."""
+    items, mask = found.items, found.mask
     if allowed is not None:
         mask = mask & allowed.mask[items.clamp(min=0)]
     if queries.exclude is not None:
         mask = mask & ~queries.exclude.contains(items)
     if queries.only is not None:
         mask = mask & queries.only.contains(items)
-    return Candidates(torch.where(mask, items, 0), mask, weight, trigger)
+    return Candidates(torch.where(mask, items, 0), mask, found.weight, found.trigger)
 
 
 def _gather(values: Tensor, index: Tensor) -> Tensor:

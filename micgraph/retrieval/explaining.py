@@ -19,8 +19,10 @@ from micgraph.retrieval.fusion import Fused, FusionConfig, Lists, fitted, turns
 from micgraph.retrieval.learned import FEATURES, features
 from micgraph.retrieval.pool import Pool
 from micgraph.retrieval.retriever import Retriever
-from micgraph.schema import InputError
+from micgraph.schema import InputError, did_you_mean
 
+ARGUMENTS = ("histories", "fields", "channels", "filter_seen", "candidates", "exclude")
+"""Of ``recommend``, beside users and k."""
 LABELS: dict[ChannelName, str] = {"u2i": "U2I", "u2u": "U2U", "i2i": "I2I"}
 
 
@@ -60,6 +62,9 @@ class Row:
 def explain(retriever: Retriever, user: Any, item: Any, k: int, **asked: Any) -> str:
     """See :meth:`micgraph.Recommender.explain`."""
     users, items = graph_ids(retriever.graph)
+    if strange := [name for name in asked if name not in ARGUMENTS]:
+        remedy = did_you_mean(strange[0], ARGUMENTS, "leave it out")
+        raise InputError(strange[0], f"one of {', '.join(ARGUMENTS)}, as recommend takes them", "another name", remedy)
     number = int(frames.known(items, [item], "item", "ask for an item of the list")[0])
     found = asked_of(retriever, None if user is None else [user], k, **asked)
     queries = next(found.batches)
@@ -73,7 +78,23 @@ def explain(retriever: Retriever, user: Any, item: Any, k: int, **asked: Any) ->
         got, remedy = _missing(found, queries, number, _in(seen, number))
         raise InputError("item", f"one of the {k} items of the list", f"{item!r}, which {got}", remedy)
     names = (lambda at: _text(users, at), lambda at: _text(items, at))
-    return in_words(Row(retriever, queries, lists, found.channels, found.allowed, listed.index(number), names))
+    row = Row(retriever, queries, lists, found.channels, found.allowed, listed.index(number), names)
+    return "\n".join([in_words(row), *_degraded(row)])
+
+
+def _degraded(row: Row) -> list[str]:
+    """Why the list is marked as degraded, as a line; nothing where it is not."""
+    if not bool(row.lists.degraded[0]):
+        return []
+    fused, reading = row.lists.fused, row.retriever.reading
+    silent = [LABELS[name] for at, name in enumerate(CHANNELS) if name in row.channels and not int(fused.found[0, at])]
+    popular = int(((fused.items[0] < 0) & (row.lists.items[0] >= 0)).sum())
+    short = int((row.lists.items[0] < 0).sum())
+    why = [f"{' and '.join(silent)} found nothing"] if silent else []
+    why += ["live clicks could not be read"] if reading is not None and reading.error is not None else []
+    why += [f"{popular} of its items are popular ones that fill up"] if popular else []
+    why += [f"{short} items are missing, for no more may be recommended"] if short else []
+    return [f"The list is degraded: {'; '.join(why)}."]
 
 
 def _missing(found: Asked, queries: Queries, number: int, seen: bool) -> tuple[str, str]:
@@ -100,23 +121,25 @@ def in_words(row: Row) -> str:
         return f"{head}: a popular item ({clicks:,} clicks), for the channels gave {given:,} items."
     lines = [f"{head}, score {_at(fused.score, row):.6f}."]
     ways = row.retriever.ways(row.channels, k)
-    for channel in CHANNELS:
+    for channel in fused.names:
         if channel in ways:
             found = ways[channel].find(row.queries, row.allowed)
             here = (found.items[0] == row.item) & found.mask[0]
-            lines.append(f"{LABELS[channel]}: {_channel(row, channel, found.weight[0, here], found.trigger[0, here])}.")
+            lines.append(f"{label(channel)}: {_channel(row, channel, found.weight[0, here], found.trigger[0, here])}.")
     return "\n".join([*lines, _score(row)])
 
 
 def _channel(row: Row, channel: ChannelName, weight: Tensor, trigger: Tensor) -> str:
     """What a channel says of the item: similarities float [n] of what brought it, and users or items int64 [n]."""
-    fused, number = row.lists.fused, CHANNELS.index(channel)
+    fused, number = row.lists.fused, row.lists.fused.names.index(channel)
     if channel == "u2i":
         place = int(fused.place[0, 0, row.at])
         score = f"score {_at(fused.basic, row):.6f}"
         return f"at place {place + 1} of its list, {score}" if place >= 0 else f"not in its list, {score}"
     if not len(weight):
         return "does not bring it"
+    if channel not in CHANNELS:
+        return _own(row, weight, int(trigger[weight.argmax()]))
     best = row.names[number - 1](int(trigger[weight.argmax()]))
     some = len(torch.unique(trigger))
     if channel == "u2u":
@@ -129,16 +152,28 @@ def _channel(row: Row, channel: ChannelName, weight: Tensor, trigger: Tensor) ->
     return text
 
 
+def _own(row: Row, weight: Tensor, trigger: int) -> str:
+    """What a channel of the user's own says: weights float [n], and the item behind the largest one or -1."""
+    because = f", because of {row.names[1](trigger)}" if trigger >= 0 else ""
+    return f"brings it {_times(len(weight))}{because}; weights add up to {float(weight.sum()):.6f}"
+
+
+def label(channel: ChannelName) -> str:
+    """What people read of a channel: U2I and the like, or the name of one of the user's own."""
+    return LABELS.get(channel, channel)
+
+
 def _score(row: Row) -> str:
     """The sum that the score is."""
     fused, config = row.lists.fused, row.config
     base, score = _at(fused.base, row), _at(fused.score, row)
     if config.fusion == "quotas":
-        quotas = ", ".join(f"{LABELS[name]} {x:g}" for name, x in zip(CHANNELS, turns(config.quotas), strict=True))
+        shares = zip(fused.names, turns(config.quotas, fused.names), strict=True)
+        quotas = ", ".join(f"{label(name)} {x:g}" for name, x in shares)
         return f"Quotas: the best of each channel in turn ({quotas}); score 1 / {row.at + 1} = {score:.6f}."
     if config.fusion == "rrf":
         c, places = config.rrf_constant, fused.place[0, :, row.at].tolist()
-        terms = [f"1 / ({c:g} + {p + 1}) of {LABELS[n]}" for n, p in zip(CHANNELS, places, strict=True) if p >= 0]
+        terms = [f"1 / ({c:g} + {p + 1}) of {label(n)}" for n, p in zip(fused.names, places, strict=True) if p >= 0]
         return f"Reciprocal ranks: {' + '.join(terms)} = {score:.6f}."
     other = _others(row)
     share = other / max(row.at, 1)

@@ -7,7 +7,7 @@ from dataclasses import replace
 import torch
 
 from micgraph.retrieval.contracts import HeldOut
-from micgraph.retrieval.fusion import pool_scores
+from micgraph.retrieval.fusion import pool_scores, refuse_own
 from micgraph.retrieval.learned import FEATURES, LearnedFusion, features
 from micgraph.retrieval.pool import cut
 from micgraph.retrieval.retriever import Retriever
@@ -45,7 +45,8 @@ def fit_on(retriever: Retriever, data: HeldOut, filter_seen: bool = True) -> Lea
 
 
 def _check(retriever: Retriever, data: HeldOut) -> None:
-    """Refuse what is no held-out data, or in the numbers of another graph."""
+    """Refuse what is no held-out data, or in the numbers of another graph, and channels that cannot be learned from."""
+    refuse_own(retriever.config.channels)
     expected, remedy = "held-out clicks in the graph's numbers", "pass micgraph.evaluation.prepare(holdout, graph)"
     if not all(hasattr(data, name) for name in ("users", "histories", "clicks")):
         raise InputError("data", expected, f"a {type(data).__name__}", remedy)

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from functools import partial
+from functools import cache, partial
 from importlib.util import find_spec
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import pyarrow as pa
@@ -19,11 +19,13 @@ from micgraph.graph.row_check import check_rows, first_refused, shown
 from micgraph.ids import IdMap, as_array, kind_of
 from micgraph.knn import Ragged
 from micgraph.retrieval.channels import CHANNELS
-from micgraph.retrieval.fusion import Lists
+from micgraph.retrieval.fusion import Fused, Lists
 from micgraph.schema import ITEM_ID, TITLE, USER_ID, InputError, SchemaError, UnknownIdError
 
+if TYPE_CHECKING:
+    from micgraph.retrieval.frame_kernel import Rows
+
 POPULAR = "popular"
-_LABELS = [",".join(name for bit, name in enumerate(CHANNELS) if code >> bit & 1) for code in range(8)] + [POPULAR]
 _MIXED = (pa.ArrowException, TypeError, ValueError, OverflowError)
 FrameKind = Literal["pandas", "polars", "arrow"]
 
@@ -130,19 +132,46 @@ def recommendations(lists: Lists, ids: pa.Array, users: IdMap, items: IdMap) -> 
     read = (lists.items, fused.items, fused.score, fused.basic, fused.held, fused.weight, fused.count)
     size = lay_out(*(x.cpu().contiguous().numpy() for x in (*read, fused.trigger.channel, fused.trigger.node)), rows)
     rows = Rows._make(values[..., :size] for values in rows)
+    own: dict[str, pa.Array] = {}
+    label, click = rows.label, rows.click
+    if fused.names != CHANNELS:
+        label, click, own = _own_channels(fused, rows)
     columns = {
         USER_ID: ids.take(pa.array(rows.owner)),
         ITEM_ID: items.ids(rows.item),
         "rank": pa.array(rows.rank),
         "score": pa.array(rows.score, mask=rows.popular),
-        "channels": pa.array(_LABELS).take(pa.array(rows.label)),
+        "channels": pa.array(_labels(fused.names)).take(pa.array(label)),
         "u2i_score": pa.array(rows.basic, mask=rows.popular),
     }
     for name, weight, count in zip(CHANNELS[1:], rows.weights, rows.counts, strict=True):
         columns[f"{name}_score"], columns[f"{name}_count"] = pa.array(weight), pa.array(count)
-    columns["trigger"] = pc.coalesce(_text(users, rows.user, "user:"), _text(items, rows.click, "item:"))
+    columns |= own
+    columns["trigger"] = pc.coalesce(_text(users, rows.user, "user:"), _text(items, click, "item:"))
     columns["degraded"] = pa.array(lists.degraded.cpu().numpy()[rows.owner])
     return columns
+
+
+@cache
+def _labels(names: tuple[str, ...]) -> list[str]:
+    """The text of each set of channels, by the sum of 1 for the first, 2 for the second ...; last of popular items."""
+    texts = [",".join(name for bit, name in enumerate(names) if code >> bit & 1) for code in range(1 << len(names))]
+    return [*texts, POPULAR]
+
+
+def _own_channels(fused: Fused, rows: Rows) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any], dict[str, pa.Array]]:
+    """What the loop does not know: the labels of R rows, the items that brought theirs (-1: none), and the columns of a
+    user's own channels."""
+    user, place, there = rows.owner, rows.rank - 1, ~rows.popular
+    held, weight, count = (x.cpu().numpy()[user, :, place] for x in (fused.held, fused.weight, fused.count))
+    source, node = (x.cpu().numpy()[user, place] for x in (fused.trigger.channel, fused.trigger.node))
+    label, columns = rows.label.copy(), {}
+    for number, name in list(enumerate(fused.names))[len(CHANNELS) :]:
+        label += (held[:, number] & there) << number
+        columns[f"{name}_score"] = pa.array(np.where(there, weight[:, number], 0).astype(np.float32))
+        columns[f"{name}_count"] = pa.array(np.where(there, count[:, number], 0).astype(np.int32))
+    label[rows.popular] = 1 << len(fused.names)
+    return label, np.where(there & (source >= len(CHANNELS)), node, rows.click), columns
 
 
 def _text(ids: IdMap, number: np.ndarray[Any, Any], prefix: str) -> pa.Array:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, replace
 from typing import ClassVar, Literal, get_args
 
 import torch
@@ -11,6 +11,7 @@ from torch import Tensor
 
 from micgraph.knn import IndexConfig, IndexKind, VectorIndex
 from micgraph.retrieval.channels import CHANNELS, ChannelName, pair_scores
+from micgraph.retrieval.extra import known
 from micgraph.retrieval.learned import FEATURES, LearnedFusion, features
 from micgraph.retrieval.pool import Pool, Trigger, cut, places
 from micgraph.retrieval.selection import select, take_turns
@@ -25,7 +26,8 @@ class FusionConfig:
     """How many candidates each channel gives and how they become one list. The defaults are MIC's (2.2, 2.9).
 
     Attributes:
-        channels: which of ``u2i``, ``u2u`` and ``i2i`` give candidates where a call does not say it.
+        channels: which of ``u2i``, ``u2u``, ``i2i`` and those that users registered give candidates where a call does
+            not say it.
         fusion: ``"mic"``, Eq. 5; ``"learned"``, a logistic model fitted on validation data; ``"rrf"``, reciprocal
             ranks; or ``"quotas"``, the best of each channel in turn.
         learn_from: what the logistic model reads, some of :data:`micgraph.retrieval.learned.FEATURES`; None is all.
@@ -103,14 +105,17 @@ class FusionConfig:
             raise ConfigError("learn_from", f"some of {list(FEATURES)}", f"{list(self.learn_from)}", remedy)
         if self.quotas is not None and not _are_quotas(self.quotas):
             got, remedy = repr(dict(self.quotas)), "write them like {'u2i': 100, 'u2u': 60, 'i2i': 40}"
-            raise ConfigError("quotas", f"whole numbers from 0, one above 0, for {list(CHANNELS)}", got, remedy)
+            raise ConfigError("quotas", f"whole numbers from 0, one above 0, for {list(known())}", got, remedy)
         check_range(vars(self), "rrf_constant", at_least=0)
         check_range(vars(self), "lambda_mic lambda_div", "leave it out, or pass 0 for a term that shall not count")
         check_range(vars(self), "follow_window", at_least=1)
         check_range(vars(self), "decay", above=0, at_most=1)
         check_range(vars(self), "k1 m1 m2 m m3 k2 k3", "leave a channel out by channels=[...] instead", at_least=1)
-        if not self.channels or not set(self.channels) <= set(CHANNELS):
-            raise ConfigError("channels", f"some of {list(CHANNELS)}", repr(self.channels), "name one or more of them")
+        if not self.channels or not set(self.channels) <= set(known()):
+            remedy = "name one or more of them, or register your own first"
+            raise ConfigError("channels", f"some of {list(known())}", repr(self.channels), remedy)
+        if self.fusion == "learned":
+            refuse_own(self.channels)
 
 
 @dataclass(frozen=True)
@@ -131,6 +136,7 @@ class Fused:
         place: int64 [B, 3, k], the item's place in each channel's list from 0; -1 where it is not in it, and for U2U
             and I2I also where the fusion does not use it.
         found: int64 [B, 3], how many occurrences each channel gave.
+        names: of the channels, in the order in which they lie above: with channels of a user's own more than 3.
     """
 
     items: Tensor
@@ -144,6 +150,7 @@ class Fused:
     share: Tensor
     place: Tensor
     found: Tensor
+    names: tuple[ChannelName, ...] = CHANNELS
 
 
 @dataclass(frozen=True)
@@ -170,6 +177,7 @@ def fuse(
     k: int,
     config: FusionConfig,
     learned: LearnedFusion | None = None,
+    names: tuple[ChannelName, ...] = CHANNELS,
 ) -> Fused:
     """MIC's Eqs. 3-5 on the candidates of B users.
 
@@ -179,6 +187,7 @@ def fuse(
         category: int64 [N].
         k: length of the lists.
         learned: the model, where ``config.fusion`` is ``"learned"``.
+        names: of the channels, in the order in which the pool has them.
 
     Raises:
         ConfigError: ``"learned"`` without a model.
@@ -195,12 +204,24 @@ def fuse(
     else:
         base = torch.where(place >= 0, 1 / (config.rrf_constant + 1 + place), 0.0).sum(1)
     if config.fusion == "quotas":
-        at, score = take_turns(place, turns(config.quotas), k)
+        at, score = take_turns(place, turns(config.quotas, names), k)
     else:
         total = base + config.lambda_mic * share
         diverse = 0.0 if config.fusion in BY_PLACE else config.lambda_div
         at, score = select(total, mask, category[pool.items], k, diverse)
-    return _chosen(pool, at, score, held, (basic, base, share), place)
+    return replace(_chosen(pool, at, score, held, (basic, base, share), place), names=names)
+
+
+def refuse_own(channels: Collection[ChannelName]) -> None:
+    """Refuse channels of a user's own where the learned fusion reads them.
+
+    Raises:
+        ConfigError: names them.
+    """
+    own = [name for name in channels if name not in CHANNELS]
+    if own:
+        remedy = "take fusion=mic, rrf or quotas, or leave them out"
+        raise ConfigError("channels", f"some of {list(CHANNELS)} with the learned fusion", f"{own}", remedy)
 
 
 def fitted(learned: LearnedFusion | None) -> LearnedFusion:
@@ -214,14 +235,14 @@ def fitted(learned: LearnedFusion | None) -> LearnedFusion:
     return learned
 
 
-def turns(quotas: Mapping[ChannelName, int] | None) -> list[float]:
-    """The quota of each channel, in the order of CHANNELS."""
-    return [1.0] * len(CHANNELS) if quotas is None else [float(quotas.get(name, 0)) for name in CHANNELS]
+def turns(quotas: Mapping[ChannelName, int] | None, names: tuple[ChannelName, ...] = CHANNELS) -> list[float]:
+    """The quota of each channel, in the order of ``names``."""
+    return [1.0] * len(names) if quotas is None else [float(quotas.get(name, 0)) for name in names]
 
 
 def _are_quotas(quotas: Mapping[ChannelName, int]) -> bool:
     whole = all(isinstance(x, int) and not isinstance(x, bool) and x >= 0 for x in quotas.values())
-    return whole and set(quotas) <= set(CHANNELS) and sum(quotas.values()) > 0
+    return whole and set(quotas) <= set(known()) and sum(quotas.values()) > 0
 
 
 def _chosen(
@@ -233,7 +254,7 @@ def _chosen(
         values: basic, base and share, float [B, P] each.
     """
     there, at = at >= 0, at.clamp(min=0)
-    wide = at[:, None].expand(-1, 3, -1)
+    wide = at[:, None].expand(-1, place.shape[1], -1)
     trigger = Trigger(*(x.gather(1, at) for x in pool.trigger))
     items = torch.where(there, pool.items.gather(1, at), -1)
     basic, base, share = (x.gather(1, at) for x in values)

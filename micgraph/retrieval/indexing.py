@@ -16,7 +16,7 @@ from micgraph.knn import EFFORT, IndexConfig, IndexKind, Ragged, TunedIndex, Vec
 from micgraph.retrieval.asking import check_k
 from micgraph.retrieval.recommender import Recommender
 from micgraph.retrieval.retriever import Retriever
-from micgraph.schema import InputError
+from micgraph.schema import ConfigError, InputError
 
 SAMPLE = 1_000
 """Users whose searches are measured."""
@@ -79,7 +79,7 @@ def tune_index(
     if not hasattr(recommender, "retriever"):
         got = f"a {type(recommender).__name__}"
         raise InputError("recommender", "a recommender", got, "pass micgraph.Recommender(run)")
-    built = settings if isinstance(settings, IndexConfig) else parse(IndexConfig, settings or {}, "settings")
+    built = _settings(settings)
     retriever = recommender.retriever
     if k is not None:
         check_k(k, len(recommender.items))
@@ -93,6 +93,13 @@ def tune_index(
     chosen = items.index.settings, people.index.settings
     retriever.config = replace(retriever.config, index=kind, item_index=chosen[0], user_index=chosen[1])
     return TunedIndexes(items, people)
+
+
+def _settings(given: Any) -> IndexConfig:
+    if given is not None and not isinstance(given, IndexConfig | Mapping):
+        remedy = 'name what differs, such as {"hnsw_m": 16}'
+        raise ConfigError("settings", "an IndexConfig or a mapping of settings", repr(given), remedy)
+    return given if isinstance(given, IndexConfig) else parse(IndexConfig, given or {}, "settings")
 
 
 def _asked(retriever: Retriever) -> tuple[Tensor, Tensor, Tensor]:

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import logging
 import math
+import time
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from concurrent.futures import TimeoutError as TooLate
@@ -29,7 +30,7 @@ from torch import Tensor
 
 from micgraph.graph.recgraph import RecGraph
 from micgraph.graph.relation import Relation
-from micgraph.graph.times import SECOND
+from micgraph.graph.times import SECOND, date_text
 from micgraph.ids import IdMap, as_array, kind_of
 from micgraph.knn import Ragged
 from micgraph.retrieval import frames
@@ -45,6 +46,8 @@ TIMEOUT = 1.0
 """Seconds that a request waits for one read of the store."""
 _THREADS = 32
 _ALL = np.iinfo(np.int64).max
+AHEAD = 86_400 * SECOND
+"""Clicks that are so much later than now are told of: their time is likely wrong, but a replay may be of any time."""
 _LOG = logging.getLogger(__name__)
 Int64s = NDArray[np.int64]
 
@@ -84,6 +87,7 @@ class LiveHistories:
             raise InputError("store_timeout", "seconds above 0", repr(timeout), "pass a number of seconds")
         self.store: Store = store
         self.timeout, self.seldom, self._strange = float(timeout), seldom or Seldom(_LOG), Seldom(_LOG)
+        self._ahead = Seldom(_LOG)
         self._readers = ThreadPoolExecutor(_THREADS, "store")
         self._bind(graph)
 
@@ -110,6 +114,12 @@ class LiveHistories:
         """See :meth:`micgraph.Recommender.observe`."""
         events = events_of(users, items, timestamps, self.users, self.items)
         self.store.append(*events)
+        if late := int((events.timestamps > time.time() * SECOND + AHEAD).sum()):
+            self._ahead.warn(
+                f"observed: {late:,} of {len(events.timestamps):,} clicks are more than a day ahead of this machine's "
+                f"clock (the last at {date_text(int(events.timestamps.max()))}): until then they stay the latest of "
+                "their users"
+            )
         if strange := int((self._numbers.find(events.items) < 0).sum()):
             self._strange.warn(
                 f"observed: {strange:,} of {len(events.items):,} clicks are on items that the graph does not know "

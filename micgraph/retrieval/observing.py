@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from micgraph.graph.times import SECOND, instant
@@ -62,20 +63,23 @@ def moments(given: Any) -> NDArray[np.int64]:
     kind = None if array is None else array.type
     if kind is None or array is None or not _bulk(kind):
         values = given if array is None else array.to_pylist()
-        micros = np.array([instant(_present(value), "timestamps") for value in values], dtype=object)
+        micros = np.array([_moment(value, row) for row, value in enumerate(values)], dtype=object)
     elif array.null_count:
-        raise InputError("timestamps", "a point in time for every event", f"{array.null_count} missing", _ONE)
+        row = int(np.flatnonzero(np.asarray(array.is_null()))[0])
+        got = f"{array.null_count} missing, the first{_row(row)}"
+        raise InputError("timestamps", "a point in time for every event", got, _ONE)
     elif pa.types.is_timestamp(kind) or pa.types.is_date(kind):
         zone = kind.tz if pa.types.is_timestamp(kind) else None
         micros = np.asarray(array.cast(pa.timestamp("us", zone), safe=False).cast(pa.int64())).astype(object)
     else:
         seconds = np.asarray(array.cast(pa.float64(), safe=False) if pa.types.is_floating(kind) else array)
         if not np.isfinite(seconds).all():
-            raise InputError("timestamps", "finite numbers", "NaN or infinity", _ONE)
+            got = f"NaN or infinity{_row(int(np.flatnonzero(~np.isfinite(seconds))[0]))}"
+            raise InputError("timestamps", "finite numbers", got, _ONE)
         micros = np.round(seconds * SECOND) if seconds.dtype.kind == "f" else seconds.astype(object) * SECOND
     beyond = np.abs(micros) > LATEST
     if beyond.any():
-        got = f"{micros[beyond][0] / SECOND:.0f} seconds since 1970"
+        got = f"{micros[beyond][0] / SECOND:.0f} seconds since 1970{_row(int(np.flatnonzero(beyond)[0]))}"
         raise InputError("timestamps", "times from 1684 to 2255", got, _ONE)
     return micros.astype(np.int64)
 
@@ -90,7 +94,12 @@ def _ids(given: Any, name: str, known: IdMap) -> pa.Array:
     ids = as_array(given)
     kind = kind_of(ids.type)
     if ids.null_count:
-        raise InputError(name, "an id for every event", f"{ids.null_count} nulls", "leave these events out")
+        row = int(np.flatnonzero(np.asarray(ids.is_null()))[0])
+        got = f"{ids.null_count} nulls, the first{_row(row)}"
+        raise InputError(name, "an id for every event", got, "leave these events out")
+    if kind == "texts" and pc.any(empty := pc.equal(pc.binary_length(ids), 0)).as_py() and known.index([""])[0] < 0:
+        row = int(np.flatnonzero(np.asarray(empty))[0])
+        raise InputError(name, "an id for every event", f"an empty text{_row(row)}", "leave these events out")
     if kind != known.kind and len(known):
         raise InputError(name, f"{known.describe()}, as in the graph", kind, "convert the ids: 7 and '7' are two")
     return ids
@@ -109,6 +118,18 @@ def _arrow(given: Any) -> pa.Array | None:
 def _bulk(kind: pa.DataType) -> bool:
     t = pa.types
     return bool(t.is_timestamp(kind) or t.is_date(kind) or t.is_integer(kind) or t.is_floating(kind))
+
+
+def _row(number: int) -> str:
+    return f" in row {number}, counted from 0"
+
+
+def _moment(value: Any, row: int) -> int:
+    """One point in time; errors name its row."""
+    try:
+        return instant(_present(value), "timestamps")
+    except InputError as error:
+        raise InputError(error.argument, error.expected, error.got + _row(row), error.remedy) from error
 
 
 def _present(value: Any) -> Any:

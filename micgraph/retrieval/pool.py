@@ -9,14 +9,18 @@ import torch
 from torch import Tensor
 
 from micgraph.retrieval.channels import CHANNELS, Candidates, ChannelName
+from micgraph.retrieval.extra import laid_out
+
+LAST = torch.finfo(torch.float32).min
+"""Below every similarity."""
 
 
 class Trigger(NamedTuple):
     """What brought an item: of all similar users and history items, the one with the largest similarity.
 
     Attributes:
-        channel: int64 [B, P], place in :data:`CHANNELS`; 0 (u2i) means that nothing else brought the item.
-        node: int64 [B, P], the user (u2u) or the item (i2i); -1 with u2i.
+        channel: int64 [B, P], place in the order of channels; 0 (u2i) means that nothing else brought the item.
+        node: int64 [B, P], the user (u2u) or the item (i2i, and channels of a user's own); -1 with u2i.
         similarity: float32 [B, P]; 0 with u2i.
     """
 
@@ -32,8 +36,9 @@ class Pool:
     Attributes:
         items: int64 [B, P].
         mask: bool [B, P], valid ones first.
-        count: int64 [B, 3, P], how often each channel (in the order of CHANNELS) brought the item.
-        weight: float32 [B, 3, P], the sum of the similarities of what brought it (U2I: the search's score).
+        count: int64 [B, n, P], how often each channel (in the order of :func:`laid_out`, n = 3 but for channels of a
+            user's own) brought the item.
+        weight: float32 [B, n, P], the sum of the similarities of what brought it (U2I: the search's score).
         rank: int64 [B, P], place in U2I's list from 0, or -1.
         trigger: the best reason.
     """
@@ -48,7 +53,8 @@ class Pool:
 
 def merge(found: dict[ChannelName, Candidates]) -> Pool:
     """Put the channels' candidates together: each item once a user, with its counts and its best trigger."""
-    parts = [(number, found[name]) for number, name in enumerate(CHANNELS) if name in found]
+    names = laid_out(found)
+    parts = [(number, found[name]) for number, name in enumerate(names) if name in found]
     items, mask, weight, trigger = (
         torch.cat([getattr(part, field) for _, part in parts], dim=1)
         for field in ("items", "mask", "weight", "trigger")
@@ -61,7 +67,7 @@ def merge(found: dict[ChannelName, Candidates]) -> Pool:
     fresh[:, 1:] &= key[:, 1:] != key[:, :-1]
     size = max(1, int(fresh.sum(1).max()) if len(fresh) else 1)
     group = torch.where(mask, fresh.cumsum(1) - 1, size)  # padding falls into one group beyond the last
-    return _pool(torch.where(mask, key, 0), mask, weight, trigger, channel, order, group, size)
+    return _pool(torch.where(mask, key, 0), mask, weight, trigger, channel, order, group, (len(names), size))
 
 
 def _pool(
@@ -72,14 +78,15 @@ def _pool(
     channel: Tensor,
     order: Tensor,
     group: Tensor,
-    size: int,
+    sizes: tuple[int, int],
 ) -> Pool:
-    """Reduce sorted occurrences [B, C] to groups: ``group`` int64 [B, C] in 0..size, the last one being padding."""
-    batch, device = len(items), items.device
+    """Reduce sorted occurrences [B, C] to groups: ``group`` int64 [B, C] in 0..size, the last one being padding.
+    ``sizes`` are the number of channels, and size."""
+    batch, device, (n, size) = len(items), items.device, sizes
     cell = torch.where(mask, channel * (size + 1) + group, size)
-    count = torch.zeros(batch, 3 * (size + 1), dtype=torch.int64, device=device).scatter_add(1, cell, mask.long())
-    total = torch.zeros(batch, 3 * (size + 1), device=device).scatter_add(1, cell, weight * mask)
-    count, total = (x.view(batch, 3, size + 1)[:, :, :size] for x in (count, total))
+    count = torch.zeros(batch, n * (size + 1), dtype=torch.int64, device=device).scatter_add(1, cell, mask.long())
+    total = torch.zeros(batch, n * (size + 1), device=device).scatter_add(1, cell, weight * mask)
+    count, total = (x.view(batch, n, size + 1)[:, :, :size] for x in (count, total))
     distinct = torch.zeros(batch, size + 1, dtype=torch.int64, device=device).scatter(1, group, items)[:, :size]
     rank = torch.full((batch, size + 1), -1, device=device)
     rank = rank.scatter_reduce(1, torch.where(channel == 0, group, size), order, "amax")[:, :size]  # U2I lies first
@@ -87,9 +94,11 @@ def _pool(
 
 
 def _best(weight: Tensor, trigger: Tensor, channel: Tensor, group: Tensor, size: int) -> Trigger:
-    """The trigger of the largest similarity in each group; of equal ones the first in the order of channels."""
+    """The trigger of the largest similarity in each group; of equal ones the first in the order of channels. Weights of
+    a user's own channels are no similarities: they are read where nothing else has brought the item."""
     batch, places = weight.shape
     similarity = torch.where(channel > 0, weight, -torch.inf)
+    similarity = torch.where(channel >= len(CHANNELS), LAST, similarity)
     best = torch.full((batch, size + 1), -torch.inf, device=weight.device)
     best = best.scatter_reduce(1, group, similarity, "amax")
     wins = (similarity == best.gather(1, group)) & (channel > 0)
@@ -113,7 +122,7 @@ def cut(pool: Pool, cosine: Tensor, k2: int | None, k3: int | None) -> Tensor:
         cosine: float [B, P].
 
     Returns:
-        bool [B, 3, P].
+        bool [B, n, P].
     """
     held = pool.count > 0
     for channel, k in ((1, k2), (2, k3)):
@@ -126,20 +135,22 @@ def cut(pool: Pool, cosine: Tensor, k2: int | None, k3: int | None) -> Tensor:
 
 
 def places(pool: Pool, cosine: Tensor, held: Tensor, every: bool) -> Tensor:
-    """Where each item stands in each channel's list, from 0: U2I's by score, the others in the order of :func:`cut`.
+    """Where each item stands in each channel's list, from 0: U2I's by score, U2U and I2I in the order of :func:`cut`,
+    channels of a user's own by the sum of their weights.
 
     Args:
         cosine: float [B, P].
-        held: bool [B, 3, P], from :func:`cut`.
-        every: also of U2U and I2I, which takes a sort.
+        held: bool [B, n, P], from :func:`cut`.
+        every: also of all but U2I, which takes a sort.
 
     Returns:
-        int64 [B, 3, P], -1 where a channel does not hold the item.
+        int64 [B, n, P], -1 where a channel does not hold the item.
     """
     place = torch.full_like(pool.count, -1)
     place[:, 0] = pool.rank
-    for channel in (1, 2) if every else ():
-        value = torch.where(held[:, channel], pool.weight[:, channel] * cosine, -torch.inf)
+    for channel in range(1, place.shape[1]) if every else ():
+        near = cosine if channel < len(CHANNELS) else 1.0
+        value = torch.where(held[:, channel], pool.weight[:, channel] * near, -torch.inf)
         order = torch.sort(value, dim=1, descending=True, stable=True).indices
         place[:, channel] = torch.argsort(order, dim=1).masked_fill(~held[:, channel], -1)
     return place

@@ -75,7 +75,7 @@ class FusedRanker:
         self.retriever, self.channels, self.name, self.fill = recommender.retriever, channels, name, fill
 
     def rank(self, histories: Ragged, users: Tensor, k: int, exclude: Ragged | None = None) -> Tensor:
-        """See :meth:`U2IRanker.rank`."""
+        """The ``k`` items of each user's list: int64 [B, k]; for the arguments see :meth:`U2IRanker.rank`."""
         queries = self.retriever.encode(histories, users, exclude=exclude)
         found = (self.retriever.lists(q, k, self.channels) for q in queries)
         return _stack([lists.items if self.fill else lists.fused.items for lists in found], k)

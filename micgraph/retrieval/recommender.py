@@ -38,10 +38,11 @@ class Recommender(Served):
     - ``u2u_score``, ``u2u_count``: the sum of the similarities of the users that brought the item, and how often they
       did (a user who clicked it twice counts twice); 0 where none did;
     - ``i2i_score``, ``i2i_count``: the same of the clicks whose neighbour the item is;
+    - the same two of each channel of your own that is asked, under its name;
     - ``trigger``: of these users and clicks the most similar one, as text: "item:" or "user:", then its id (so
       ``trigger.split(":", 1)`` gives both); null where nothing but U2I found the item;
     - ``degraded``: this user's list is less than was asked for: a channel had nothing, popular items fill up, or live
-      clicks could not be read.
+      clicks could not be read; :meth:`explain` tells which.
 
     With a store, a user's history is that of the graph and what :meth:`observe` has added since, merged as
     :mod:`micgraph.retrieval.live` says; users whom the graph does not know are served from their first click. All
@@ -99,7 +100,7 @@ class Recommender(Served):
             histories: instead of ``users``, one list of item ids (oldest first) a person; a warning counts unknown ids.
                 Without any known one, nor ``fields``, U2U and I2I give nothing.
             fields: features of these people, one row each (a table, or encoded fields), instead of the graph's.
-            channels: ``"all"`` that the fusion's config names, or one or some of "u2i", "u2u", "i2i".
+            channels: ``"all"`` that the fusion's config names, or one or some of "u2i", "u2u", "i2i" and your own.
             filter_seen: leave out every item of the whole history.
             candidates: the only items that may be recommended: ids for everybody, or one list of ids a user.
             exclude: items that must not be recommended, in either form.
@@ -126,8 +127,8 @@ class Recommender(Served):
         return await asyncio.to_thread(self.recommend, *args, **asked)
 
     def explain(self, user: Any, item: Any, k: int = 20, **asked: Any) -> str:
-        """Why an item is at its place in a user's list, in words: what each channel says of it, and the sum that its
-        score is.
+        """Why an item is at its place in a user's list, in words: what each channel says of it, the sum that its score
+        is, and why the list is degraded, where it is.
 
         Args:
             user: the id of a user of the graph; None with ``histories=[[...]]`` of one person.

@@ -4,33 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator
 from copy import copy
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from threading import RLock
 from typing import Any, TypeVar, cast
 
 import torch
 from torch import Tensor
-from tqdm.auto import tqdm
 
 from micgraph.graph.fields import Fields, take
 from micgraph.graph.recgraph import RecGraph
 from micgraph.graph.relation import Relation
 from micgraph.knn import IndexConfig, Metric, NeighborTable, Ragged, VectorIndex, neighbors, require
+from micgraph.progress import progress_bar
 from micgraph.retrieval.autoencoder import announced
 from micgraph.retrieval.blending import Asked, Blender
-from micgraph.retrieval.channels import (
-    CHANNELS,
-    I2I,
-    U2I,
-    U2U,
-    Allowed,
-    Channel,
-    ChannelName,
-    Queries,
-)
+from micgraph.retrieval.channels import CHANNELS, I2I, U2I, U2U, Allowed, Channel, ChannelName, Queries
 from micgraph.retrieval.contracts import RetrievalModel, check_items
-from micgraph.retrieval.fusion import Fused, FusionConfig, Lists, fuse
+from micgraph.retrieval.extra import OWN, Extra, laid_out
+from micgraph.retrieval.fusion import Fused, FusionConfig, Lists, fuse, refuse_own
 from micgraph.retrieval.histories import latest
 from micgraph.retrieval.learned import LearnedFusion
 from micgraph.retrieval.linear import following
@@ -170,7 +162,7 @@ class Retriever:
             if "col" in self._stored:
                 return NeighborTable(self._stored["col"], self._stored["score"])
             if kind == "near":
-                with tqdm(total=len(self.items), desc="neighbours of items", leave=False, delay=1) as bar:
+                with progress_bar(total=len(self.items), desc="neighbours of items") as bar:
                     return neighbors(self.items, size, "cosine", watch=bar.update)
             if kind == "follows":
                 return following(self.clicks, ahead, decay, size)
@@ -194,7 +186,7 @@ class Retriever:
         everyone = torch.arange(self.graph.n_users, device=self.device)
         histories = Ragged(self.clicks.indptr, self.clicks.col.long(), self.clicks.time)
         own = []
-        with tqdm(total=len(everyone), desc="vectors of users", leave=False, delay=1) as bar:
+        with progress_bar(total=len(everyone), desc="vectors of users") as bar:
             for queries in self.encode(histories, everyone):
                 own.append(queries.own.float())
                 bar.update(len(own[-1]))
@@ -252,6 +244,10 @@ class Retriever:
             ways["u2u"] = U2U(self.users, self.clicks, config.m1, config.m2, live)
         if "i2i" in channels:
             ways["i2i"] = I2I(self.table, config.m, config.decay)
+        if own := [name for name in channels if name not in CHANNELS]:
+            if config.fusion == "learned":
+                refuse_own(own)
+            ways |= {name: self._once(("channel", name, OWN[name]), partial(Extra.of, name, self)) for name in own}
         return ways
 
     def pool(self, queries: Queries, channels: Collection[ChannelName], allowed: Allowed | None, k: int) -> Pool:
@@ -259,12 +255,14 @@ class Retriever:
         return merge({name: way.find(queries, allowed) for name, way in self.ways(channels, k).items()})
 
     def fused(self, queries: Queries, k: int, channels: Collection[ChannelName], allowed: Allowed | None) -> Fused:
-        """What the channels bring, as one list: by compiled loops on the CPU, by tensor programs elsewhere."""
-        if self.blender is not None:
+        """What the channels bring, as one list: by compiled loops on the CPU, by tensor programs elsewhere and where
+        channels of a user's own are asked."""
+        names = laid_out(channels)
+        if self.blender is not None and names == CHANNELS:
             asked = Asked(self.ways(channels, k), queries, k, allowed)
             return self.blender.blend(asked, self.config, self.learned)
         pool = self.pool(queries, channels, allowed, k)
-        return fuse(pool, queries.search, self.index, self.category, k, self.config, self.learned)
+        return fuse(pool, queries.search, self.index, self.category, k, self.config, self.learned, names)
 
     @Stage("fusion")
     def lists(
@@ -283,7 +281,7 @@ class Retriever:
         channels = self.config.channels if channels is None else channels
         fused = self.fused(queries, k, channels, allowed)
         items = fill(fused.items, self._popular(queries, allowed), queries.exclude)
-        asked = [CHANNELS.index(name) for name in channels]
+        asked = [fused.names.index(name) for name in channels]
         silent = (fused.found[:, asked] == 0).any(1)
         failed = self.reading is not None and self.reading.error is not None
         return Lists(fused, items, silent | (fused.items < 0).any(1) | failed)

@@ -13,6 +13,7 @@ from safetensors.torch import load_file, save_file
 from micgraph import artifact, versions
 from micgraph.config import parse
 from micgraph.graph.recgraph import RecGraph
+from micgraph.retrieval import extra
 from micgraph.retrieval.contracts import RetrievalModel
 from micgraph.retrieval.fusion import FusionConfig
 from micgraph.retrieval.learned import LearnedFusion
@@ -37,6 +38,7 @@ def save(retriever: Retriever, path: str | Path) -> None:
             "fusion": asdict(retriever.config),
             "learned": None if learned is None else asdict(learned),
             "added": retriever.added,
+            "registered": extra.modules(retriever.config.channels),
         }
         (folder / "fusion.json").write_text(json.dumps(described, indent=1))
         retriever.graph.save(folder / "graph")
@@ -52,10 +54,17 @@ def load(path: str | Path, load_model: ModelLoader | None = None) -> Retriever:
     Raises:
         ArtifactError: missing, damaged, of another kind or format version.
     """
-    if artifact.exists(Path(path) / "setup"):
+    if artifact.exists(artifact.as_path(path) / "setup"):
         remedy = "open it by Recommender(load_run(...)), or load what micgraph index saved in its folder serving"
         raise ArtifactError(str(path), "a saved recommender", "a run", remedy)
-    folder = artifact.resolve(versions.place(path), KIND, FORMAT)
+    place = versions.place(path)
+    if place.name == versions.SERVING and not artifact.exists(place) and artifact.exists(place.parent / "setup"):
+        remedy = "make it by micgraph index RUN or Recommender(run).save(...), or pass the run itself"
+        raise ArtifactError(str(path), "what serves the run", "nothing yet", remedy)
+    return artifact.opened(place, KIND, FORMAT, lambda folder: _load(folder, load_model))
+
+
+def _load(folder: Path, load_model: ModelLoader | None) -> Retriever:
     graph = RecGraph.load(folder / "graph")
     model = (load_model or load_towers)(folder / "model", graph)
     how = settings(folder)
@@ -74,8 +83,13 @@ class Settings(NamedTuple):
 
 
 def settings(folder: Path) -> Settings:
-    """The settings in the folder of a saved version."""
+    """The settings in the folder of a saved version.
+
+    Raises:
+        ConfigError: channels of the user's that are not registered here.
+    """
     saved = json.loads((folder / "fusion.json").read_text())
+    extra.require(saved.get("registered", {}))
     learned = None if saved["learned"] is None else LearnedFusion(**saved["learned"])
     added = saved.get("added", 0)  # earlier versions of micgraph did not count them
     return Settings(parse(FusionConfig, saved["fusion"], "fusion"), learned, added)

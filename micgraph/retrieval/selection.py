@@ -86,7 +86,7 @@ def take_turns(place: Tensor, quotas: Sequence[float], k: int) -> tuple[Tensor, 
     (taken + 1) / quota, the first channel of equal ones).
 
     Args:
-        place: int64 [B, 3, P], each candidate's place in each channel's list, -1 where it is not in it.
+        place: int64 [B, n, P], each candidate's place in each channel's list, -1 where it is not in it.
         quotas: of each channel; one of 0 is asked when no other has anything left.
         k: length of the list.
 
@@ -94,11 +94,11 @@ def take_turns(place: Tensor, quotas: Sequence[float], k: int) -> tuple[Tensor, 
         The candidates int64 [B, k], best first, -1 where there are no more; and 1 / place in the list [B, k], -inf
         there.
     """
-    batch, _, size = place.shape
+    batch, n, size = place.shape
     used_up = size + 1
     left = torch.where(place >= 0, place, used_up)
     quota = torch.tensor(quotas, dtype=torch.float64, device=place.device).clamp(min=1e-9)
-    taken = torch.zeros(batch, 3, dtype=torch.float64, device=place.device)
+    taken = torch.zeros(batch, n, dtype=torch.float64, device=place.device)
     chosen, scores = [], []
     for step in range(min(k, size)):
         first, candidate = left.min(2)
@@ -108,7 +108,7 @@ def take_turns(place: Tensor, quotas: Sequence[float], k: int) -> tuple[Tensor, 
         some = first.gather(1, channel) < used_up
         chosen.append(winner)
         scores.append(torch.where(some, 1 / (step + 1), -torch.inf))
-        left.scatter_(2, winner[:, None].expand(-1, 3, -1), used_up)
+        left.scatter_(2, winner[:, None].expand(-1, n, -1), used_up)
         taken.scatter_add_(1, channel, torch.ones_like(due[:, :1]))
     empty = torch.zeros(batch, 0, device=place.device)
     return _fit(torch.cat([empty.long(), *chosen], 1), torch.cat([empty, *scores], 1), k)

@@ -50,7 +50,8 @@ class Served:
 
         An event that is observed again, the same user, item and microsecond, changes nothing, and order of arrival does
         not matter. A store keeps the latest so many events a user; all of a user who is new; of items, also those that
-        the graph does not know (yet), of which a warning tells at most once a minute.
+        the graph does not know (yet), of which a warning tells at most once a minute,
+        and another one of times more than a day ahead.
 
         Args:
             users: one id, or a list, array or series of E; ids of the graph's kind, known or not.
@@ -59,8 +60,8 @@ class Served:
                 and Arrow too; or numbers, which are seconds since 1970. One, or E.
 
         Raises:
-            InputError: no store, no event, lengths that differ, nulls, ids of another kind, or no point in time;
-                nothing is kept.
+            InputError: no store, no event, lengths that differ, nulls, empty texts, ids of another kind, or no point in
+                time; the error names the row, and nothing is kept.
             StoreError: closed, full, out of reach or too slow. Some of the events may be there: observe them again.
         """
         live = self.retriever.live
@@ -90,6 +91,8 @@ class Served:
         from micgraph.retrieval.arrivals import with_items
 
         table = frames.table_of(items, "items")
+        if not table.column_names:
+            raise InputError("items", "at least one row", "none", "pass the rows of the new items")
         with self._adding:
             self.retriever = with_items(self.retriever, table)
         return len(table)

@@ -126,13 +126,10 @@ def khop(
             local = torch.arange(done[kind[2]], ends[kind[2]], device=rel.device)
             rows, tree = target.node[local], target.tree[local]
             lots = (rng.make_key(key, *kind, hop), tree * rel.n_rows + rows)
-            if kind in weighted:
-                _, drawn, there = draw(rel, rows, sizes[hop], *lots, weighted=True)
-                owner, place = there.nonzero(as_tuple=True)
-                eid = drawn[owner, place]
-            else:
+            stop = None  # a draw by weights takes whole rows
+            if kind not in weighted:
                 stop = _stop(rel, rows, None if bound is None else bound[tree], (limit or {}).get(kind[2]))
-                owner, eid = choose(rel, rows, stop, sizes[hop], *lots)
+            owner, eid = _drawn(rel, rows, stop, sizes[hop], *lots)
             told = _told(rel, rows, (owner, eid), (exclude or {}).get(kind), (limit or {}).get(kind[0]))
             if told is not None:
                 kept = told.nonzero()[:, 0]
@@ -166,6 +163,15 @@ def _start(
         times.append(before[kind].long() if len(tree) else none)
         trees += len(tree)
     return nodes, torch.cat(times)
+
+
+def _drawn(rel: Relation, rows: Tensor, stop: Tensor | None, k: int, key: int, sample: Tensor) -> tuple[Tensor, Tensor]:
+    """Distinct edges before ``stop``, without it edges by their weights: owner (places in ``rows``), eid, int64 [S]."""
+    if stop is not None:
+        return choose(rel, rows, stop, k, key, sample)
+    _, drawn, there = draw(rel, rows, k, key, sample, weighted=True)
+    owner, place = there.nonzero(as_tuple=True)
+    return owner, drawn[owner, place]
 
 
 def _stop(rel: Relation, rows: Tensor, bound: Tensor | None, limit: Tensor | None) -> Tensor:

@@ -29,8 +29,9 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from micgraph.extras import missing
 from micgraph.knn import Ragged
-from micgraph.schema import ArtifactError, InputError, MissingExtraError, StoreError
+from micgraph.schema import ArtifactError, InputError, StoreError
 from micgraph.stores.codec import unpack
 
 Int64s = NDArray[np.int64]
@@ -176,8 +177,7 @@ def load_package(name: str) -> Any:
     try:
         return import_module(name)
     except ImportError as error:
-        remedy = "pip install 'micgraph[serve]'"
-        raise MissingExtraError("store", f"the package {name}", "no such package", remedy) from error
+        raise missing("store", name.partition(".")[0]) from error
 
 
 def _keys(users: Sequence[bytes]) -> list[bytes]:

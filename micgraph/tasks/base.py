@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from micgraph.nn.towers import ItemReps
 from micgraph.sampling.plan import Batch, Requires
+from micgraph.schema import InputError
 from micgraph.tasks.mining import Direction, Mined, Mining
 
 
@@ -47,7 +48,7 @@ class Reps:
 
 
 class Task(nn.Module):
-    """One loss. A new task is one class and one entry in :mod:`micgraph.tasks.registry`.
+    """One loss. A new task is one class and one line that registers it (:func:`micgraph.register_task`).
 
     Attributes:
         weight: what its loss is multiplied by.
@@ -67,5 +68,21 @@ class Task(nn.Module):
     compact: bool = False
 
     def forward(self, batch: Batch, reps: Reps) -> Tensor:
-        """The loss: a scalar, a mean over anchors."""
+        """The loss: float [], a mean over anchors."""
         raise NotImplementedError
+
+
+def check_scalar(name: str, loss: Tensor) -> Tensor:
+    """A task's loss, if it is one number.
+
+    Args:
+        name: of the task.
+
+    Raises:
+        InputError: another shape, or no tensor.
+    """
+    if not isinstance(loss, Tensor) or loss.dim():
+        got = f"the shape {list(loss.shape)}" if isinstance(loss, Tensor) else f"a {type(loss).__name__}"
+        remedy = "return a mean over anchors; micgraph.tasks.losses.mean takes it"
+        raise InputError(f"task {name}", "a loss without dimensions", got, remedy)
+    return loss

@@ -18,7 +18,7 @@ from micgraph.nn.query import QueryInput
 from micgraph.nn.towers import ItemReps, TwoTower
 from micgraph.sampling.plan import Batch
 from micgraph.tasks.augment import PerturbConfig, keep_mask
-from micgraph.tasks.base import Reps, Task
+from micgraph.tasks.base import Reps, Task, check_scalar
 from micgraph.tasks.mining import Mining
 from micgraph.tasks.spread import Queries, Spread, in_slices
 
@@ -80,7 +80,7 @@ class Objective(nn.Module):
             reps, losses = in_slices(self, batch)
         else:
             reps = self.encode(batch)
-            losses = {name: task(batch, reps) for name, task in self.tasks.items()}
+            losses = {name: check_scalar(name, task(batch, reps)) for name, task in self.tasks.items()}
         if self.mining is not None and self.mining.remembers and self.training:
             self.mining.remember(_seen(batch, reps))
         weights: dict[str, Any] = {name: task.weight for name, task in self.tasks.items()}
@@ -150,17 +150,17 @@ class Objective(nn.Module):
         """The query vector of every pair, or of the ``wanted`` ones: [P, d], or the interests [P, K, d]."""
         row = batch.pair_row[wanted]
         if batch.pair_at is None:
-            return self.towers.encoder(query)[row]  # type: ignore[no-any-return]
+            return self.towers.encode(query)[row]
         width = batch.mask.shape[1]
         cut, which = torch.unique(row * width + batch.pair_at[wanted], return_inverse=True)
-        return self.towers.encoder.at(query, cut // width, cut % width)[which]
+        return self.towers.encode_at(query, cut // width, cut % width)[which]
 
     def _other(self, batch: Batch, items: ItemReps, user: Fields) -> Tensor | None:
         """The query vectors of the samples' other stretches: [B, d]."""
         if batch.other is None or batch.other_mask is None:
             return None
         query = self.towers.query_input(items, batch.other, batch.other_mask, user, gap=batch.other_gap)
-        return _mean_interest(self.towers.encoder(query))
+        return _mean_interest(self.towers.encode(query))
 
     def _query_view(self, batch: Batch, own: Tensor, items: Items, user: Fields, view: int) -> Tensor:
         """A perturbed view of each anchor query (MIC 2.4.1): items and user fields masked, then one dropout, in the

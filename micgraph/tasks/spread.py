@@ -23,7 +23,7 @@ from micgraph import rng
 from micgraph.ranks import ALONE, Ranks
 from micgraph.sampling.plan import Batch
 from micgraph.sampling.slices import Slice, at_a_time, part, shares, slices
-from micgraph.tasks.base import Reps, Task
+from micgraph.tasks.base import Reps, Task, check_scalar
 
 if TYPE_CHECKING:
     from micgraph.tasks.objective import Items, Objective
@@ -103,7 +103,8 @@ def in_slices(objective: Objective, batch: Batch) -> tuple[Reps, dict[str, Tenso
     losses = {name: ranks.summed(loss) for name, loss in losses.items()}
     _seed(objective, batch, "tasks")
     reps = objective.reps(items, _gathered(objective, ranks, plan, queries), objective.item_views(batch, items))
-    return reps, {name: losses[name] if name in losses else task(batch, reps) for name, task in tasks.items()}
+    rest = {name: check_scalar(name, task(batch, reps)) for name, task in tasks.items() if name not in losses}
+    return reps, {name: losses[name] if name in losses else rest[name] for name in tasks}
 
 
 def _tasks(objective: Objective) -> dict[str, Task]:
@@ -137,7 +138,7 @@ def _losses(tasks: dict[str, Task], batch: Batch, piece: Slice, reps: Reps) -> d
     """What a slice's pairs add to these tasks' means over all pairs."""
     own = part(batch, piece)
     share = len(own.target) / max(len(batch.target), 1)
-    return {name: task(own, reps) * share for name, task in tasks.items()}
+    return {name: check_scalar(name, task(own, reps)) * share for name, task in tasks.items()}
 
 
 def _gathered(objective: Objective, ranks: Ranks, plan: list[list[Slice]], own: Queries) -> Queries:

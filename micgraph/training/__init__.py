@@ -1,6 +1,6 @@
 """The training loop: explicit, resumable at any step, and the same after a resume as without one (on CPU)."""
 
-from micgraph.training.checkpoints import BEST, LAST, METRICS, Checkpoints, Progress, load_weights
+from micgraph.training.checkpoints import BEST, LAST, METRICS, Checkpoints, Progress, load_weights, read_metrics
 from micgraph.training.config import TrainingConfig
 from micgraph.training.trainer import OnEpoch, Trainer, Validate
 
@@ -15,4 +15,5 @@ __all__ = [
     "TrainingConfig",
     "Validate",
     "load_weights",
+    "read_metrics",
 ]

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -12,11 +14,12 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from micgraph import artifact
+from micgraph.disk import room
 from micgraph.schema import ArtifactError
 from micgraph.training.optimizer import RowAdamW, pack, unpack
 
 CHECKPOINT_FORMAT = 1
-LAST, BEST, METRICS = "last", "best", "metrics.jsonl"
+LAST, BEST, METRICS, STATE = "last", "best", "metrics.jsonl", "state.json"
 
 
 @dataclass
@@ -64,7 +67,9 @@ class Checkpoints:
         def write(folder: Path) -> None:
             save_file(_weights(model), folder / "model.safetensors")
             save_file(packed, folder / "optimizer.safetensors")
-            (folder / "state.json").write_text(json.dumps({"progress": asdict(progress), "groups": groups}))
+            lines = _digest(_first_lines(self.folder, progress.rows))
+            state = {"progress": asdict(progress), "groups": groups, "metrics": lines}
+            (folder / STATE).write_text(json.dumps(state))
 
         artifact.publish(self.folder / LAST, "checkpoint", CHECKPOINT_FORMAT, write)
 
@@ -84,7 +89,7 @@ class Checkpoints:
             ArtifactError: damaged, or of a model with other weights.
         """
         folder = artifact.resolve(self.folder / LAST, "checkpoint", CHECKPOINT_FORMAT)
-        saved = json.loads((folder / "state.json").read_text())
+        saved = json.loads((folder / STATE).read_text())
         try:
             model.load_state_dict(load_file(folder / "model.safetensors"))
         except RuntimeError as error:
@@ -103,8 +108,13 @@ class Checkpoints:
         model.load_state_dict(load_weights(self.folder / BEST))
 
     def add_metrics(self, row: dict[str, Any]) -> None:
-        """A line of metrics.jsonl."""
-        with (self.folder / METRICS).open("a", encoding="utf-8") as file:
+        """A line of metrics.jsonl.
+
+        Raises:
+            ArtifactError: the disk is full.
+        """
+        path = self.folder / METRICS
+        with room(path), path.open("a", encoding="utf-8") as file:
             file.write(json.dumps(row) + "\n")
 
     def keep_metrics(self, rows: int) -> None:
@@ -113,6 +123,38 @@ class Checkpoints:
         if path.exists():
             lines = path.read_bytes().splitlines(keepends=True)
             os.truncate(path, sum(map(len, lines[:rows])))
+
+
+def read_metrics(folder: Path) -> list[dict[str, Any]]:
+    """The lines of a run's metrics.jsonl up to the last checkpoint; those after it are of an epoch that is done again.
+
+    Raises:
+        ArtifactError: the file is not as it was when that checkpoint was written, or the checkpoint is damaged.
+    """
+    if not artifact.exists(folder / LAST):
+        return []
+
+    def state(version: Path) -> dict[str, Any]:
+        return dict(json.loads((version / STATE).read_text()))
+
+    saved = artifact.opened(folder / LAST, "checkpoint", CHECKPOINT_FORMAT, state, only=STATE)
+    rows = saved["progress"]["rows"]
+    found = _first_lines(folder, rows)
+    intact = len(found) == rows and saved.get("metrics", _digest(found)) == _digest(found)  # once no sum was kept
+    if intact:
+        with suppress(ValueError):
+            return [json.loads(line) for line in found]
+    got, remedy = f"{len(found)} lines, changed or cut", "restore it from a copy; the weights are not concerned"
+    raise ArtifactError(str(folder / METRICS), f"the {rows} lines that were saved", got, remedy)
+
+
+def _first_lines(folder: Path, rows: int) -> list[bytes]:
+    path = folder / METRICS
+    return path.read_bytes().splitlines(keepends=True)[:rows] if path.exists() else []
+
+
+def _digest(lines: list[bytes]) -> str:
+    return hashlib.sha256(b"".join(lines)).hexdigest()
 
 
 def load_weights(path: Path) -> dict[str, Tensor]:

@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from micgraph.config import parse, read_yaml
-from micgraph.schema import ConfigError, MissingExtraError
+from micgraph.extras import missing
+from micgraph.schema import ConfigError
 
 SECTION = "search"
 STARTUP = 3
@@ -127,8 +128,7 @@ def _optuna() -> Any:
     try:
         import optuna
     except ModuleNotFoundError as error:
-        remedy = 'pip install "micgraph[tune]"'
-        raise MissingExtraError("tune", "the package optuna", "no such package", remedy) from error
+        raise missing("tune", "optuna") from error
     return optuna
 
 

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import json
 import shutil
-import uuid
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from micgraph import rng
+from micgraph import disk, rng, sealed
 from micgraph.config import merge, nested, read_yaml
 from micgraph.evaluation import EvalData, prepared
 from micgraph.pipeline import train
@@ -128,8 +127,8 @@ class _Study:
         setup = plain(setup)
         path = self.folder / STUDY
         if not path.exists():
-            write_json(path, setup)
-        saved = json.loads(path.read_text(encoding="utf-8"))
+            sealed.write(path, setup)
+        saved = sealed.read(path, setup)
         differing = [name for name in setup if saved.get(name) != setup[name]]
         if differing:
             expected = "a new directory, or a search of the same settings, graph and validation to go on with"
@@ -144,13 +143,13 @@ class _Study:
         while len(done) < trials:
             path = self.folder / TRIALS / f"{len(done):03d}.json"
             if path.exists():
-                done.append(Trial(**json.loads(path.read_text(encoding="utf-8"))))
+                done.append(Trial(**sealed.read(path, [part.name for part in fields(Trial)])))
                 continue
             settings = self.next_settings(done)
             if settings is None:
                 break
             done.append(self.attempt(len(done), settings, train_run))
-            write_json(path, asdict(done[-1]))
+            sealed.write(path, asdict(done[-1]))
             self.keep_best(done)
             on_trial(done[-1])
         return self.finish(done)
@@ -206,7 +205,7 @@ class _Study:
         tasks = {name: {} for name in self.defaults.tasks} | task_settings(chosen.get("tasks") or {})
         chosen["tasks"] = {name: settings for name, settings in tasks.items() if settings is not False}
         config = plain(merge({"model": {"encoder": self.defaults.model.encoder}}, chosen))
-        (self.folder / BEST).write_text(yaml.safe_dump(config, sort_keys=False), encoding="utf-8")
+        disk.write_text(self.folder / BEST, yaml.safe_dump(config, sort_keys=False))
         monitor = self.monitor.removeprefix("valid/")
         return Tuned(self.folder, self.defaults.name, monitor, config, tuple(done))
 
@@ -225,7 +224,4 @@ def _setting(config: RunConfig, name: str) -> Any:
 
 def write_json(path: Path, values: Any) -> None:
     """Write JSON such that a reader sees all of it or nothing."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    beside = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}")
-    beside.write_text(json.dumps(values, indent=1), encoding="utf-8")
-    beside.replace(path)
+    disk.write_text(path, json.dumps(values, indent=1))

@@ -6,14 +6,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from tqdm.auto import tqdm
-
 from micgraph.evaluation import EvalData, evaluate_ranker, prepared
 from micgraph.graph.split import Holdout
+from micgraph.progress import progress_bar
 from micgraph.retrieval.contracts import TrainedRun
 from micgraph.retrieval.rankers import FusedRanker
 from micgraph.retrieval.recommender import Recommender
-from micgraph.schema import InputError
+from micgraph.schema import InputError, did_you_mean
 
 WEIGHTS: Mapping[str, Sequence[Any]] = {
     "basic": ("cosine", "score"),
@@ -77,11 +76,14 @@ def tune_fusion(
     for name, values in over.items():
         for value in values:
             recommender.with_fusion({name: value})  # an error comes before the first list
-    judge = _Judge(recommender, prepared(validation, recommender.graph), monitor, filter_seen)
+    cut = monitor.partition("@")[2] if isinstance(monitor, str) else ""
+    if not cut.isdigit() or int(cut) < 1:
+        raise InputError("monitor", "a metric and a cut", repr(monitor), "write it like recall@50")
+    judge = _Judge(recommender, prepared(validation, recommender.graph), monitor, (int(cut),), filter_seen)
     config = recommender.retriever.config
     best = {name: getattr(config, name) for name in over}
     before = score = judge(best)
-    with tqdm(desc="fusions", leave=False, delay=1) as judge.bar:
+    with progress_bar(desc="fusions") as judge.bar:
         for _ in range(ROUNDS):
             start = dict(best)
             for name, values in over.items():
@@ -96,12 +98,11 @@ def tune_fusion(
 class _Judge:
     """The monitored metric of settings, each combination judged once."""
 
-    def __init__(self, recommender: Recommender, data: EvalData, monitor: str, filter_seen: bool) -> None:
-        self.recommender, self.data, self.monitor, self.filter_seen = recommender, data, monitor, filter_seen
-        cut = monitor.partition("@")[2] if isinstance(monitor, str) else ""
-        if not cut.isdigit() or int(cut) < 1:
-            raise InputError("monitor", "a metric and a cut", repr(monitor), "write it like recall@50")
-        self.ks = (int(cut),)
+    def __init__(
+        self, recommender: Recommender, data: EvalData, monitor: str, ks: tuple[int, ...], filter_seen: bool
+    ) -> None:
+        self.recommender, self.data, self.monitor = recommender, data, monitor
+        self.ks, self.filter_seen = ks, filter_seen
         self.tried: list[tuple[dict[str, Any], float]] = []
         self.bar: Any = None
 
@@ -110,7 +111,11 @@ class _Judge:
         if known:
             return known[0]
         ranker = FusedRanker(self.recommender.with_fusion(settings))
-        score = evaluate_ranker(ranker, self.data, self.ks, self.filter_seen)[self.monitor]
+        values = evaluate_ranker(ranker, self.data, self.ks, self.filter_seen).values
+        if self.monitor not in values:
+            remedy = did_you_mean(self.monitor, values, "name one of these")
+            raise InputError("monitor", f"one of {', '.join(values)}", repr(self.monitor), remedy)
+        score = values[self.monitor]
         self.tried.append((settings, score))
         if self.bar is not None:
             self.bar.update()

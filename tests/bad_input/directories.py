@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from collections.abc import Iterator
 from functools import partial
@@ -23,11 +24,34 @@ def _(world: World) -> Iterator[Attempt]:
         yield partial(micgraph.RecGraph.load, damaged)
 
 
+@case("a saved directory with a file missing or cut")
+def _(world: World) -> Iterator[Attempt]:
+    for number, file in enumerate(sorted(p.relative_to(world.out) for p in world.out.rglob("*") if p.is_file())):
+        for cut in (True, False):
+            damaged = world.folder / f"damaged-{number}-{cut}"
+            shutil.copytree(world.out, damaged)
+            if cut:
+                os.truncate(damaged / file, (damaged / file).stat().st_size // 2)
+            else:
+                (damaged / file).unlink()
+            yield partial(micgraph.RecGraph.load, damaged)
+
+
+@case("a run whose metrics were changed")
+def _(world: World) -> Iterator[Attempt]:
+    metrics = world.train(micgraph.RecGraph.load(world.out)).directory / "metrics.jsonl"
+    whole = metrics.read_text()
+    for text in ("", whole[:-5], whole.replace("1", "2", 1), "not JSON\n"):
+        metrics.write_text(text)
+        yield partial(micgraph.load_run, metrics.parent)
+
+
 @case("a graph directory of an older format version")
 def _(world: World) -> Iterator[Attempt]:
     older = world.folder / "older"
     shutil.copytree(world.out, older)
     pointer = json.loads((older / "current").read_text())
+    del pointer["checksum"]  # the first versions had none
     (older / "current").write_text(json.dumps({**pointer, "format": 0}))
     yield partial(micgraph.RecGraph.load, older)
 

@@ -188,6 +188,29 @@ def _(world: World) -> Iterator[Attempt]:
     yield partial(world.build, world.file("noise.csv.gz", b"\x1f\x8bnoise"))
 
 
+@case("a CSV file that is not UTF-8")
+def _(world: World) -> Iterator[Attempt]:
+    text = "user_id,item_id,timestamp,title\n1,a,1600000000,CAF\u00c9\n"
+    yield partial(world.build, world.file("latin.csv", text.encode("latin-1")))
+    yield partial(world.build, world.file("utf16.csv", text.encode("utf-16")))
+
+
+@case("amounts as text, such as '1,000'")
+def _(world: World) -> Iterator[Attempt]:
+    yield partial(world.build, world.clicks.assign(weight="1,000"))
+
+
+@case("the log itself as the table of items")
+def _(world: World) -> Iterator[Attempt]:
+    yield partial(world.build, world.clicks, items=world.clicks)
+
+
+@case("columns of items that belong to the click")
+def _(world: World) -> Iterator[Attempt]:
+    for name in ("timestamp", "user_id", "weight"):
+        yield partial(world.build, world.clicks, item_columns=[name])
+
+
 @case("files of an unknown format")
 def _(world: World) -> Iterator[Attempt]:
     yield partial(world.build, world.file("clicks.xlsx", b"PK"))

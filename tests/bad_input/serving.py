@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Iterator
 from copy import copy
 from dataclasses import replace
@@ -26,6 +27,18 @@ def _(world: World) -> Iterator[Attempt]:
     pytest.importorskip("lmdb", reason="the serve extra is not installed")
     yield partial(micgraph.LmdbStore, world.out)
     yield partial(micgraph.LmdbStore, world.file("store", b"mine"))
+
+
+@case("a store whose file was cut")
+def _(world: World) -> Iterator[Attempt]:
+    pytest.importorskip("lmdb", reason="the serve extra is not installed")
+    with micgraph.LmdbStore(world.folder / "store") as store:
+        store.append([b"i1"], [1], [1])
+    file = world.folder / "store" / "data.mdb"
+    (file.parent / "lock.mdb").unlink()  # LMDB writes in it whenever a store is opened
+    for size in (file.stat().st_size - 1, file.stat().st_size // 2, 0):
+        os.truncate(file, size)
+        yield partial(micgraph.LmdbStore, file.parent)
 
 
 @case("a store that was closed")

@@ -13,7 +13,20 @@ from typer.testing import CliRunner
 from micgraph.cli import app
 
 REPOSITORY = Path(__file__).resolve().parents[2]
-COMMANDS = ("build", "append", "inspect", "train", "evaluate", "recommend", "similar", "index", "refresh", "ab")
+COMMANDS = (
+    "build",
+    "append",
+    "inspect",
+    "train",
+    "evaluate",
+    "recommend",
+    "similar",
+    "index",
+    "refresh",
+    "ab",
+    "report",
+    "doctor",
+)
 
 
 def test_the_installed_command_answers_for_help_at_once() -> None:

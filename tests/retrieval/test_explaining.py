@@ -23,6 +23,26 @@ FUSIONS = [
 ]
 
 
+def test_a_degraded_list_says_why(world):
+    rec = Recommender(world(2))
+    ask = {"histories": [["i03"]], "channels": ["i2i"]}
+    frame = rec.recommend(k=20, **ask)
+    assert frame["degraded"].all()
+    popular = int((frame["channels"] == "popular").sum())
+    said = rec.explain(None, frame["item_id"][19], k=20, **ask).splitlines()[-1]
+    assert said == f"The list is degraded: {popular} of its items are popular ones that fill up."
+    strange = rec.recommend(histories=[["unheard of"]], k=5)
+    said = rec.explain(None, strange["item_id"][0], k=5, histories=[["unheard of"]]).splitlines()[-1]
+    assert strange["degraded"].all()
+    assert "U2U and I2I found nothing" in said
+    assert "degraded" not in rec.explain("u01", rec.recommend("u01", k=2)["item_id"][0], k=2)
+
+
+def test_another_name_of_an_argument_is_refused(world):
+    with pytest.raises(InputError, match="candidate: expected one of .*; did you mean 'candidates'"):
+        Recommender(world(2)).explain("u01", "i01", candidate=["i01"])
+
+
 def value(sum_in_words):
     """What is left of the last "=" of a line, without the remarks in brackets, as a number."""
     left, _, right = sum_in_words.rstrip(".").rpartition(" = ")
@@ -85,7 +105,12 @@ def test_popular_rows_and_people_with_histories(world):
     clicks = int(w.graph.popularity()[int(popular["item_id"][1:])])
     found = (frame["channels"] != "popular").sum()
     expected = f"{popular['item_id']} is at place {popular['rank']} of 20: a popular item ({clicks:,} clicks), "
-    assert rec.explain(None, popular["item_id"], k=20, **ask) == expected + f"for the channels gave {found} items."
+    assert rec.explain(None, popular["item_id"], k=20, **ask) == "\n".join(
+        [
+            f"{expected}for the channels gave {found} items.",
+            f"The list is degraded: {20 - found} of its items are popular ones that fill up.",
+        ]
+    )
     text = rec.explain(None, frame["item_id"][0], k=20, **ask)
     assert "most of i03 (" in text and "U2U" not in text and "U2I:" not in text
 

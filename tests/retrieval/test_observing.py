@@ -126,6 +126,13 @@ def test_no_moment_in_a_container_is_guessed(wrong):
         ("a", 7, 1, "items: .*texts"),
         (["a", 7], ["a", "b"], [1, 2], "one type"),
         (1.5, "a", 1, "users"),
+        ("", "a", 1, "users: expected an id for every event, got an empty text in row 0"),
+        (["a", "b"], ["a", ""], [1, 2], "items: expected an id for every event, got an empty text in row 1"),
+        (["a", "b", None], ["a"] * 3, [1, 2, 3], "users: .* got 1 nulls, the first in row 2, counted from 0"),
+        (["a", "b"], ["a", "b"], ["2024-03-01", "then"], "timestamps: .* got 'then' in row 1"),
+        (["a", "b"], ["a", "b"], [1, MICROS], "timestamps: .* seconds since 1970 in row 1"),
+        (["a", "b"], ["a", "b"], np.array([1, math.nan]), "timestamps: .* in row 1"),
+        (["a", "b"], ["a", "b"], np.array([1, math.inf]), "timestamps: .* in row 1"),
     ],
 )
 def test_what_is_no_event_is_refused_and_nothing_kept(world, users, items, times, named):
@@ -167,6 +174,24 @@ def test_clicks_on_unknown_items_are_kept_and_told_of_once_in_a_while(world, cap
     (told,) = caplog.messages
     assert told.startswith("observed: 2 of 3 clicks are on items that the graph does not know (such as 'zz')")
     assert sum(map(len, store.rows.values())) == 5 * 16
+
+
+def test_clicks_of_the_future_are_kept_and_told_of(world, caplog):
+    store, now = MemoryStore(), datetime.now(UTC)
+    rec = Recommender(world(), store=store)
+    with caplog.at_level(logging.WARNING, "micgraph"):
+        rec.observe(["u01", "u02"], ["i01", "i02"], [now, now + timedelta(hours=23)])
+        assert not caplog.records
+        rec.observe(["u01", "u02"], ["i03", "i03"], [now, "2150-01-01"])
+        rec.observe("u01", "i04", "2150-01-02")
+    (told,) = caplog.messages
+    assert told.startswith("observed: 1 of 2 clicks are more than a day ahead") and "2150-01-01 00:00:00" in told
+    assert sum(map(len, store.rows.values())) == 5 * 16
+
+
+def test_an_empty_text_is_an_id_where_the_graph_has_it():
+    some = IdMap(pa.array(["", "a"]))
+    assert events_of("", "", 1, some, some).users == [b"s"]
 
 
 def test_an_unknown_user_is_told_of_both_ways_to_be_served(world):

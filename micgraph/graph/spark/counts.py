@@ -7,12 +7,12 @@ from pathlib import Path
 import duckdb
 import numpy as np
 import torch
-from tqdm.auto import tqdm
 
 from micgraph.graph import ingest
 from micgraph.graph.buffers import Buffers
 from micgraph.graph.numbering import ranges
 from micgraph.graph.relation import Relation
+from micgraph.progress import progress_bar
 from micgraph.schema import CO_OCCURS, InputError
 
 
@@ -45,7 +45,7 @@ def load_counts(con: duckdb.DuckDBPyConnection, folder: Path, n_items: int, rows
     for name in names:
         buffers.append(name, np.zeros(0, np.int32))
     query = f"SELECT target, n FROM {pairs} WHERE source >= $first AND source < $last ORDER BY source, target"
-    with tqdm(total=int(indptr[-1]), desc="co-occurrence", unit="pair", unit_scale=True, leave=False, delay=1) as bar:
+    with progress_bar(total=int(indptr[-1]), desc="co-occurrence", unit="pair", unit_scale=True) as bar:
         for first, last in ranges(indptr, rows):
             part = con.sql(query, params={"first": first, "last": last}).to_arrow_table()
             total = np.concatenate([[0], np.cumsum(part["n"].to_numpy())])

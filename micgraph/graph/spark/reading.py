@@ -14,6 +14,7 @@ import duckdb
 from micgraph.graph import ingest
 from micgraph.graph.duplicates import ranked_sql
 from micgraph.graph.events import Log
+from micgraph.graph.files import found_files, is_path
 from micgraph.graph.moments import TimeUnit
 from micgraph.graph.naming import LOG_COLUMNS
 from micgraph.graph.scratch import Scratch
@@ -32,9 +33,9 @@ def parquet_files(source: Any, time_format: str | None) -> list[str]:
         InputError: they are no Parquet files, or their times are said to be text.
     """
     remedy = 'convert the log to Parquet with numbers or timestamps, or read it with engine="duckdb"'
-    if not ingest.is_path(source):
+    if not is_path(source):
         raise InputError("log", "paths of Parquet files with Spark", type(source).__name__, remedy)
-    files, kind = ingest.found_files("log", source)
+    files, kind = found_files("log", source)
     if kind != "parquet" or time_format is not None:
         got = f"{kind} files" if kind != "parquet" else f"time_format={time_format!r}"
         raise InputError("log", "Parquet files without times as text with Spark", got, remedy)

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tqdm.auto import tqdm
-
+from micgraph.extras import missing
+from micgraph.progress import progress_bar
 from micgraph.schema import ConfigError, InputError, MissingExtraError
 
 if TYPE_CHECKING:
@@ -116,7 +116,7 @@ def connected(master: str | None, steps: int) -> Iterator[Engine]:
         if (here := session.conf.get("spark.master", None)) != (master or here):
             remedy = "stop the session, or leave spark_master out to use it"
             raise ConfigError("spark_master", f"the active session's {here!r}", repr(master), remedy)
-        with tqdm(total=steps, desc="spark", leave=False, delay=1) as bar:
+        with progress_bar(total=steps, desc="spark") as bar:
             yield Engine(session, bar)
     finally:
         if active is None:
@@ -127,8 +127,7 @@ def _active() -> SparkSession | None:
     try:
         from pyspark.sql import SparkSession
     except ModuleNotFoundError as error:
-        remedy = 'pip install "micgraph[spark]"'
-        raise MissingExtraError("engine", "the package pyspark", "no such package", remedy) from error
+        raise missing("engine", "pyspark") from error
     return SparkSession.getActiveSession()
 
 
