@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import Any, Protocol
 
+from micgraph.graph.nans import FLOATS, without_nan
 from micgraph.schema import SchemaError
 
 INTEGERS = {f"{sign}{width}INT" for sign in ("", "U") for width in ("TINY", "SMALL", "BIG")}
 INTEGERS |= {"INTEGER", "UINTEGER"}
-FLOATS = {"FLOAT", "DOUBLE"}
 NULLS = {"NULL", '"NULL"'}
 
 
@@ -54,11 +54,6 @@ def number_sql(argument: str, name: str, kind: str, target: str) -> str:
         return f"TRY_CAST({without_nan(name, kind) if target == 'BIGINT' else name} AS {target})"
     remedy = "convert the column" + (", such as '1,000' to 1000" if kind == "VARCHAR" else "")
     raise SchemaError(f"{argument}.{name}", "numbers", kind, remedy)
-
-
-def without_nan(name: str, kind: str) -> str:
-    """SQL for a numeric column with null in the place of NaN, which DuckDB takes for greater than any number."""
-    return f"CASE WHEN NOT isnan({name}) THEN {name} END" if kind in FLOATS else name
 
 
 def value_text_sql(name: str, kind: str) -> str:

@@ -17,9 +17,9 @@ import pyarrow as pa
 
 from micgraph.disk import is_full, no_room
 from micgraph.graph import csv_faults, frames
-from micgraph.graph.column_types import FLOATS
 from micgraph.graph.files import Encoding, found_files, is_path
 from micgraph.graph.memory import DATABASE, memory
+from micgraph.graph.nans import FLOATS, SEE_NAN, SEE_NAN_NO_MORE
 from micgraph.graph.scratch import Scratch
 from micgraph.schema import InputError
 
@@ -27,9 +27,6 @@ SourceKind = Literal["pandas", "polars", "arrow", "path"]
 Source = Any
 """A path, a glob or a list of paths to Parquet or CSV files, or a pandas, polars or Arrow table."""
 
-_BLIND_TO_NAN = "statistics_propagation"
-"""What DuckDB leaves out of its plans where NaN may be: it concludes from the least and the largest value, which
-Parquet files tell of all but NaN, that a condition holds for every row, ``NOT isnan(x)`` too."""
 _names = itertools.count()
 
 
@@ -149,7 +146,7 @@ def opened(
             kind = _load(con, argument, source, name, [columns.get(column, column) for column in text], encoding)
             found = types(con, name)
             if FLOATS & set(found.values()):
-                con.execute(f"SET disabled_optimizers = '{_BLIND_TO_NAN}'")
+                con.execute(SEE_NAN)
             renames = {theirs: ours for ours, theirs in columns.items() if theirs in found}
             hidden = set(columns) if strict else set(renames.values())
             kept = [column for column in found if column in renames or column not in hidden]
@@ -159,7 +156,7 @@ def opened(
     finally:
         con.execute(f"DROP VIEW IF EXISTS {view}")
         con.unregister(name)
-        con.execute("RESET disabled_optimizers")
+        con.execute(SEE_NAN_NO_MORE)
         con.execute(f"DROP VIEW IF EXISTS {name}; DROP TABLE IF EXISTS {name}_rows")
 
 

@@ -6,8 +6,9 @@ from typing import Any, Literal, get_args
 
 import duckdb
 
-from micgraph.graph.column_types import FLOATS, INTEGERS, NULLS, Database, without_nan
+from micgraph.graph.column_types import INTEGERS, NULLS, Database
 from micgraph.graph.ingest import literal
+from micgraph.graph.nans import FLOATS, without_nan
 from micgraph.schema import InputError, SchemaError
 
 TimeUnit = Literal["auto", "s", "ms", "us", "ns"]

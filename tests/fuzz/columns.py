@@ -39,6 +39,7 @@ OTHERS: dict[str, list[Any]] = {
     "time_format": ["%Y-%m-%d %H:%M:%S", "%d/%m/%Y", "%Q", "", "%", "%%", 5, "%s", "%Y" * 500, "\x00", "%z", "%-d",
     ["%Y"]],
     "memory_limit": ["1GB", "2 GB", "10KB", "lots", "-1GB", "1e400GB", 5, "", "nanGB"],
+    "encoding": ["utf-8", "latin-1", "utf-16", "cp1252", "UTF8", "klingon", "", 5, "utf-8\x00", "hex", "idna"],
     "engine": ["duckdb", "DuckDB", "polars", None, 5, []],
     "spark_master": ["local[1]", 5],
 }  # fmt: skip

@@ -6,8 +6,9 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from micgraph.graph import column_types
-from micgraph.graph.column_types import FLOATS, INTEGERS, Database
+from micgraph.graph.column_types import INTEGERS, Database
 from micgraph.graph.moments import TimeUnit, check_unit, unit_of
+from micgraph.graph.nans import FLOATS
 from micgraph.graph.spark.session import literal
 from micgraph.graph.staging import positive_sql
 from micgraph.schema import DURATION, EVENT, ITEM_ID, ORDINAL, SESSION_ID, TIMESTAMP, USER_ID, WEIGHT, SchemaError
