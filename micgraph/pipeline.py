@@ -14,9 +14,10 @@ from micgraph import warm
 from micgraph.assembly import assemble
 from micgraph.baselines import EASE, ItemKNN, Popularity
 from micgraph.evaluation import EvalData, Ranker, Result, evaluate_ranker, prepared, table
+from micgraph.placing import agree, device_of, joined
 from micgraph.presets import RunConfig, resolve, tell_ties
 from micgraph.progress import progress_bar
-from micgraph.ranks import Ranks, join, local_rank
+from micgraph.ranks import Ranks
 from micgraph.retrieval.rankers import FusedRanker, U2IRanker
 from micgraph.retrieval.recommender import TRAIN_FIRST, Recommender
 from micgraph.run import Run, load_learned, load_run
@@ -97,10 +98,10 @@ def train(
         warm.check_model(earlier.config.model, resolved.model)
     data = None if validation is None else prepared(validation, graph)
     _check(resolved, graph, data, earlier)
-    target = _device(device)
-    ranks = _joined(target, out)
+    target = device_of(device)
+    ranks = joined(target, out)
     with ranks.together(), torch.random.fork_rng([target] if target.type == "cuda" else []):
-        _agree(ranks, out, resolved, graph)
+        agree(ranks, out, resolved, graph)
         run, objective, sampler = assemble(resolved, graph, target, out)
         run.origin = None if earlier is None else warm.inherit(objective, earlier, graph)
         tell_ties(resolved, config, graph)
@@ -120,14 +121,6 @@ def train(
         if resolved.fusion.fusion == "learned":
             _learn_fusion(run, data, filter_seen, ranks, earlier)
     return run
-
-
-def _joined(target: torch.device, out: str | Path | None) -> Ranks:
-    """The processes of this training; refuses several without a directory, before they wait for each other."""
-    if out is None and local_rank() is not None:
-        remedy = "pass out=, a directory that every process sees"
-        raise ConfigError("out", "a directory, for several processes", "none", remedy)
-    return join(target)
 
 
 def _require(given: Any, argument: str, attribute: str, expected: str, remedy: str) -> None:
@@ -173,18 +166,6 @@ def _learn_fusion(run: Run, data: EvalData | None, filter_seen: bool, ranks: Ran
         run.keep_learned(learned)
     ranks.told(None)
     run.learned = load_learned(run.directory)
-
-
-def _agree(ranks: Ranks, out: str | Path | None, config: RunConfig, graph: RecGraph) -> None:
-    """Refuse processes that would not train the same model on the same graph into the same directory."""
-    if ranks.size == 1:
-        return
-    own = {"out": str(out), "settings": repr(config), "graph": graph.fingerprint()}
-    first = ranks.told(own)
-    differing = [name for name in own if own[name] != first[name]]
-    if differing:
-        remedy = "start every process with the same script"
-        raise ConfigError("ranks", "the same arguments in every process", f"other {', '.join(differing)}", remedy)
 
 
 def validate(run: Run, data: EvalData, filter_seen: bool = True) -> dict[str, float]:
@@ -273,23 +254,6 @@ def _check_monitor(name: str) -> None:
     if name not in known:
         remedy = did_you_mean(name, known, "name one of these, or leave it out")
         raise ConfigError("training.monitor", f"one of {known}", repr(name), remedy)
-
-
-def _device(name: str) -> torch.device:
-    if name == "auto":
-        name = "cuda" if torch.cuda.is_available() else "cpu"
-    local = local_rank()
-    if name == "cuda" and local is not None:
-        name = f"cuda:{local}"
-        if local >= torch.cuda.device_count():
-            got = f"{torch.cuda.device_count()} for process {local} of this machine"
-            raise ConfigError("device", "a GPU for every process", got, "start fewer processes, or pass device='cpu'")
-    try:
-        return torch.empty(0, device=name).device
-    except (RuntimeError, AssertionError) as error:  # torch raises either, by the way in which it was built
-        got = f"{name!r} ({str(error).splitlines()[0]})"
-        remedy = "write it as 'cuda'" if str(name).lower().startswith("gpu") else "choose another device"
-        raise ConfigError("device", "auto, cpu or a device that torch finds", got, remedy) from error
 
 
 def _bar(steps: Iterable[int], title: str) -> Iterable[int]:

@@ -21,7 +21,7 @@ def values_of(text: str) -> Any:
     import yaml
 
     try:
-        values = yaml.load(text, _loader())
+        values = _loader()(text).get_single_data()
     except yaml.YAMLError as error:
         raise ValueError(str(error)) from error
     except _FAULTS as error:

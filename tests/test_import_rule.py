@@ -37,6 +37,7 @@ LAYERS: list[set[str | tuple[str, ...]]] = [
     {
         (
             "pipeline",
+            "placing",
             "presets",
             "run",
             "run_setup",

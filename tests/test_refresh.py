@@ -144,7 +144,7 @@ STAGES = {
     "training": (refreshing, "train"),
     "indexing": (refreshing, "Retriever"),
     "serving": (refreshing.saving, "save"),
-    "manifest": (artifact, "_make_live"),
+    "manifest": (artifact, "point"),
     "swap": (artifact.os, "replace"),
 }
 

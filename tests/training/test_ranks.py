@@ -10,9 +10,9 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from micgraph import placing
 from micgraph.artifact import exists
 from micgraph.config import merge
-from micgraph.pipeline import _agree
 from micgraph.ranks import Ranks
 from micgraph.schema import ConfigError
 from micgraph.tasks.spread import Spread
@@ -106,6 +106,8 @@ def test_a_batch_of_fewer_queries_than_processes_is_encoded_by_each(tmp_path: Pa
     assert not Spread(Ranks(1, 6)).cuts(batch) and len(Spread(Ranks(1, 6)).plan(batch)) == 1
 
 
-def test_several_processes_need_a_directory() -> None:
-    with pytest.raises(ConfigError, match="out.*2 processes"):
-        _agree(Ranks(0, 2), None, None, None)  # type: ignore[arg-type]
+def test_several_processes_need_a_directory(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(placing, "join", lambda target: Ranks(0, 2))  # of a process group that was there
+    with pytest.raises(ConfigError, match="out: expected a directory, for several processes"):
+        placing.joined(torch.device("cpu"), None)
+    assert placing.joined(torch.device("cpu"), "run").size == 2
