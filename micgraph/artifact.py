@@ -64,14 +64,14 @@ def publish(path: str | Path, kind: str, version: int, write: Callable[[Path], N
     with disk.room(root), ExitStack() as stack:
         try:
             root.mkdir(parents=True, exist_ok=True)
+            with disk.held(root):
+                before = serial(live(root)) if exists(root) else 0
+                number = max((serial(p) for p in root.iterdir()), default=0) + 1
+                folder = root / f"{number:04d}-{uuid.uuid4().hex[:8]}"
+                folder.mkdir()
+                stack.enter_context(disk.held(folder))  # so that no other save takes it for what a killed one has left
         except OSError as error:
             raise disk.unwritable(error, root) from error
-        with disk.held(root):
-            before = serial(live(root)) if exists(root) else 0
-            number = max((serial(p) for p in root.iterdir()), default=0) + 1
-            folder = root / f"{number:04d}-{uuid.uuid4().hex[:8]}"
-            folder.mkdir()
-            stack.enter_context(disk.held(folder))  # so that no other save takes it for what a killed one has left
         return _published(root, folder, before, (kind, version), write, keep)
 
 
@@ -92,12 +92,18 @@ def _published(
             _sweep(root, {*killed, *(() if keep is None else range(1, before - keep + 2))})
     except BaseException:
         if not exists(root) or live(root) != folder:  # once it is live it stays, whatever fails then
-            shutil.rmtree(folder, ignore_errors=True)
+            _discard(folder)
             if not before:
                 with suppress(OSError):  # other things in it
                     root.rmdir()
         raise
     return folder
+
+
+def _discard(folder: Path) -> None:
+    """Remove a version that is not live: its manifest first, for without its mark it would look once live."""
+    (folder / MANIFEST).unlink(missing_ok=True)
+    shutil.rmtree(folder, ignore_errors=True)
 
 
 def _sweep(root: Path, gone: set[int]) -> None:
@@ -106,7 +112,7 @@ def _sweep(root: Path, gone: set[int]) -> None:
         if old.name.startswith(f"{POINTER}."):
             old.unlink(missing_ok=True)
         elif serial(old) in gone and not disk.is_held(old):
-            shutil.rmtree(old, ignore_errors=True)
+            _discard(old)
 
 
 def versions(path: str | Path) -> list[Path]:
@@ -116,8 +122,9 @@ def versions(path: str | Path) -> list[Path]:
         ArtifactError: nothing has been published at ``path``.
     """
     root = as_path(path)
-    last = serial(live(root))
-    return sorted((p for p in root.iterdir() if 0 < serial(p) <= last), key=serial)
+    now = live(root)
+    before = (p for p in root.iterdir() if 0 < serial(p) < serial(now))
+    return [*sorted((p for p in before if not (p / MARK).exists() and not disk.is_held(p)), key=serial), now]
 
 
 def drop_old(path: str | Path) -> None:
@@ -160,10 +167,13 @@ def exists(path: str | Path) -> bool:
     if pointer.is_file():
         return True
     folders = [p for p in pointer.parent.iterdir() if serial(p)] if pointer.parent.is_dir() else []
-    once_live = any((p / MANIFEST).is_file() and not (p / MARK).exists() for p in folders)
-    if once_live and not pointer.is_file():  # it may have come meanwhile
+    if any(map(_was_live, folders)) and not pointer.is_file():  # it may have come meanwhile
         raise ArtifactError(str(path), f"the file {POINTER}, which names the live version", "no such file", REMEDY)
     return pointer.is_file()
+
+
+def _was_live(folder: Path) -> bool:
+    return (folder / MANIFEST).is_file() and not (folder / MARK).exists()
 
 
 def checksum(path: str | Path) -> str:

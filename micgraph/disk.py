@@ -78,11 +78,17 @@ def write_text(path: Path, text: str) -> None:
     Raises:
         ArtifactError: the disk is full, or there is no place to write to; what was there stays.
     """
-    beside = path.with_name(f".{os.urandom(8).hex()}")
+    target = path.resolve()  # a link stays one
+    beside = target.with_name(f".{os.urandom(8).hex()}")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        if target.exists() and not target.is_file():  # a pipe, or /dev/stdout
+            target.write_text(text, encoding="utf-8")
+            return
         beside.write_text(text, encoding="utf-8")
-        os.replace(beside, path)
+        if target.exists():
+            shutil.copymode(target, beside)
+        os.replace(beside, target)
     except OSError as error:
         raise unwritable(error, path) from error
     finally:
@@ -115,6 +121,7 @@ def held(folder: Path) -> Iterator[None]:
         yield
     finally:
         if handle is not None:
+            fcntl.flock(handle, fcntl.LOCK_UN)  # closing does not suffice where a forked process has the handle too
             os.close(handle)
 
 

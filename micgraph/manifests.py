@@ -14,7 +14,7 @@ from micgraph.schema import ArtifactError
 
 POINTER, MANIFEST, MARK = "current", "manifest.json", "unpublished"
 _NAMED, _LISTED = ("kind", "format", "folder", "manifest"), ("kind", "format", "files")
-REMEDY = "restore the directory from a copy or make it again"
+REMEDY = "restore the directory from a copy, or remove it and make it again"
 _VERSION = re.compile(r"(\d{4,})-[0-9a-f]{8}")
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 from pathlib import Path
 
 import pytest
@@ -157,3 +158,44 @@ def test_keep_leaves_earlier_versions(tmp_path: Path) -> None:
     assert artifact.resolve(tmp_path / "it", "thing", 1) == folders[2]
     pointer = json.loads((tmp_path / "it" / "current").read_text())
     assert pointer["kind"] == "thing" and pointer["format"] == 1
+
+
+def test_a_version_that_was_never_live_is_no_earlier_one(tmp_path: Path) -> None:
+    saved = tmp_path / "it"
+    first = artifact.publish(saved, "thing", 1, write, keep=None)
+
+    def meanwhile(folder: Path) -> None:
+        write(folder)
+        killed = saved / "0001-bbbbbbbb"  # just before it would have been live
+        shutil.copytree(first, killed)
+        (killed / "unpublished").touch()
+
+    last = artifact.publish(saved, "thing", 1, meanwhile, keep=None)
+    assert artifact.versions(saved) == [first, last]
+
+    def looked_at(folder: Path) -> None:
+        write(folder)
+        renamed = folder.with_name("0001-cccccccc")  # as one that is written looks, beside a later live one
+        folder.rename(renamed)
+        assert artifact.versions(saved) == [first, last]
+        renamed.rename(folder)
+
+    artifact.publish(saved, "thing", 1, looked_at, keep=None)
+
+
+def test_a_first_save_that_fails_never_looks_like_one_that_lost_its_pointer(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def killed(folder: Path, ignore_errors: bool) -> None:
+        for path in folder.iterdir():  # the mark is gone, and then the power
+            path.unlink()
+            return
+
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(artifact, "point", full)
+    monkeypatch.setattr(shutil, "rmtree", killed)
+    with pytest.raises(ArtifactError):
+        artifact.publish(tmp_path / "it", "thing", 1, write)
+    assert not artifact.exists(tmp_path / "it")

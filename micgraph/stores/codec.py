@@ -62,10 +62,9 @@ def seal(user: bytes, history: bytes) -> bytes:
 
 
 def unseal(user: bytes, value: bytes) -> bytes | None:
-    """The history in what :func:`seal` gave, None if it was changed; earlier versions kept no such bytes."""
-    end = len(value) - len(value) % WIDTH
-    history, check = value[:end], value[end:]
-    return history if check in (b"", _check(user, history)) else None
+    """The history in what :func:`seal` gave; None if it was changed."""
+    history, check = value[:-4], value[-4:]
+    return history if len(history) % WIDTH == 0 and check == _check(user, history) else None
 
 
 def _check(user: bytes, history: bytes) -> bytes:

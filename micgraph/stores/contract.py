@@ -153,16 +153,16 @@ class Store(ABC):
         """Let go of files and connections."""
 
 
-def check_about(name: str, found: Mapping[str, Any], size: int) -> None:
+def check_about(name: str, found: Mapping[str, Any], size: int, version: int = FORMAT) -> None:
     """Refuse to open the store ``name``, which says ``found`` of itself, in another way than it was made.
 
     Raises:
         ArtifactError: another format.
         InputError: another size.
     """
-    if found.get("format") != FORMAT or "size" not in found:
+    if found.get("format") != version or "size" not in found:
         remedy = "make a new store, or read it with the version that wrote it"
-        raise ArtifactError(name, f"a store of format {FORMAT}", f"format {found.get('format')}", remedy)
+        raise ArtifactError(name, f"a store of format {version}", f"format {found.get('format')}", remedy)
     if found["size"] != size:
         remedy = f"pass size={found['size']}, or make a new store"
         raise InputError("size", f"{found['size']}, which the store keeps", size, remedy)

@@ -22,13 +22,15 @@ from typing import Any
 from micgraph.artifact import as_path
 from micgraph.schema import ArtifactError, InputError, MicgraphError, StoreError
 from micgraph.stores.codec import WIDTH, merge, pack, seal, unseal
-from micgraph.stores.contract import FORMAT, SIZE, Int64s, Store, check_about, load_package
+from micgraph.stores.contract import SIZE, Int64s, Store, check_about, load_package
 from micgraph.stores.group_commit import GroupCommit
 
 MAP_SIZE = 1 << 36
 """64 GiB of address space; the file grows only as it is filled."""
 RESTORE = "restore it from a copy, or choose another path for a new one"
 _READERS = 512
+SEALED = 2
+"""The format: histories with four bytes that vouch for them, which format 1 had not."""
 ABOUT, STORE, HISTORIES = b"about", b"store", b"histories"
 
 
@@ -100,7 +102,7 @@ class LmdbStore(Store):
 
     def _table(self) -> Any:
         """The table of histories; makes both tables in an environment where there is nothing yet."""
-        about = json.dumps({"format": FORMAT, "size": self.size}).encode()
+        about = json.dumps({"format": SEALED, "size": self.size}).encode()
         with self._env.begin(write=True) as txn:
             if not txn.stat()["entries"]:
                 txn.put(STORE, about, db=self._env.open_db(ABOUT, txn=txn))
@@ -115,7 +117,7 @@ class LmdbStore(Store):
         except (self._lmdb.Error, TypeError, ValueError) as error:
             got, remedy = "another program's LMDB", "choose another path"
             raise ArtifactError(self.name, "a store written by micgraph", got, remedy) from error
-        check_about(self.name, found, self.size)
+        check_about(self.name, found, self.size, SEALED)
         return tables[1]
 
     def _append(self, users: list[bytes], items: Int64s, timestamps: Int64s) -> None:
@@ -145,8 +147,8 @@ class LmdbStore(Store):
         return histories if m == self.size else [history[-WIDTH * m :] for history in histories]
 
     def _intact(self, user: bytes, value: bytes) -> bytes:
-        """The history in a value."""
-        history = unseal(user, value)
+        """The history in a value; none where there is no value."""
+        history = unseal(user, value) if value else b""
         if history is None:
             got = f"{len(value)} bytes that were changed"
             raise StoreError(self.name, "histories written by micgraph", got, "restore the store from a copy")

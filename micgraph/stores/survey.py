@@ -9,7 +9,7 @@ from typing import NamedTuple
 from micgraph.schema import ArtifactError, StoreError
 from micgraph.stores.codec import WIDTH, unseal
 from micgraph.stores.contract import check_about, load_package
-from micgraph.stores.lmdb_store import ABOUT, HISTORIES, STORE
+from micgraph.stores.lmdb_store import ABOUT, HISTORIES, SEALED, STORE
 
 _REMEDY = "restore the directory from a copy, or make a new store"
 
@@ -39,7 +39,7 @@ def surveyed(path: str | Path) -> Survey:
             with env.begin() as txn:
                 about = dict(json.loads(txn.get(STORE, db=tables[0])))
                 size = about.get("size", 0)
-                check_about(str(place), about, size)
+                check_about(str(place), about, size, SEALED)
                 lengths = [_length(place, user, history, size) for user, history in txn.cursor(db=tables[1])]
     except (lmdb.Error, TypeError, ValueError) as error:
         raise ArtifactError(str(place), "a store written by micgraph", str(error), _REMEDY) from error

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -131,8 +130,8 @@ def read_metrics(folder: Path) -> list[dict[str, Any]]:
     Raises:
         ArtifactError: the file is not as it was when that checkpoint was written, or the checkpoint is damaged.
     """
-    if not artifact.exists(folder / LAST):
-        return []
+    if not artifact.exists(folder / LAST):  # before the first one, or somebody has removed it
+        return _parsed(folder, _first_lines(folder, None))
 
     def state(version: Path) -> dict[str, Any]:
         return dict(json.loads((version / STATE).read_text()))
@@ -140,15 +139,24 @@ def read_metrics(folder: Path) -> list[dict[str, Any]]:
     saved = artifact.opened(folder / LAST, "checkpoint", CHECKPOINT_FORMAT, state, only=STATE)
     rows = saved["progress"]["rows"]
     found = _first_lines(folder, rows)
-    intact = len(found) == rows and saved.get("metrics", _digest(found)) == _digest(found)  # once no sum was kept
-    if intact:
-        with suppress(ValueError):
-            return [json.loads(line) for line in found]
+    if len(found) != rows or saved.get("metrics", _digest(found)) != _digest(found):  # once no sum was kept
+        raise _changed(folder, found, rows)
+    return _parsed(folder, found)
+
+
+def _parsed(folder: Path, lines: list[bytes]) -> list[dict[str, Any]]:
+    try:
+        return [json.loads(line) for line in lines]
+    except ValueError as error:
+        raise _changed(folder, lines, len(lines)) from error
+
+
+def _changed(folder: Path, found: list[bytes], rows: int) -> ArtifactError:
     got, remedy = f"{len(found)} lines, changed or cut", "restore it from a copy; the weights are not concerned"
-    raise ArtifactError(str(folder / METRICS), f"the {rows} lines that were saved", got, remedy)
+    return ArtifactError(str(folder / METRICS), f"the {rows} lines that were saved", got, remedy)
 
 
-def _first_lines(folder: Path, rows: int) -> list[bytes]:
+def _first_lines(folder: Path, rows: int | None) -> list[bytes]:
     path = folder / METRICS
     return path.read_bytes().splitlines(keepends=True)[:rows] if path.exists() else []
 

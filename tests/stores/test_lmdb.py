@@ -69,7 +69,7 @@ def test_another_format_is_refused(tmp_path):
     LmdbStore(tmp_path).close()
     with lmdb.open(str(tmp_path), max_dbs=2) as env, env.begin(write=True) as txn:
         txn.put(b"store", b'{"format": 9, "size": 60}', db=env.open_db(b"about", txn=txn))
-    with pytest.raises(ArtifactError, match="expected a store of format 1, got format 9"):
+    with pytest.raises(ArtifactError, match="expected a store of format 2, got format 9"):
         LmdbStore(tmp_path)
 
 
