@@ -6,7 +6,6 @@ nor torch-geometric. Messages go to the logger ``micgraph`` and nowhere else: ``
 
 from __future__ import annotations
 
-import logging
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
@@ -92,8 +91,6 @@ __all__ = [
     "tune_fusion",
     "tune_index",
 ]
-
-logging.getLogger(__name__).addHandler(logging.NullHandler())
 
 _HOMES = {
     "evaluation": ("ChannelReport", "channel_report"),

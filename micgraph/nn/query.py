@@ -71,8 +71,13 @@ class QueryEncoder(nn.Module):
         raise NotImplementedError
 
     def positions(self, query: QueryInput) -> Tensor:
-        """float [B, T, d]: at t, the vector of a history that ends with item t (only with ``every_position``)."""
-        raise NotImplementedError
+        """float [B, T, d]: at t, the vector of a history that ends with item t (only with ``every_position``).
+
+        Raises:
+            InputError: the encoder says ``every_position`` and has none.
+        """
+        name, remedy = type(self).__name__, "define it, or leave every_position out"
+        raise InputError(name, "a method positions, as every_position says", "none", remedy)
 
     def at(self, query: QueryInput, row: Tensor, place: Tensor) -> Tensor:
         """Rows of :meth:`positions`: float [C, d] for int64 [C] lines and [C] places, each pair once.

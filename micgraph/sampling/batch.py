@@ -282,9 +282,8 @@ class BatchSampler:
 
     def _positive_relation(self, name: str) -> Relation:
         if name not in self.graph.relations:
-            remedy = (
-                f"build it from {MADE_OF[name]}, or leave the tasks that draw from it out, as tasks: {{sem: false}}"
-            )
+            made = MADE_OF.get(name, "what makes such edges")
+            remedy = f"build it from {made}, or leave the tasks that draw from it out, as tasks: {{sem: false}}"
             raise ConfigError("tasks", f"a graph with {name} edges", f"one with {list(self.graph.relations)}", remedy)
         rel = self.graph.relation(name)
         if not rel.n_edges:
