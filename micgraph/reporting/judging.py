@@ -35,8 +35,10 @@ class Judged:
         seed: of the training.
         planned: epochs at most.
         epochs: a row each.
+        best_epoch: the one whose weights the run has; 0 before any.
         monitor: the metric that chooses the epoch.
         validation: what chose the epoch: split, part, ``filter_seen``; None where nothing did.
+        learned: whether the lists are fused by a fitted model; where there was a validation, it was fitted on that.
         items: a map of its item vectors.
         channels: of what its lists reach, alone and fused; None without held-out events, as in what follows.
         vectors: alignment and uniformity by name.
@@ -49,8 +51,10 @@ class Judged:
     seed: int
     planned: int
     epochs: Epochs
+    best_epoch: int
     monitor: str
     validation: dict[str, object] | None
+    learned: bool
     items: ItemMap
     channels: ChannelReport | None = None
     vectors: dict[str, float] | None = None
@@ -179,7 +183,9 @@ def _about(chosen: Candidate, run: Run, items: ItemMap) -> dict[str, Any]:
         "seed": training.seed,
         "planned": training.epochs,
         "epochs": run.metrics,
+        "best_epoch": run.best_epoch,
         "monitor": training.monitor,
         "validation": chosen.setup.get("validation"),
+        "learned": run.fusion.fusion == "learned",
         "items": items,
     }
