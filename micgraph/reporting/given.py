@@ -14,7 +14,7 @@ from micgraph.evaluation import EvalData
 from micgraph.graph.holdout import FORMAT, KIND
 from micgraph.graph.recgraph import RecGraph
 from micgraph.graph.split import Holdout
-from micgraph.run import Run, load_run
+from micgraph.run import Run, load_on
 from micgraph.run_setup import load_settings
 from micgraph.schema import ArtifactError, InputError, MicgraphError
 
@@ -38,9 +38,9 @@ class Candidate:
         """Where it lies."""
         return self.source.directory if isinstance(self.source, Run) else self.source
 
-    def load(self) -> Run:
-        """The run, read where only its directory was given."""
-        return self.source if isinstance(self.source, Run) else load_run(self.source)
+    def load(self, graph: RecGraph) -> Run:
+        """The run, read where only its directory was given, on the graph that all runs share."""
+        return self.source if isinstance(self.source, Run) else load_on(graph, self.source)
 
 
 def candidates(given: Any) -> list[Candidate]:

@@ -130,7 +130,7 @@ def compare(
     data, of_users, source = held_out
     items = drawn_items(graph, len(chosen), asked.seed)
     rows = None if data is None else drawn_rows(len(data), asked.seed)
-    runs = tuple(judge(one, data, items, rows, asked, step) for one in chosen)
+    runs = tuple(judge(one, graph, data, items, rows, asked, step) for one in chosen)
     reference = None
     if data is not None:
         popular = Popularity().fit(graph)
@@ -142,6 +142,7 @@ def compare(
 
 def judge(
     chosen: Candidate,
+    graph: RecGraph,
     data: EvalData | None,
     items: Tensor,
     rows: Tensor | None,
@@ -152,13 +153,14 @@ def judge(
 
     Args:
         chosen: the run.
+        graph: what all runs are trained on.
         data: the held-out events, or None.
         items: int64 [n], those on the map.
         rows: int64 [e], the example users.
         asked: how it is judged.
         step: called with the number of steps that are done.
     """
-    run = chosen.load()
+    run = chosen.load(graph)
     found = _about(chosen, run, item_map(run.model.item_vectors()[1], items, run.graph, asked.seed))
     step(1)
     if data is None or rows is None:

@@ -183,6 +183,13 @@ def test_without_matplotlib_the_remedy_comes_before_the_work(
         mg.report(_runs(folder), out=tmp_path / "p.html", progress=False)
 
 
+def test_the_graph_of_all_runs_is_read_once(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    read, load = [], mg.RecGraph.load
+    monkeypatch.setattr(mg.RecGraph, "load", lambda path: read.append(path) or load(path))
+    mg.report(_runs(folder), out=tmp_path / "p.html", k=5, progress=False)
+    assert read == [folder / "runs" / "plain" / "graph"]
+
+
 def test_the_part_beside_the_runs_must_be_of_their_split(folder: Path, tmp_path: Path) -> None:
     run = tmp_path / "runs" / "plain"
     shutil.copytree(folder / "runs" / "plain", run)
