@@ -30,8 +30,6 @@ if TYPE_CHECKING:
     from micgraph.graph.split import Holdout
     from micgraph.retrieval.fusion import FusionConfig
 
-_LOG = logging.getLogger(__name__)
-
 __all__ = ["Evaluation", "Run", "evaluate", "load_run", "train"]
 
 _LOG = logging.getLogger(__name__)

@@ -136,6 +136,11 @@ def load_run(path: str | Path) -> Run:
         ArtifactError: no run there, a damaged one, or one that has no weights yet.
         ConfigError: its encoder, or a channel of its fusion, is a user's own and not registered here.
     """
+    return load_on(None, path)
+
+
+def load_on(graph: RecGraph | None, path: str | Path) -> Run:
+    """What :func:`load_run` returns, on a graph that is in memory already and known to be the run's; None reads it."""
     from micgraph.graph.recgraph import RecGraph
 
     directory = versions.newest(path)
@@ -144,7 +149,7 @@ def load_run(path: str | Path) -> Run:
     read_metrics(directory)
     towers = TwoTower.from_spec(setup["towers"])
     load_towers(towers, directory / BEST)
-    config, graph = parse(RunConfig, setup["config"]), RecGraph.load(directory / GRAPH)
+    config, graph = parse(RunConfig, setup["config"]), graph or RecGraph.load(directory / GRAPH)
     origin = Origin(**setup["warm_start"]) if setup.get("warm_start") else None
     return Run(directory, config, graph, towers, load_learned(directory), origin)
 

@@ -28,6 +28,8 @@ def run(look: Look, path: Path) -> None:
     sound = [whole(look, path / name) for name in parts]
     if not all(sound):
         return
+    if live != path:  # load_run reads those of the live version
+        look.tried(lambda: _metrics(path))
     if not artifact.exists(live / "best"):
         remedy = "repeat the call of train with this directory: it goes on, or begins anew"
         raise ArtifactError(str(live), "a run with weights", "one whose first epoch has not ended", remedy)
@@ -36,6 +38,12 @@ def run(look: Look, path: Path) -> None:
         look.tried(lambda: look.facts.extend(_story(found)))
         if (live / versions.SERVING).is_dir():
             look.tried(lambda: _serving(look, path, live, found))
+
+
+def _metrics(directory: Path) -> None:
+    from micgraph.training import read_metrics
+
+    read_metrics(directory)
 
 
 def _loaded(look: Look, directory: Path) -> Run:

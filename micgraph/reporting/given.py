@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from micgraph import artifact, versions
 from micgraph.evaluation import EvalData
+from micgraph.graph.holdout import FORMAT, KIND
 from micgraph.graph.recgraph import RecGraph
 from micgraph.graph.split import Holdout
-from micgraph.run import Run, load_run
+from micgraph.run import Run, load_on
 from micgraph.run_setup import load_settings
-from micgraph.schema import ArtifactError, InputError
+from micgraph.schema import ArtifactError, InputError, MicgraphError
 
 
 @dataclass(frozen=True)
@@ -36,9 +38,9 @@ class Candidate:
         """Where it lies."""
         return self.source.directory if isinstance(self.source, Run) else self.source
 
-    def load(self) -> Run:
-        """The run, read where only its directory was given."""
-        return self.source if isinstance(self.source, Run) else load_run(self.source)
+    def load(self, graph: RecGraph) -> Run:
+        """The run, read where only its directory was given, on the graph that all runs share."""
+        return self.source if isinstance(self.source, Run) else load_on(graph, self.source)
 
 
 def candidates(given: Any) -> list[Candidate]:
@@ -141,7 +143,18 @@ def _beside(split: str | None, runs: Sequence[Candidate]) -> Path | None:
     homes = [place for run in runs for place in (run.directory.parent, run.directory.parent.parent)]
     for home in dict.fromkeys([*homes, Path()]):
         for path in sorted(home.glob("*-valid")):
-            about = artifact.live(path) / "holdout.json" if artifact.exists(path) else path
-            if split is not None and about.is_file() and json.loads(about.read_text())["split"] == split:
+            if split is not None and _split_of(path) == split:
                 return path
+    return None
+
+
+def _split_of(path: Path) -> str | None:
+    """The split of a saved part; None of anything else, since nobody has named it."""
+
+    def read(version: Path) -> dict[str, Any]:
+        return dict(json.loads((version / "holdout.json").read_text(encoding="utf-8")))
+
+    with suppress(MicgraphError):
+        if artifact.described(path)[0] == KIND:
+            return artifact.opened(path, KIND, FORMAT, read, only="holdout.json").get("split")
     return None

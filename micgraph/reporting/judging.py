@@ -35,8 +35,10 @@ class Judged:
         seed: of the training.
         planned: epochs at most.
         epochs: a row each.
+        best_epoch: the one whose weights the run has; 0 before any.
         monitor: the metric that chooses the epoch.
         validation: what chose the epoch: split, part, ``filter_seen``; None where nothing did.
+        learned: whether the lists are fused by a fitted model; where there was a validation, it was fitted on that.
         items: a map of its item vectors.
         channels: of what its lists reach, alone and fused; None without held-out events, as in what follows.
         vectors: alignment and uniformity by name.
@@ -49,8 +51,10 @@ class Judged:
     seed: int
     planned: int
     epochs: Epochs
+    best_epoch: int
     monitor: str
     validation: dict[str, object] | None
+    learned: bool
     items: ItemMap
     channels: ChannelReport | None = None
     vectors: dict[str, float] | None = None
@@ -126,7 +130,7 @@ def compare(
     data, of_users, source = held_out
     items = drawn_items(graph, len(chosen), asked.seed)
     rows = None if data is None else drawn_rows(len(data), asked.seed)
-    runs = tuple(judge(one, data, items, rows, asked, step) for one in chosen)
+    runs = tuple(judge(one, graph, data, items, rows, asked, step) for one in chosen)
     reference = None
     if data is not None:
         popular = Popularity().fit(graph)
@@ -138,6 +142,7 @@ def compare(
 
 def judge(
     chosen: Candidate,
+    graph: RecGraph,
     data: EvalData | None,
     items: Tensor,
     rows: Tensor | None,
@@ -148,13 +153,14 @@ def judge(
 
     Args:
         chosen: the run.
+        graph: what all runs are trained on.
         data: the held-out events, or None.
         items: int64 [n], those on the map.
         rows: int64 [e], the example users.
         asked: how it is judged.
         step: called with the number of steps that are done.
     """
-    run = chosen.load()
+    run = chosen.load(graph)
     found = _about(chosen, run, item_map(run.model.item_vectors()[1], items, run.graph, asked.seed))
     step(1)
     if data is None or rows is None:
@@ -179,7 +185,9 @@ def _about(chosen: Candidate, run: Run, items: ItemMap) -> dict[str, Any]:
         "seed": training.seed,
         "planned": training.epochs,
         "epochs": run.metrics,
+        "best_epoch": run.best_epoch,
         "monitor": training.monitor,
         "validation": chosen.setup.get("validation"),
+        "learned": run.fusion.fusion == "learned",
         "items": items,
     }

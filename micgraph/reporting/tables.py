@@ -22,17 +22,9 @@ def settings(found: Comparison) -> Table:
     for run in found.runs:
         encoder, *tasks = run.name.split("+")
         epochs = f"{len(run.epochs)} of {run.planned}"
-        about = (epochs, str(_chosen(run) or "-"), str(run.seed), f"{run.parameters:,}")
+        about = (epochs, str(run.best_epoch or "-"), str(run.seed), f"{run.parameters:,}")
         rows.append((run.label, encoder, ", ".join(tasks) or "none", *about))
     return Table("run", heads, tuple(rows))
-
-
-def _chosen(run: Judged) -> int | None:
-    """The epoch whose weights a run has: the best in validation, the last without."""
-    name = f"valid/{run.monitor}"
-    judged = [row for row in run.epochs if name in row]
-    best = max(judged, key=lambda row: row[name]) if judged else run.epochs[-1] if run.epochs else None
-    return None if best is None else int(best["epoch"])
 
 
 def reached(found: Comparison) -> Table:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from micgraph.reporting.examples import LATEST, RECALLS
-from micgraph.reporting.judging import Comparison
+from micgraph.reporting.judging import Comparison, Judged
 from micgraph.reporting.users import Bucket
 
 NO_HOLDOUT = (
@@ -63,15 +63,23 @@ def judged_on(found: Comparison) -> str:
 
 
 def _chosen_on(found: Comparison) -> str:
-    """Whether the held-out part has chosen the epoch."""
+    """What the held-out part has already decided: epochs, learned fusions, and what no run has on record."""
     assert found.data is not None
     mine = (found.data.manifest.get("split"), found.data.manifest.get("part"))
-    seen = [
-        run.label for run in found.runs if run.validation and (run.validation["split"], run.validation["part"]) == mine
-    ]
-    if not seen:
-        return "No run has chosen its epoch on this part."
-    return f"On this very part the epoch was chosen for {', '.join(seen)}, which flatters them a little."
+    seen = [run for run in found.runs if run.validation and (run.validation["split"], run.validation["part"]) == mine]
+    text = "No run has chosen its epoch on this part. "
+    if seen:
+        text = f"On this very part the epoch was chosen for {_labels(seen)}, which flatters them a little. "
+    fitted = [run for run in seen if run.learned]
+    if fitted:
+        text += f"The learned fusion of {_labels(fitted)} was fitted on it too: these fused rows are in-sample, "
+        text += "compare them on another part. "
+    text += "Settings that tune or tune_fusion found on this part flatter a run as well, and so does a learned fusion "
+    return text + "taken over from another run that had this part; a run does not have these on record."
+
+
+def _labels(runs: Sequence[Judged]) -> str:
+    return ", ".join(run.label for run in runs)
 
 
 def epochs(found: Comparison) -> str:

@@ -64,6 +64,20 @@ def test_what_was_measured_on_what_is_said(page: str) -> None:
     words = "".join(Page(page).words)
     assert "the valid part of the split (graph-valid)" in words
     assert "On this very part the epoch was chosen for plain, <u>" in words and "one training with one seed" in words
+    assert "tune or tune_fusion" in words and "in-sample" not in words, "no run has a learned fusion"
+
+
+def test_a_fusion_fitted_on_the_judged_part_is_named(folder: Path, tmp_path: Path) -> None:
+    graph, valid = mg.load_run(folder / "runs" / "plain").graph, mg.Holdout.load(folder / "graph-valid")
+    config = {**CONFIG, "fusion": {**CONFIG["fusion"], "fusion": "learned"}}
+    fitted = mg.train(graph, "mic_dnn", valid, config, tmp_path / "fitted", "cpu", progress=False)
+    assert fitted.learned is not None
+    runs = {"plain": folder / "runs" / "plain", "fitted": tmp_path / "fitted"}
+    for part, named in (("graph-valid", True), ("graph-test", False)):
+        path = mg.report(runs, folder / part, tmp_path / "p.html", k=5, progress=False)
+        words = "".join(Page(path.read_text(encoding="utf-8")).words)
+        assert ("The learned fusion of fitted was fitted on it too: these fused rows are in-sample" in words) == named
+        assert ("epoch was chosen for plain, fitted" in words) == named and "tune or tune_fusion" in words
 
 
 def test_a_report_without_held_out_clicks_says_what_it_lacks(folder: Path, tmp_path: Path) -> None:
@@ -169,12 +183,29 @@ def test_without_matplotlib_the_remedy_comes_before_the_work(
         mg.report(_runs(folder), out=tmp_path / "p.html", progress=False)
 
 
+def test_the_graph_of_all_runs_is_read_once(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    read, load = [], mg.RecGraph.load
+    monkeypatch.setattr(mg.RecGraph, "load", lambda path: read.append(path) or load(path))
+    mg.report(_runs(folder), out=tmp_path / "p.html", k=5, progress=False)
+    assert read == [folder / "runs" / "plain" / "graph"]
+
+
 def test_the_part_beside_the_runs_must_be_of_their_split(folder: Path, tmp_path: Path) -> None:
     run = tmp_path / "runs" / "plain"
     shutil.copytree(folder / "runs" / "plain", run)
     chosen = view.candidates([run])
     graph = mg.RecGraph.load(run / "graph")
     mg.split(mg.read_log(_few()), "leave_last_out").test.save(tmp_path / "a-valid")
+    assert view.held_out(None, graph, chosen) == (None, "")
+    (tmp_path / "aa-valid").write_text("a note")  # none of these is a part of a split, and nobody has named them
+    (tmp_path / "ab-valid").mkdir()
+    (tmp_path / "ac-valid").mkdir()
+    (tmp_path / "ac-valid" / "holdout.json").write_text("{}")
+    shutil.copytree(folder / "graph-valid", tmp_path / "ad-valid")
+    (tmp_path / "ad-valid" / "current").unlink()
+    shutil.copytree(run / "graph", tmp_path / "ae-valid")
+    shutil.copytree(folder / "graph-valid", tmp_path / "af-valid")
+    next((tmp_path / "af-valid").glob("0*/holdout.json")).write_text("{}")
     assert view.held_out(None, graph, chosen) == (None, "")
     shutil.copytree(folder / "graph-valid", tmp_path / "b-valid")
     part, name = view.held_out(None, graph, chosen)
