@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import glob
+import gzip
+import io
+import zlib
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import IO, Any, Literal, get_args
 
 from micgraph.schema import InputError
 
@@ -56,3 +59,29 @@ def check_encoding(encoding: Any) -> None:
     if encoding is not None and encoding not in get_args(Encoding):
         remedy = "choose one of these, or convert the file to UTF-8"
         raise InputError("encoding", f"one of {', '.join(get_args(Encoding))}", repr(encoding), remedy)
+
+
+def content(path: Path) -> IO[bytes]:
+    """The bytes of a file, unpacked where its name ends in .gz."""
+    return gzip.open(path) if path.suffix.lower() == ".gz" else path.open("rb")
+
+
+def first_line(text: io.TextIOWrapper) -> tuple[list[str], str]:
+    """The lines of white space that a text begins with, and the first other one, "" where there is none."""
+    blank: list[str] = []
+    for line in text:
+        if line.strip():
+            return blank, line
+        blank.append(line)
+    return blank, ""
+
+
+def blank_lines(path: Path, encoding: Encoding | None) -> int:
+    """How many lines of nothing but white space a CSV file has above its header; 0 where it cannot be read."""
+    try:
+        with content(path) as file:
+            text = io.TextIOWrapper(file, "utf-8-sig" if encoding in (None, "utf-8") else encoding, "replace", "")
+            blank, line = first_line(text)
+            return len(blank) if line else 0
+    except (OSError, EOFError, zlib.error):
+        return 0
