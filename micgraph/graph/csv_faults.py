@@ -13,16 +13,16 @@ import itertools
 import re
 import zlib
 from collections import Counter, deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import IO, NamedTuple
 
-from micgraph.graph.files import content, first_line
+from micgraph.graph.files import CODECS, Encoding, content, decoded, first_line
 from micgraph.schema import InputError
 
 _DELIMITERS = ",;\t|"
 _SHOWN = 60
-_CHUNK = 1 << 20
+_CHUNK = 1 << 16
 _BIG_ENDIAN = "UTF-16 with the high byte first"
 _BOMS = {
     b"\xff\xfe\x00\x00": "UTF-32",
@@ -46,7 +46,7 @@ class Fault(NamedTuple):
     remedy: str
 
 
-def first_fault(argument: str, files: list[str], encoding: str | None = None) -> InputError | None:
+def first_fault(argument: str, files: Sequence[str], encoding: Encoding | None = None) -> InputError | None:
     """The error for CSV files that cannot be read as tables; None where they have none of the faults known here.
 
     Args:
@@ -60,7 +60,7 @@ def first_fault(argument: str, files: list[str], encoding: str | None = None) ->
     return None
 
 
-def find(path: Path, encoding: str = "utf-8") -> Fault | None:
+def find(path: Path, encoding: Encoding = "utf-8") -> Fault | None:
     """The first fault of a file; None where it has none of those looked for, or cannot be opened.
 
     It is read in pieces: memory holds a row of it at a time.
@@ -70,16 +70,16 @@ def find(path: Path, encoding: str = "utf-8") -> Fault | None:
             if fault := _other_encoding(file, encoding):
                 return fault
             file.seek(0)
-            return _uneven(io.TextIOWrapper(file, "utf-8-sig" if encoding == "utf-8" else encoding, newline=""))
+            return _uneven(decoded(file, encoding))
     except (OSError, EOFError, zlib.error):
         return None
 
 
-def _other_encoding(file: IO[bytes], encoding: str) -> Fault | None:
+def _other_encoding(file: IO[bytes], encoding: Encoding) -> Fault | None:
     expected = f"{encoding.upper()} text"
     start = file.read(4)
     found = next((name for mark, name in _BOMS.items() if start.startswith(mark)), None)
-    if encoding == "utf-16" and start[:1] == b"\0" != start[1:2]:
+    if encoding == "utf-16" and start[::2] == b"\0\0" and 0 not in start[1::2]:
         found = found or _BIG_ENDIAN
     if found and found != encoding.upper():
         return Fault(expected, found, _NAME if found == "UTF-16" else _CONVERT)
@@ -92,9 +92,9 @@ def _other_encoding(file: IO[bytes], encoding: str) -> Fault | None:
     return Fault(expected, f"other bytes in line {line}", _NAME if latin_1 else _ICONV)
 
 
-def _undecodable(file: IO[bytes], encoding: str) -> int | None:
+def _undecodable(file: IO[bytes], encoding: Encoding) -> int | None:
     """The first line that DuckDB does not take for the encoding."""
-    decoder, before = codecs.getincrementaldecoder(encoding)(), 0
+    decoder, before = codecs.getincrementaldecoder(CODECS[encoding])(), 0
     for chunk in itertools.chain(_chunks(file), [b""]):
         wrong = _NOT_LATIN_1.search(chunk) if encoding == "latin-1" else None
         if wrong:

@@ -13,6 +13,8 @@ from typing import IO, Any, Literal, get_args
 from micgraph.schema import InputError
 
 Encoding = Literal["utf-8", "latin-1", "utf-16"]
+CODECS: dict[Encoding, str] = {"utf-8": "utf-8-sig", "latin-1": "latin-1", "utf-16": "utf-16-le"}
+"""What DuckDB means by an encoding, as Python calls it."""
 _FORMATS = {".parquet": "parquet", ".pq": "parquet", ".csv": "csv", ".tsv": "csv"}
 
 
@@ -66,11 +68,16 @@ def content(path: Path) -> IO[bytes]:
     return gzip.open(path) if path.suffix.lower() == ".gz" else path.open("rb")
 
 
+def decoded(file: IO[bytes], encoding: Encoding) -> io.TextIOWrapper:
+    """The text of a CSV file as DuckDB reads it, with its line ends as they are."""
+    return io.TextIOWrapper(file, CODECS[encoding], "replace", "")
+
+
 def first_line(text: io.TextIOWrapper) -> tuple[list[str], str]:
     """The lines of white space that a text begins with, and the first other one, "" where there is none."""
     blank: list[str] = []
     for line in text:
-        if line.strip():
+        if line.lstrip("\ufeff").strip():
             return blank, line
         blank.append(line)
     return blank, ""
@@ -80,8 +87,7 @@ def blank_lines(path: Path, encoding: Encoding | None) -> int:
     """How many lines of nothing but white space a CSV file has above its header; 0 where it cannot be read."""
     try:
         with content(path) as file:
-            text = io.TextIOWrapper(file, "utf-8-sig" if encoding in (None, "utf-8") else encoding, "replace", "")
-            blank, line = first_line(text)
+            blank, line = first_line(decoded(file, encoding or "utf-8"))
             return len(blank) if line else 0
     except (OSError, EOFError, zlib.error):
         return 0
