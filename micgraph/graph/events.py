@@ -175,9 +175,12 @@ def read_log(
             log, which every executor must see under the same path; feature tables are read by DuckDB.
         spark_master: see :class:`micgraph.BuildConfig`.
         item_columns: columns of the log that describe the item rather than the click, such as ``["title"]``, under the
-            names that ``columns`` gives them, in place of ``items``. An item has the value that most of its rows have.
-        user_columns: the same of users.
-        encoding: of CSV files that are not UTF-8: ``"latin-1"`` or ``"utf-16"``.
+            names that ``columns`` gives them, in place of ``items``. An item has the value that most of its rows have,
+            of all rows, also those that a split holds out later.
+        user_columns: the same of users. Held-out rows thus help decide a column that changes, such as a user's town:
+            give such ones as ``users``, made of the rows before the cut.
+        encoding: of CSV files that are not UTF-8: ``"latin-1"`` or ``"utf-16"`` (low byte first). Others, also
+            Windows-1252, have to be converted to UTF-8.
 
     Raises:
         ConfigError: ``memory_limit`` is no size, or too small; no such engine.

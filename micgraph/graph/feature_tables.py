@@ -92,7 +92,8 @@ def of_log(
 ) -> str:
     """A feature table of columns of the log: each id's most frequent value, of equally frequent ones the least.
 
-    All rows count, also those that are refused as events: a row without a user still has the title of its item.
+    All rows count, also those that are refused as events: a row without a user still has the title of its item. So do
+    those that a split holds out later: harmless for titles, but they help decide a user's column that changes.
 
     Args:
         name: ``items`` or ``users``.
@@ -112,7 +113,7 @@ def of_log(
         _check_column(name, column, types, columns)
     with ingest.readable(OPTIONS[name]):
         value = column_types.id_sql(con, source.view, "log", key, types[key])
-        rows = f"(SELECT * REPLACE ({value} AS {key}) FROM {source.view} WHERE {key} IS NOT NULL)"
+        rows = f"(SELECT * REPLACE ({value} AS {key}) FROM {source.view} WHERE {value} IS NOT NULL)"
         chosen = " ".join(f"LEFT JOIN ({_most_frequent(rows, key, column)}) USING ({key})" for column in features)
         listed = ", ".join([key, *map(ingest.quoted, features)])
         con.execute(f"CREATE TABLE {table} AS SELECT {listed} FROM (SELECT DISTINCT {key} FROM {rows}) {chosen}")

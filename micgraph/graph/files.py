@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import glob
+import gzip
+import io
+import zlib
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import IO, Any, Literal, get_args
 
 from micgraph.schema import InputError
 
 Encoding = Literal["utf-8", "latin-1", "utf-16"]
+CODECS: dict[Encoding, str] = {"utf-8": "utf-8-sig", "latin-1": "latin-1", "utf-16": "utf-16-le"}
+"""What DuckDB means by an encoding, as Python calls it."""
 _FORMATS = {".parquet": "parquet", ".pq": "parquet", ".csv": "csv", ".tsv": "csv"}
 
 
@@ -56,3 +61,33 @@ def check_encoding(encoding: Any) -> None:
     if encoding is not None and encoding not in get_args(Encoding):
         remedy = "choose one of these, or convert the file to UTF-8"
         raise InputError("encoding", f"one of {', '.join(get_args(Encoding))}", repr(encoding), remedy)
+
+
+def content(path: Path) -> IO[bytes]:
+    """The bytes of a file, unpacked where its name ends in .gz."""
+    return gzip.open(path) if path.suffix.lower() == ".gz" else path.open("rb")
+
+
+def decoded(file: IO[bytes], encoding: Encoding) -> io.TextIOWrapper:
+    """The text of a CSV file as DuckDB reads it, with its line ends as they are."""
+    return io.TextIOWrapper(file, CODECS[encoding], "replace", "")
+
+
+def first_line(text: io.TextIOWrapper) -> tuple[list[str], str]:
+    """The lines of white space that a text begins with, and the first other one, "" where there is none."""
+    blank: list[str] = []
+    for line in text:
+        if line.lstrip("\ufeff").strip():
+            return blank, line
+        blank.append(line)
+    return blank, ""
+
+
+def blank_lines(path: Path, encoding: Encoding | None) -> int:
+    """How many lines of nothing but white space a CSV file has above its header; 0 where it cannot be read."""
+    try:
+        with content(path) as file:
+            blank, line = first_line(decoded(file, encoding or "utf-8"))
+            return len(blank) if line else 0
+    except (OSError, EOFError, zlib.error):
+        return 0

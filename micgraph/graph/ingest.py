@@ -17,7 +17,7 @@ import pyarrow as pa
 
 from micgraph.disk import is_full, no_room
 from micgraph.graph import csv_faults, frames
-from micgraph.graph.files import Encoding, found_files, is_path
+from micgraph.graph.files import Encoding, blank_lines, found_files, is_path
 from micgraph.graph.memory import DATABASE, memory
 from micgraph.graph.nans import FLOATS, SEE_NAN, SEE_NAN_NO_MORE
 from micgraph.graph.scratch import Scratch
@@ -194,28 +194,49 @@ def _load_files(
     encoding: Encoding | None,
 ) -> None:
     files, kind = found_files(argument, source)
-    listed = "[" + ", ".join(map(file_sql, files)) + "]"
     if kind == "parquet":
+        listed = "[" + ", ".join(map(file_sql, files)) + "]"
         reader = _own_columns(con, f"read_parquet({listed}, union_by_name = true", files)
         con.execute(f"CREATE VIEW {name} AS SELECT * FROM {reader})")
         return
-    # or DuckDB leaves out lines that begin with #, and those above the longest table, where it finds the rest better
-    reader = f"read_csv({listed}, union_by_name = true, sample_size = -1, comment = '', skip = 0"
-    reader += f", encoding = {literal(encoding)}" if encoding is not None else ""
     try:
-        reader = _own_columns(con, reader, files)
-        found = types(con, f"{reader})")
-        if len(found) == 1 and (fault := csv_faults.first_fault(argument, files, encoding)):
-            raise fault
-        forced = ", ".join(f"{literal(c)}: 'VARCHAR'" for c in text if c in found)
-        con.execute(f"CREATE TABLE {name}_rows AS FROM {reader}{', types = {' + forced + '}' if forced else ''})")
+        found = _load_csv(con, argument, files, name, text, encoding)
     except duckdb.Error as error:
-        if fault := csv_faults.first_fault(argument, files, encoding):
+        if not is_full(error) and (fault := csv_faults.first_fault(argument, files, encoding)):
             raise fault from error
         raise
     for column in (c for c in text if c in found):
         _restore_integers(con, f"{name}_rows", quoted(column))
     con.execute(f"CREATE VIEW {name} AS FROM {name}_rows")
+
+
+def _load_csv(
+    con: duckdb.DuckDBPyConnection,
+    argument: str,
+    files: Sequence[str],
+    name: str,
+    text: Sequence[str],
+    encoding: Encoding | None,
+) -> set[str]:
+    """Make the table ``{name}_rows`` of CSV files, whose columns it returns."""
+    groups: dict[int, list[str]] = {}
+    for file in files:  # DuckDB skips as many lines of each file of a reader
+        groups.setdefault(blank_lines(Path(file), encoding), []).append(file)
+    columns: set[str] = set()
+    readers = []
+    for skip, group in groups.items():
+        # without comment and skip DuckDB leaves out lines that begin with #, and those above the longest table
+        reader = f"read_csv([{', '.join(map(file_sql, group))}], union_by_name = true, sample_size = -1, comment = ''"
+        reader += f", skip = {skip}" + (f", encoding = {literal(encoding)}" if encoding is not None else "")
+        reader = _own_columns(con, reader, group)
+        found = types(con, f"{reader})")
+        if len(found) == 1 and (fault := csv_faults.first_fault(argument, group, encoding)):
+            raise fault
+        forced = ", ".join(f"{literal(c)}: 'VARCHAR'" for c in text if c in found)
+        readers.append(f"FROM {reader}{', types = {' + forced + '}' if forced else ''})")
+        columns |= found.keys()
+    con.execute(f"CREATE TABLE {name}_rows AS {' UNION ALL BY NAME '.join(readers)}")
+    return columns
 
 
 def _own_columns(con: duckdb.DuckDBPyConnection, reader: str, files: Sequence[str]) -> str:

@@ -244,8 +244,17 @@ def _(world: World) -> Iterator[Attempt]:
 @case("a CSV file that is not UTF-8")
 def _(world: World) -> Iterator[Attempt]:
     text = world.clicks.assign(user_id="é").to_csv(index=False)
-    for encoding in ("latin-1", "utf-16", "utf-32"):
+    for encoding in ("latin-1", "utf-16"):
         yield partial(world.build, world.file("other.csv", text.encode(encoding)))
+
+
+@case("a CSV file in an encoding that is not read, such as Windows-1252")
+def _(world: World) -> Iterator[Attempt]:
+    text = "\ufeff" + world.clicks.assign(user_id="é").to_csv(index=False)
+    for encoding in ("utf-32", "utf-16-be"):
+        yield partial(world.build, world.file("other.csv", text.encode(encoding)))
+    euro = world.clicks.assign(user_id="€").to_csv(index=False).encode("cp1252")
+    yield partial(world.build, world.file("euro.csv", euro))
 
 
 @case("a CSV file with line ends of several kinds")

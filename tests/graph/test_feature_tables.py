@@ -43,6 +43,17 @@ def test_an_item_has_the_value_that_most_of_its_rows_have(rows: list[tuple[Any, 
     assert log.refused.keys() <= {"null user_id", "null item_id", "duplicate (same user, item and second)"}
 
 
+def test_an_item_id_that_is_not_a_number_is_no_item() -> None:
+    """NaN in a column of floats, as Arrow has it where pandas would say null."""
+    columns = {"user_id": pa.array([1, 1, 2]), "item_id": pa.array([1.0, float("nan"), 2.0]), "title": ["a", "b", "c"]}
+    log = read_log(pa.table({**columns, "timestamp": pa.array([1, 2, 3])}), item_columns=["title"])
+    assert log.refused == {"null item_id": 1}
+    assert log.sql("SELECT item_id, title FROM {items} ORDER BY 1").to_pydict() == {
+        "item_id": [1, 2],
+        "title": ["a", "c"],
+    }
+
+
 def test_both_tables_from_one_csv_reach_the_graph(tmp_path: Path) -> None:
     path = tmp_path / "shop.csv"
     path.write_text(
