@@ -8,7 +8,7 @@ import io
 import zlib
 from collections.abc import Sequence
 from pathlib import Path
-from typing import IO, Any, Literal, get_args
+from typing import IO, Any, Literal, cast, get_args
 
 from micgraph.schema import InputError
 
@@ -65,7 +65,7 @@ def check_encoding(encoding: Any) -> None:
 
 def content(path: Path) -> IO[bytes]:
     """The bytes of a file, unpacked where its name ends in .gz."""
-    return gzip.open(path) if path.suffix.lower() == ".gz" else path.open("rb")
+    return cast(IO[bytes], gzip.open(path)) if path.suffix.lower() == ".gz" else path.open("rb")
 
 
 def decoded(file: IO[bytes], encoding: Encoding) -> io.TextIOWrapper:

@@ -149,4 +149,4 @@ def test_a_path_is_looked_at_in_a_process_of_its_own(made: Path) -> None:
     found = place(made / "index")
     assert (found.kind, found.problems) == ("index", ())
     assert str(found).splitlines()[0] == f"{made / 'index'}: index, whole"
-    assert found.facts == ("12 vectors of 8, metric='ip', kind='torch'",)
+    assert found.facts == ("VectorIndex(12 vectors of 8, metric='ip', kind='torch')",)
