@@ -134,10 +134,19 @@ def test_built_in_ones_name_no_module(graph: mg.RecGraph, tmp_path: Path) -> Non
     assert setup["towers"]["registered_by"] is None and setup["channels"] == {}
 
 
-@pytest.mark.parametrize("name", ["gru4rec", "my+gru", "", "a b", 3])
+NOT_NAMES = ["my+gru", "", "a b", 3, "class", "None", "true", "Null", "YES", "no", "on", "off", "none"]
+
+
+@pytest.mark.parametrize("name", ["gru4rec", "GRU4Rec", "LATEST", *NOT_NAMES])
 def test_names_that_cannot_be_had(name: Any) -> None:
     with pytest.raises(ConfigError, match="name: expected"):
         mg.register_encoder(name, Latest)
+
+
+@pytest.mark.parametrize("name", ["fea", "MIC", "Items", "SMALL", *NOT_NAMES])
+def test_names_of_tasks_that_cannot_be_had(name: Any) -> None:
+    with pytest.raises(ConfigError, match="name: expected"):
+        mg.register_task(name, Small, SmallConfig)
 
 
 def test_what_breaks_the_contract_is_refused_when_it_is_registered() -> None:
@@ -168,9 +177,9 @@ def test_the_same_class_may_be_registered_again_and_another_not() -> None:
 
 
 def test_a_function_that_makes_no_encoder_is_named(graph: mg.RecGraph) -> None:
-    mg.register_encoder("none", lambda dim: nn.Linear(dim, dim))  # type: ignore[arg-type, return-value]
-    with pytest.raises(ConfigError, match="encoder none: expected a QueryEncoder, got a Linear"):
-        train(graph, "none")
+    mg.register_encoder("linear", lambda dim: nn.Linear(dim, dim))  # type: ignore[arg-type, return-value]
+    with pytest.raises(ConfigError, match="encoder linear: expected a QueryEncoder, got a Linear"):
+        train(graph, "linear")
 
 
 def test_unknown_settings_of_own_pieces_are_refused(graph: mg.RecGraph) -> None:

@@ -76,6 +76,7 @@ add_encoder("lightgcn", _lightgcn)
 add_encoder("mic_dnn", PooledMLP)
 add_encoder("sasrec", SASRec)
 add_encoder("youtube_dnn", partial(PooledMLP, hidden=(128, 64)))
+ENCODERS.close_built_in()
 
 
 def make_encoder(config: ModelConfig, user_width: int, field_dim: int, n_fields: int) -> QueryEncoder:
@@ -88,19 +89,26 @@ def make_encoder(config: ModelConfig, user_width: int, field_dim: int, n_fields:
     if config.encoder not in ENCODERS:
         remedy = "choose one of these, or register your own first"
         raise ConfigError("model.encoder", f"one of {sorted(ENCODERS)}", repr(config.encoder), remedy)
+    widths = {"user_width": user_width, "field_dim": field_dim, "n_fields": n_fields}
+    given = {name: widths[name] if name in widths else getattr(config, name) for name in GIVEN}
+    asked = ("model.options", f"arguments of {config.encoder}", "see its docstring")
     try:
-        options = {f"model.options.{name}": value for name, value in config.options.items()}
-        names = ("layers", "heads", "hidden", "interests", "blocks")
-        if ENCODERS.module_of(config.encoder) is None:  # what a user's own options mean he knows himself
-            check_range(options, " ".join(f"model.options.{name}" for name in names), at_least=1)
-        widths = {"user_width": user_width, "field_dim": field_dim, "n_fields": n_fields}
-        given = {name: widths[name] if name in widths else getattr(config, name) for name in GIVEN}
-        encoder = call(ENCODERS[config.encoder], given, config.options)
+        if config.encoder in ENCODERS.built_in:  # what a user's own options mean he knows himself
+            _check_options(config.options)
+        encoder = call(ENCODERS[config.encoder], given, config.options, asked=asked)
     except TypeError as error:
-        raise ConfigError("model.options", f"arguments of {config.encoder}", str(error), "see its docstring") from error
+        if config.encoder not in ENCODERS.built_in:  # a mistake in the user's own code, which he looks for there
+            raise
+        raise ConfigError(*asked[:2], str(error), asked[2]) from error
     _check_made(config.encoder, encoder)
     _check_reading(config, encoder)
     return encoder
+
+
+def _check_options(options: dict[str, Any]) -> None:
+    settings = {f"model.options.{name}": value for name, value in options.items()}
+    names = ("layers", "heads", "hidden", "interests", "blocks")
+    check_range(settings, " ".join(f"model.options.{name}" for name in names), at_least=1)
 
 
 def _check_made(name: str, encoder: Any) -> None:

@@ -98,11 +98,8 @@ class Extra:
         """
         make = OWN[name]
         wanted = signature(make).parameters
-        try:
-            made = call(make, {what: getattr(source, what) for what in GIVEN if what in wanted})
-        except TypeError as error:
-            expected = f"a signature with some of {', '.join(GIVEN)}"
-            raise ConfigError(f"channel {name}", expected, str(error), "see docs/own-channel.md") from error
+        asked = (f"channel {name}", f"a signature with some of {', '.join(GIVEN)}", "see docs/own-channel.md")
+        made = call(make, {what: getattr(source, what) for what in GIVEN if what in wanted}, asked=asked)
         if not callable(getattr(made, "find", None)):
             got = f"a {type(made).__name__} without one"
             raise ConfigError(f"channel {name}", "an object with find(queries)", got, "see docs/own-channel.md")

@@ -43,9 +43,15 @@ class TaskType:
         """The task.
 
         Raises:
-            ConfigError: what was made is no task, or one without its weight or what it requires.
+            ConfigError: its signature has other names without a default, what was made is no task, or one without its
+                weight or what it requires.
         """
-        task = call(self.build, {"config": config, "towers": towers, "fields": fields})
+        asked = (
+            f"task {_called(self.build)}",
+            "a signature with some of config, towers, fields",
+            "see docs/own-task.md",
+        )
+        task = call(self.build, {"config": config, "towers": towers, "fields": fields}, asked=asked)
         ready = (
             isinstance(task, Task) and hasattr(task, "weight") and isinstance(getattr(task, "requires", 0), Requires)
         )
@@ -117,6 +123,7 @@ register_task("sess", _session, NeighbourConfig, {"weight": 0.1})
 register_task("ui", UserItem, ChannelConfig)
 register_task("uu", UserUser, UserUserConfig)
 register_task("ii", ItemItem, ChannelConfig)
+TASKS.close_built_in()
 
 
 def make_mining(config: MiningConfig, tasks: Iterable[Task], n_nodes: int) -> Mining | None:

@@ -243,6 +243,9 @@ def test_what_is_no_channel_is_refused(world) -> None:
         mg.register_channel("empty", int)
     with pytest.raises(ConfigError, match="'u2i', which is taken"):
         mg.register_channel("u2i", Mine)
+    for name in ("U2I", "MINE", "class", "None", "off", "All"):
+        with pytest.raises(ConfigError, match=f"name: expected a .*, got '{name}'"):
+            mg.register_channel(name, Mine)
     mg.register_channel("asking", lambda weather: Mine(weather, None))
     with pytest.raises(ConfigError, match="channel asking: expected a signature with some of graph"):
         Recommender(world()).recommend(["u00"], k=2, channels=["asking"])
