@@ -176,7 +176,7 @@ def _rarer(found: Comparison) -> str:
         shares[run.label] = sum(float((hit * weight).sum()) for hit, weight in columns) / max(clicks, 1.0)
     label, most = max(shares.items(), key=lambda pair: pair[1])
     return (
-        f"Of clicks on the rarer half (1 to 5) {label} finds most, {most:.2%}."
+        f"Of clicks on the rarer half (1 to 5) {label} finds most of the runs, {most:.2%}."
         if most
         else "None finds the rarer half."
     )

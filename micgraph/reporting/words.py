@@ -17,26 +17,22 @@ NO_CATEGORIES = "Diversity is not shown: it needs items of several categories, a
 NO_MAP = "No map: the graph has too few items."
 METRICS = (
     "Bold: the best of its column. recall: share of a user's distinct held-out items in his list, mean over users. "
-    "hit: "
-    "share of all held-out clicks whose item is in the list. ndcg: with an ideal list of as many hits as are "
-    "possible. "
-    "coverage: share of the catalogue that anybody is shown. diversity: share of the pairs of a list whose categories "
-    "differ. Fused lists are those that recommend gives."
+    "hit: share of all held-out clicks whose item is in the list. ndcg: with an ideal list of as many hits as are "
+    "possible. coverage: share of the catalogue that anybody is shown. diversity: share of the pairs of a list whose "
+    "categories differ. Fused lists are those that recommend gives."
 )
 TRADE_OFF = (
     "Longer lists find more and show more of the catalogue. All curves are of the fused lists, grey is popularity."
 )
 POPULARITY = (
     "What is found of clicks on rare items and of those on popular ones, in the fused lists. A curve that falls to "
-    "the left "
-    "more steeply than another's belongs to a run that lives more on popular items."
+    "the left more steeply than another's belongs to a run that lives more on popular items."
 )
 VECTORS = (
     "Alignment: mean squared distance of a user's vector and the vector of an item that he went on to click, 0 to 4. "
     "Uniformity: the logarithm of the mean of exp(-2 d²) over pairs of vectors at distance d; the lower, the more "
-    "evenly they "
-    "lie (Wang & Isola 2020). Both on unit vectors. They describe the spaces; a better value need not mean better "
-    "lists."
+    "evenly they lie (Wang & Isola 2020). Both on unit vectors. They describe the spaces; a better value need not "
+    "mean better lists."
 )
 
 
@@ -84,8 +80,11 @@ def _labels(runs: Sequence[Judged]) -> str:
 
 def epochs(found: Comparison) -> str:
     """What the curves are, and which run has no validation."""
-    text = "The parts of the loss are means over an epoch's steps before they are weighted; losses of other parts, "
-    text += "temperatures or negatives cannot be compared with each other."
+    text = (
+        "The parts of the loss are means over an epoch's steps before they are weighted; losses of other parts, "
+        "temperatures or negatives cannot be compared with each other. Where mining begins (mining.start), uu and ii "
+        "change what they contrast, so that their curves may jump there."
+    )
     lacking = [run.label for run in found.runs if not any("valid/" in name for row in run.epochs for name in row)]
     return text + (
         f" Without a validation part, hence without metrics over epochs: {', '.join(lacking)}." if lacking else ""
@@ -96,10 +95,9 @@ def channels(found: Comparison) -> str:
     """What is counted of channels."""
     return (
         f"What the {found.k} best items of each channel alone hold of the held-out clicks. Only its own: those that "
-        f"no other "
-        "channel of the same run finds. Recall lost: how much less the fused lists find without the channel, below "
-        "0 where "
-        "they are better without. Also in: the share of the channel's items that another one's list has too."
+        "no other channel of the same run finds. Recall lost: how much less the fused lists find without the "
+        "channel, below 0 where they are better without. Also in: the share of the channel's items that another "
+        "one's list has too."
     )
 
 
@@ -120,12 +118,10 @@ def item_map(found: Comparison) -> str:
     which = "all items" if n == found.graph.n_items else f"{n:,} items drawn at random (seed {found.seed})"
     return (
         f"The vectors of {which} by which I2I compares them, put on a plane by t-SNE: near points were near before, "
-        f"but "
-        "distances between clusters, their sizes and the axes mean nothing, and each map has its own plane. The "
-        "table has what "
-        "can be compared: how much of the vectors' variance any two axes can show at most, and how many of an "
-        "item's nearest "
-        "ten among these items (by cosine of the whole vectors) are of its category."
+        "but distances between clusters, their sizes and the axes mean nothing, and each map has its own plane. The "
+        "table has what can be compared: how much of the vectors' variance any two axes can show at most, and how "
+        "many of an item's nearest ten among these items (by cosine of the whole vectors) are of its category, which "
+        "item vectors read where it is a field of the items."
     )
 
 
@@ -134,10 +130,8 @@ def examples(found: Comparison) -> str:
     assert found.rows is not None and found.data is not None
     return (
         f"{len(found.rows)} users drawn at random (seed {found.seed}) from the {len(found.data):,} judged ones, "
-        f"whatever their "
-        f"lists look like, with the {RECALLS} best items of the fused lists. They show how lists come about, not "
-        f"how good a "
-        "run is."
+        f"whatever their lists look like, with the {RECALLS} best items of the fused lists. They show how lists come "
+        "about, not how good a run is."
     )
 
 
