@@ -70,7 +70,8 @@ def find(path: Path, encoding: Encoding = "utf-8") -> Fault | None:
             if fault := _other_encoding(file, encoding):
                 return fault
             file.seek(0)
-            return _uneven(decoded(file, encoding))
+            with decoded(file, encoding) as text:
+                return _uneven(text)
     except (OSError, EOFError, zlib.error):
         return None
 

@@ -86,8 +86,8 @@ def first_line(text: io.TextIOWrapper) -> tuple[list[str], str]:
 def blank_lines(path: Path, encoding: Encoding | None) -> int:
     """How many lines of nothing but white space a CSV file has above its header; 0 where it cannot be read."""
     try:
-        with content(path) as file:
-            blank, line = first_line(decoded(file, encoding or "utf-8"))
+        with decoded(content(path), encoding or "utf-8") as text:
+            blank, line = first_line(text)
             return len(blank) if line else 0
     except (OSError, EOFError, zlib.error):
         return 0
