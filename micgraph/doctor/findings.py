@@ -7,6 +7,8 @@ from typing import Any, Literal
 
 Status = Literal["ok", "missing", "broken", "version"]
 _WORDS = {"version": "wrong version"}
+NOTHING = "nothing that micgraph saved"
+"""The kind of a path at which there is something else, or nothing."""
 
 
 @dataclass(frozen=True)
@@ -56,7 +58,8 @@ class PlaceFound:
     problems: tuple[str, ...] = ()
 
     def __str__(self) -> str:
-        lines = [f"{self.path}: {self.kind}, {'damaged' if self.problems else 'whole'}"]
+        state = "" if self.kind == NOTHING else ", damaged" if self.problems else ", whole"
+        lines = [f"{self.path}: {self.kind}{state}"]
         return "\n".join([*lines, *(f"  {fact}" for fact in self.facts), *(f"  ! {one}" for one in self.problems)])
 
 
@@ -100,7 +103,7 @@ class Diagnosis:
         places = [place.path for place in self.places if place.problems]
         said = [f"needed and not working: {', '.join(core)}" if core else "everything needed works"]
         said += [f"optional and not working: {', '.join(other)}"] if other else []
-        said += [f"damaged: {', '.join(places)}"] if places else []
+        said += [f"not whole: {', '.join(places)}"] if places else []
         return "; ".join(said)
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from micgraph import artifact
+from micgraph.doctor.findings import NOTHING
 from micgraph.schema import MicgraphError
 
 T = TypeVar("T")
@@ -18,7 +19,7 @@ RUN, STORE = "run", "store of live clicks"
 class Look:
     """What is found at a path: its kind, what is in it, and what is wrong with it."""
 
-    kind: str = "nothing that micgraph saved"
+    kind: str = NOTHING
     facts: list[str] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
 

@@ -150,3 +150,8 @@ def test_a_path_is_looked_at_in_a_process_of_its_own(made: Path) -> None:
     assert (found.kind, found.problems) == ("index", ())
     assert str(found).splitlines()[0] == f"{made / 'index'}: index, whole"
     assert found.facts == ("VectorIndex(12 vectors of 8, metric='ip', kind='torch')",)
+
+
+def test_a_path_with_nothing_of_ours_is_not_called_damaged(tmp_path: Path) -> None:
+    found = place(tmp_path / "missing")
+    assert str(found).splitlines()[0] == f"{tmp_path / 'missing'}: nothing that micgraph saved" and found.problems
