@@ -76,6 +76,8 @@ class QueryEncoder(nn.Module):
         Raises:
             InputError: the encoder says ``every_position`` and has none.
         """
+        if not self.every_position:
+            raise NotImplementedError
         name, remedy = type(self).__name__, "define it, or leave every_position out"
         raise InputError(name, "a method positions, as every_position says", "none", remedy)
 

@@ -17,7 +17,6 @@ from micgraph.nn.export import BoundModel, Surroundings
 from micgraph.nn.query import QueryInput
 from micgraph.nn.towers import ItemReps, TwoTower
 from micgraph.sampling.plan import Batch
-from micgraph.schema import ConfigError
 from micgraph.tasks.augment import PerturbConfig, keep_mask
 from micgraph.tasks.base import Reps, Task, check_scalar
 from micgraph.tasks.mining import Mining
@@ -69,10 +68,6 @@ class Objective(nn.Module):
         self.fields = {"item": item_fields, "user": user_fields}
         self.perturb, self.mining = perturb or PerturbConfig(), mining
         self.spread = Spread()
-        for name, task in tasks.items():
-            if (task.requires.query_view or task.requires.item_view) and task.views < 1:
-                remedy = "set views in its __init__, such as self.views = 1"
-                raise ConfigError(f"task {name}", "views above 0, as it requires perturbed ones", task.views, remedy)
         self.query_view_count = max((t.views for t in tasks.values() if t.requires.query_view), default=0)
         self.item_view_count = max((t.views for t in tasks.values() if t.requires.item_view), default=0)
 
