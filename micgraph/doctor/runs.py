@@ -49,16 +49,17 @@ def _metrics(directory: Path) -> None:
 def _loaded(look: Look, directory: Path) -> Run:
     """The run; it and its graph must be of one training."""
     from micgraph.graph.recgraph import RecGraph
-    from micgraph.run import load_run
+    from micgraph.run import load_on
     from micgraph.run_setup import load_settings
 
     setup = load_settings(directory)
     wrote = ", ".join(f"{name} {version}" for name, version in setup.get("versions", {}).items())
     look.facts.append(f"written by {wrote}")
-    if setup["graph"] != RecGraph.load(directory / "graph").validate().fingerprint():
+    graph = RecGraph.load(directory / "graph").validate()
+    if setup["graph"] != graph.fingerprint():
         remedy = "restore the directory from a copy, or train again"
         raise InputError(str(directory / "graph"), "the graph that the run was trained on", "another", remedy)
-    return load_run(directory)
+    return load_on(graph, directory)
 
 
 def _story(found: Run) -> list[str]:

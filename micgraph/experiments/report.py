@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -11,11 +12,11 @@ from typing import Any
 import numpy as np
 
 from micgraph import disk
+from micgraph.disk import write_text
 from micgraph.experiments.deciles import Gain, cells, gains
 from micgraph.experiments.record import RESULTS, Line, Record, refuse_mixed
 from micgraph.experiments.row import Row, comparisons
 from micgraph.significance import holm, paired_bootstrap, welch
-from micgraph.tuning import write_json
 
 
 @dataclass(frozen=True)
@@ -161,7 +162,7 @@ class Report:
 
     def write(self, out: Path, name: str) -> Path:
         """Write ``name.md`` and ``name.json`` into the directory; returns the first."""
-        write_json(out / f"{name}.json", asdict(self))
+        write_text(out / f"{name}.json", json.dumps(asdict(self), indent=1))
         path = out / f"{name}.md"
         disk.write_text(path, self.markdown())
         return path

@@ -2,7 +2,7 @@
 alone, without training (:func:`tune_fusion`)."""
 
 from micgraph.tuning.space import Choice, Space, Span, read_space
-from micgraph.tuning.study import BEST, tune, write_json
+from micgraph.tuning.study import BEST, tune
 from micgraph.tuning.trial import Trial, Tuned
 from micgraph.tuning.weights import FusionChoice, tune_fusion
 
@@ -17,5 +17,4 @@ __all__ = [
     "read_space",
     "tune",
     "tune_fusion",
-    "write_json",
 ]

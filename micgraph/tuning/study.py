@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
@@ -220,8 +219,3 @@ def _setting(config: RunConfig, name: str) -> Any:
     for part in path:
         place = place.get(part) if isinstance(place, Mapping) else getattr(place, part)
     return place
-
-
-def write_json(path: Path, values: Any) -> None:
-    """Write JSON such that a reader sees all of it or nothing."""
-    disk.write_text(path, json.dumps(values, indent=1))
